@@ -1,0 +1,24 @@
+//! DwarfStar runs DeepSeek V4 on the GPU a person owns: one model family, finished end to end, on wgpu.
+//!
+//! Reading order, from bytes to tokens:
+//!
+//! 1. [`num`] and [`quant`]: number and block formats, bit-exact.
+//! 2. [`gguf`] and [`hf`]: model files as bytes and names.
+//! 3. [`text`]: tokenizer, prompt encoding, and back.
+//! 4. `model`: hyper-parameters, tensor names, weights bound and checked.
+//! 5. `reference`: the forward pass in plain Rust, the oracle of every test.
+//! 6. `gpu`, `kernels`: devices, shaders, recordings; one file per kernel family.
+//! 7. `engine`: a loaded model (`Engine`) and one timeline of tokens (`Session`).
+//!
+//! `tests/repo.rs` fails when a room imports another one that it must not know.
+
+pub mod debug;
+pub mod error;
+pub mod gguf;
+pub mod hf;
+pub mod num;
+pub mod progress;
+pub mod quant;
+pub mod text;
+
+pub use error::{Error, Result};

@@ -1,0 +1,2 @@
+//! The `dwarfstar` command.
+fn main() {}

@@ -1,0 +1,8 @@
+//! Golden data: what other implementations computed, against this one.
+
+mod blocks;
+mod corruption;
+mod encoding;
+mod parse;
+mod stream;
+mod tokenizer;
