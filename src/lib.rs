@@ -15,6 +15,7 @@
 pub mod debug;
 pub mod error;
 pub mod gguf;
+pub mod gpu;
 pub mod hf;
 pub mod num;
 pub mod progress;

@@ -1,0 +1,59 @@
+// attention_merge: the parts of a row's attention put together, the sink added to the denominator, the result rotated back.
+// in      rows (T) Row; partial (T, MAX_PARTS, heads, DIM) f32 and stats (T, MAX_PARTS, heads) (maximum, sum) as attention leaves them;
+//         sinks (heads) f32; angles (T, 2, R/2) (cos, sin)
+// out     out (T, heads, DIM) f32
+// params  Params 40 B
+// grid    x: heads, y: T; one workgroup a head
+// needs   DIM at most 2 WG
+// cost    parts * DIM * 4 bytes a head
+// source  SPEC 3.1 steps 5 and 6
+struct Params {
+    heads: u32,
+    window: u32,
+    ratio: u32,
+    top_k: u32,
+    rope: u32, // R
+    angle_set: u32,
+    first_token: u32,
+}
+
+#import lib/rows
+@group(0) @binding(auto) var<storage, read> rows: array<Row>;             // (T)
+@group(0) @binding(auto) var<storage, read> partial: array<vec2<f32>>;    // (T, MAX_PARTS, heads, DIM/2)
+@group(0) @binding(auto) var<storage, read> stats: array<vec2<f32>>;      // (T, MAX_PARTS, heads)
+@group(0) @binding(auto) var<storage, read> sinks: array<f32>;            // (heads)
+@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;     // (T, 2, R/2)
+@group(0) @binding(auto) var<storage, read_write> out: array<vec2<f32>>;  // (T, heads, DIM/2)
+#import lib/attention
+#import lib/rotate
+
+const PAIRS: u32 = DIM / 2u;
+
+@compute @workgroup_size(WG)
+fn attention_merge(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let head = wid.x;
+    let t = params.first_token + wid.y;
+    if (lid >= PAIRS) {
+        return;
+    }
+    let sees = visible(rows[t].position);
+    let count = parts(sees.window + sees.compressed);
+    var most = sinks[head];
+    for (var part = 0u; part < count; part++) {
+        most = max(most, stats[(wid.y * MAX_PARTS + part) * params.heads + head].x);
+    }
+    var total = exp(sinks[head] - most);
+    var value = vec2<f32>(0.0);
+    for (var part = 0u; part < count; part++) {
+        let at = (wid.y * MAX_PARTS + part) * params.heads + head;
+        let shrink = exp(stats[at].x - most);
+        total = fma(stats[at].y, shrink, total);
+        value = fma(vec2<f32>(shrink), partial[at * PAIRS + lid], value);
+    }
+    value = value / total;
+    let plain = PAIRS - (params.rope >> 1u);
+    if (lid >= plain) {
+        value = rotate_back(value, angles[(t * 2u + params.angle_set) * (params.rope >> 1u) + lid - plain]);
+    }
+    out[(t * params.heads + head) * PAIRS + lid] = value;
+}

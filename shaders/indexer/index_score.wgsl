@@ -1,0 +1,85 @@
+// index_score: score[t, i] = sum_h hw[t, h] max(0, Q[t, h] . K[i]) for the compressed rows i that position t sees.
+// in      rows (T) Row; q (T, heads, DIM) f32 rotated; hw (T, hw_stride) f32, raw projections at hw_offset; pages through page_table
+// out     scores (n, columns) f32 for the n rows of the tile that starts at first_token
+// params  Params 40 B
+// grid    x: ceil(columns / TILE), y: n; one workgroup TILE compressed rows of one token
+// needs   17 KiB workgroup memory; DIM at most 128
+// cost    2 heads DIM flop and DIM * 2 bytes a compressed row
+// source  SPEC 3.4
+struct Params {
+    heads: u32,
+    ratio: u32,
+    max_pages: u32,
+    columns: u32,     // of scores
+    hw_stride: u32,   // floats
+    hw_offset: u32,   // floats
+    hw_scale: f32,    // DIM^-1/2 heads^-1/2
+    first_token: u32,
+}
+
+#import lib/rows
+@group(0) @binding(auto) var<storage, read> rows: array<Row>;           // (T)
+@group(0) @binding(auto) var<storage, read> q: array<vec2<f32>>;        // (T, heads, DIM/2)
+@group(0) @binding(auto) var<storage, read> hw: array<f32>;             // (T, hw_stride)
+@group(0) @binding(auto) var<storage, read_write> scores: array<f32>;   // (n, columns)
+#import lib/kv
+#import lib/pages
+
+const PAIRS: u32 = DIM / 2u;
+const ROW_WORDS: u32 = PAIRS * PAIR_WORDS;
+const TILE: u32 = 64u / PAIR_WORDS;
+const STAGED: u32 = ROW_WORDS + 1u;
+const GROUPS: u32 = WG / TILE; // invocations that share a compressed row, by heads
+
+var<workgroup> keys: array<u32, TILE * STAGED>;
+var<workgroup> sums: array<f32, WG>;
+
+fn key_pair(key: u32, pair: u32) -> vec2<f32> {
+    let i = key * STAGED + pair * PAIR_WORDS;
+#ifdef KV_F16
+    return kv_unpack(keys[i]);
+#else
+    return kv_unpack(vec2<u32>(keys[i], keys[i + 1u]));
+#endif
+}
+
+@compute @workgroup_size(WG)
+fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let t = params.first_token + wid.y;
+    let row = rows[t];
+    let seen = (row.position + 1u) / params.ratio;
+    let first = wid.x * TILE;
+    if (first >= seen) {
+        return;
+    }
+    for (var i = lid; i < TILE * ROW_WORDS; i += WG) {
+        let key = i / ROW_WORDS;
+        if (first + key < seen) {
+            keys[key * STAGED + i % ROW_WORDS] = page_word(page_row(row.slot, first + key) + i % ROW_WORDS);
+        }
+    }
+    workgroupBarrier();
+    let key = lid % TILE;
+    var sum = 0.0;
+    for (var head = lid / TILE; head < params.heads; head += GROUPS) {
+        let q_first = (t * params.heads + head) * PAIRS;
+        var product = 0.0;
+        for (var pair = 0u; pair < PAIRS; pair++) {
+            let k = key_pair(key, pair);
+            let qp = q[q_first + pair];
+            product = fma(qp.x, k.x, product);
+            product = fma(qp.y, k.y, product);
+        }
+        let weight = hw[t * params.hw_stride + params.hw_offset + head] * params.hw_scale;
+        sum = fma(weight, max(product, 0.0), sum);
+    }
+    sums[lid] = sum;
+    workgroupBarrier();
+    if (lid < TILE && first + key < seen) {
+        var total = sums[lid];
+        for (var group = 1u; group < GROUPS; group++) {
+            total += sums[group * TILE + lid];
+        }
+        scores[wid.y * params.columns + first + key] = total;
+    }
+}

@@ -1,0 +1,52 @@
+// kv_row: the window's key (which is its value too): RoPE(N(kv; weight), position), as cached.
+// in      x (T, x_stride) f32, dim channels at x_offset; weight (dim) f32; angles (T, 2, R/2) (cos, sin)
+// out     kv (T, dim) pairs of the cache's type
+// params  Params 32 B
+// grid    x: T; one workgroup a row
+// needs   dim even; KV_F16 stores f16
+// cost    6 or 8 bytes a channel: latency bound
+// source  SPEC 3.1 step 3
+struct Params {
+    dim: u32,
+    rope: u32,      // R
+    x_stride: u32,  // floats
+    x_offset: u32,  // floats
+    angle_set: u32, // 0 plain, 1 compressed layers
+    eps: f32,
+}
+
+@group(0) @binding(auto) var<storage, read> x: array<vec2<f32>>;      // (T, x_stride/2)
+@group(0) @binding(auto) var<storage, read> weight: array<vec2<f32>>; // (dim/2)
+@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>; // (T, 2, R/2)
+@group(0) @binding(auto) var<storage, read_write> kv: array<u32>;     // (T, dim/2) pairs
+#import lib/kv
+#import lib/reduce
+#import lib/rotate
+
+@compute @workgroup_size(WG)
+fn kv_row(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let t = wid.x;
+    let pairs = params.dim >> 1u;
+    let from = (t * params.x_stride + params.x_offset) >> 1u;
+    var squares = 0.0;
+    for (var i = lid; i < pairs; i += WG) {
+        squares += dot(x[from + i], x[from + i]);
+    }
+    let scale = inverseSqrt(workgroup_sum(squares, lid) / f32(params.dim) + params.eps);
+    let plain = pairs - (params.rope >> 1u);
+    let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
+    for (var i = lid; i < pairs; i += WG) {
+        var value = x[from + i] * scale * weight[i];
+        if (i >= plain) {
+            value = rotate(value, angles[turn + i - plain]);
+        }
+        let at = (t * pairs + i) * PAIR_WORDS;
+        let packed = kv_pack(value);
+#ifdef KV_F16
+        kv[at] = packed;
+#else
+        kv[at] = packed.x;
+        kv[at + 1u] = packed.y;
+#endif
+    }
+}

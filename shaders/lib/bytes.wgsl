@@ -1,0 +1,42 @@
+// Bytes of the weight buffer `w` (array<u32>, little-endian) at any offset.
+
+fn byte_at(i: u32) -> u32 {
+    return (w[i >> 2u] >> ((i & 3u) * 8u)) & 0xffu;
+}
+
+// 16 bits at an even offset.
+fn half_at(i: u32) -> u32 {
+    return (w[i >> 2u] >> ((i & 2u) * 8u)) & 0xffffu;
+}
+
+// 32 bits at an even offset.
+fn word_at_even(i: u32) -> u32 {
+    let low = w[i >> 2u];
+    if ((i & 2u) == 0u) {
+        return low;
+    }
+    return (low >> 16u) | (w[(i >> 2u) + 1u] << 16u);
+}
+
+// 32 bits at any offset.
+fn word_at(i: u32) -> u32 {
+    let low = w[i >> 2u];
+    let shift = (i & 3u) * 8u;
+    if (shift == 0u) {
+        return low;
+    }
+    return (low >> shift) | (w[(i >> 2u) + 1u] << (32u - shift));
+}
+
+fn f16_at(i: u32) -> f32 {
+    return unpack2x16float(half_at(i)).x;
+}
+
+// The four bytes of a word as numbers 0..255, and as signed numbers.
+fn bytes_of(word: u32) -> vec4<f32> {
+    return vec4<f32>(vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u) & vec4<u32>(255u));
+}
+
+fn signed_bytes_of(word: u32) -> vec4<f32> {
+    return vec4<f32>(unpack4xI8(word));
+}

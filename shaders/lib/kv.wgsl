@@ -1,0 +1,26 @@
+// Cached rows as words: an f16 pair in one word (KV_F16), or f32 in two. Always read and written a pair at a time.
+
+#ifdef KV_F16
+const PAIR_WORDS: u32 = 1u;
+#else
+const PAIR_WORDS: u32 = 2u;
+#endif
+
+#ifdef KV_F16
+fn kv_unpack(word: u32) -> vec2<f32> {
+    return unpack2x16float(word);
+}
+
+fn kv_pack(pair: vec2<f32>) -> u32 {
+    // Beyond f16's range packing is undefined; the largest finite value is the nearest.
+    return pack2x16float(clamp(pair, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
+}
+#else
+fn kv_unpack(words: vec2<u32>) -> vec2<f32> {
+    return bitcast<vec2<f32>>(words);
+}
+
+fn kv_pack(pair: vec2<f32>) -> vec2<u32> {
+    return bitcast<vec2<u32>>(pair);
+}
+#endif

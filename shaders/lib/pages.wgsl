@@ -1,0 +1,29 @@
+// Compressed rows in pages of PAGE_ROWS rows of PAGE_PAIRS pairs. A page table maps a session's pages to the pool; where the pool is larger
+// than one binding may be, it is PAGES_SEGMENTS bindings of SEGMENT_PAGES pages each.
+
+@group(0) @binding(auto) var<storage, read> page_table: array<u32>; // (slots, params.max_pages) pool page of each session page
+#for S PAGES_SEGMENTS
+@group(0) @binding(auto) var<storage, read> pages$S: array<u32>; // (pages, PAGE_ROWS, PAGE_PAIRS) pairs
+#end
+
+const PAGE_ROW_WORDS: u32 = PAGE_PAIRS * PAIR_WORDS;
+
+// First word of row `index` of session `slot`, counted through all segments.
+fn page_row(slot: u32, index: u32) -> u32 {
+    let page = page_table[slot * params.max_pages + index / PAGE_ROWS];
+    return (page * PAGE_ROWS + index % PAGE_ROWS) * PAGE_ROW_WORDS;
+}
+
+fn page_word(i: u32) -> u32 {
+#ifdef PAGES_SPLIT
+    let segment = i / (SEGMENT_PAGES * PAGE_ROWS * PAGE_ROW_WORDS);
+    let at = i - segment * (SEGMENT_PAGES * PAGE_ROWS * PAGE_ROW_WORDS);
+    var word = 0u;
+#for S PAGES_SEGMENTS
+    if (segment == $Su) { word = pages$S[at]; }
+#end
+    return word;
+#else
+    return pages0[i];
+#endif
+}

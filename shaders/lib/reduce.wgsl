@@ -1,0 +1,35 @@
+// Sums over a workgroup of WG invocations: by subgroups of SUBGROUP, else by a tree in workgroup memory. Every invocation gets the result.
+// The order of additions depends only on the variant, never on the data's place in a step.
+
+#ifdef SUBGROUP
+var<workgroup> reduce_partial: array<f32, WG / SUBGROUP>;
+
+fn workgroup_sum(value: f32, lid: u32) -> f32 {
+    let sum = subgroupAdd(value);
+    workgroupBarrier();
+    if (lid % SUBGROUP == 0u) {
+        reduce_partial[lid / SUBGROUP] = sum;
+    }
+    workgroupBarrier();
+    var total = reduce_partial[0];
+    for (var i = 1u; i < WG / SUBGROUP; i++) {
+        total += reduce_partial[i];
+    }
+    return total;
+}
+#else
+var<workgroup> reduce_partial: array<f32, WG>;
+
+fn workgroup_sum(value: f32, lid: u32) -> f32 {
+    workgroupBarrier();
+    reduce_partial[lid] = value;
+    workgroupBarrier();
+    for (var half = WG / 2u; half > 0u; half >>= 1u) {
+        if (lid < half) {
+            reduce_partial[lid] += reduce_partial[lid + half];
+        }
+        workgroupBarrier();
+    }
+    return reduce_partial[0];
+}
+#endif

@@ -1,0 +1,81 @@
+// matvec: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] for the few rows of a decode step, for up to eight matrices of one input.
+// in      w (R, C) rows of up to eight matrices, each in one of the variant's formats; x (T, x_stride) f32
+// out     y (T, y_stride) f32
+// params  Params 112 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (end | format << 28, byte offset), two a vec4
+// grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES; LANES lanes share a row, SUMS rows of x share the decoded weights
+// needs   subgroups of LANES; else LANES is 32 and the sums go through workgroup memory
+// cost    the bytes of W: bandwidth bound
+// source  SPEC 2 (A @ x); with group_rows < R every group of rows has its own C columns of x (SPEC 3.1, step 7)
+struct Params {
+    tokens: u32,
+    columns: u32,
+    rows: u32,
+    x_stride: u32,   // floats
+    x_offset: u32,   // floats
+    y_stride: u32,   // floats
+    y_offset: u32,   // floats; also the number of the first row within its matrix where group_rows matters
+    group_rows: u32,
+    ends_bases: array<vec4<u32>, 4>,
+    first_token: u32,
+    padding_a: u32,
+    padding_b: u32,
+    padding_c: u32,
+}
+
+@group(0) @binding(auto) var<storage, read> w: array<u32>;         // arena
+@group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;   // (T, x_stride/4)
+@group(0) @binding(auto) var<storage, read_write> y: array<f32>;   // (T, y_stride)
+#import lib/dequant
+#import lib/reduce_lanes
+
+const ROWS: u32 = WG / LANES;
+
+// Byte offset of row `row` in w, and its format.
+fn locate(row: u32) -> vec2<u32> {
+    var start = 0u;
+    for (var i = 0u; i < 8u; i++) {
+        let pair = params.ends_bases[i >> 1u];
+        let entry = select(pair.xy, pair.zw, (i & 1u) == 1u);
+        let end = entry.x & 0x0fffffffu;
+        if (row < end) {
+            let format = entry.x >> 28u;
+            return vec2<u32>(entry.y + (row - start) * row_bytes(format, params.columns), format);
+        }
+        start = end;
+    }
+    return vec2<u32>(0u);
+}
+
+@compute @workgroup_size(WG)
+fn matvec(
+    @builtin(workgroup_id) wid: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let lane = lid % LANES;
+    let row = (wid.x + wid.y * workgroups.x) * ROWS + lid / LANES;
+    // Lanes beyond the last row repeat it, so that barriers and subgroup operations stay uniform.
+    let place = locate(min(row, params.rows - 1u));
+    let group = (params.y_offset + min(row, params.rows - 1u)) / params.group_rows;
+    let x_first = (params.x_offset + group * params.columns) >> 2u;
+    let columns = params.columns;
+    var sums: array<f32, SUMS>;
+#for T SUMS
+    let x$T = x_first + (params.first_token + min($Tu, params.tokens - 1u)) * (params.x_stride >> 2u);
+#end
+    for (var column = lane * 8u; column < columns; column += LANES * 8u) {
+        let weights = dequant8(place.y, place.x, column);
+        let q = column >> 2u;
+#for T SUMS
+        sums[$T] = dot8(weights, x[x$T + q], x[x$T + q + 1u], sums[$T]);
+#end
+    }
+    let totals = reduce_lanes(sums, lid);
+    if (lane == 0u && row < params.rows) {
+#for T SUMS
+        if ($Tu < params.tokens) {
+            y[(params.first_token + $Tu) * params.y_stride + params.y_offset + row] = totals[$T];
+        }
+#end
+    }
+}

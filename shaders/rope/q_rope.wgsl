@@ -1,0 +1,49 @@
+// q_rope: query heads: N0 over the head (the first `normed` heads only), then RoPE on the last R channels, in place of nothing: x -> y.
+// in      x (T, heads * dim) f32 at x_offset of rows of x_stride; angles (T, 2, R/2) (cos, sin), plain set then compressed set
+// out     y (T, heads * dim) f32
+// params  Params 32 B
+// grid    x: heads, y: T; one workgroup a head
+// needs   dim even
+// cost    8 bytes a channel: bandwidth bound
+// source  SPEC 2 (RoPE: neighbouring channels, last R), SPEC 3.1 step 2, SPEC 3.4
+struct Params {
+    dim: u32,
+    rope: u32,       // R
+    x_stride: u32,   // floats
+    x_offset: u32,   // floats
+    angle_set: u32,  // 0 plain, 1 compressed layers
+    normalise: u32,  // 1: N0 over the head first
+    heads: u32,
+    eps: f32,
+}
+
+@group(0) @binding(auto) var<storage, read> x: array<vec2<f32>>;       // (T, x_stride/2)
+@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;  // (T, 2, R/2)
+@group(0) @binding(auto) var<storage, read_write> y: array<vec2<f32>>; // (T, heads, dim/2)
+#import lib/reduce
+#import lib/rotate
+
+@compute @workgroup_size(WG)
+fn q_rope(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let t = wid.y;
+    let pairs = params.dim >> 1u;
+    let from = (t * params.x_stride + params.x_offset + wid.x * params.dim) >> 1u;
+    let to = (t * params.heads + wid.x) * pairs;
+    var scale = 1.0;
+    if (params.normalise == 1u) {
+        var squares = 0.0;
+        for (var i = lid; i < pairs; i += WG) {
+            squares += dot(x[from + i], x[from + i]);
+        }
+        scale = inverseSqrt(workgroup_sum(squares, lid) / f32(params.dim) + params.eps);
+    }
+    let plain = pairs - (params.rope >> 1u);
+    let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
+    for (var i = lid; i < pairs; i += WG) {
+        var value = x[from + i] * scale;
+        if (i >= plain) {
+            value = rotate(value, angles[turn + i - plain]);
+        }
+        y[to + i] = value;
+    }
+}

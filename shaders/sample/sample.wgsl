@@ -1,0 +1,291 @@
+// sample: the next token of each row: the best one, or a draw after temperature, top-k, top-p and min-p, in that order.
+// in      logits (R, vocabulary) f32; samplers (R) Sampler; masks (rows, ceil(vocabulary / 32)) allowed tokens, a bit each
+// out     sampled (slots): the id, left for the next step; live (slots): cleared by a stop id or the last token allowed;
+//         results (R) (id, status): status 0 drawn, 1 the slot was not live, 2 a logit is not finite, 3 the mask allows nothing
+// params  Params 4 B
+// grid    x: R; one workgroup a row
+// needs   8 KiB workgroup memory
+// cost    one pass over the logits for the best; for a draw 4 (top-k) + 32 (top-p) + 3 more, from cache
+// source  greedy ties take the lowest id; the nucleus is the smallest set of most likely tokens with mass >= top_p, ties by lowest id
+struct Params {
+    vocabulary: u32,
+}
+
+struct Sampler {
+    slot: u32,
+    position: u32,     // of the row that made the logits
+    seed_low: u32,
+    seed_high: u32,
+    temperature: f32,  // 0: greedy
+    top_p: f32,        // 1: off
+    min_p: f32,        // 0: off
+    top_k: u32,        // 0: off
+    mask: u32,         // row of masks, or NO_MASK
+    is_last: u32,      // 1: this token reaches the limit
+    stop_a: u32,       // ids that end the session's turn, or NO_TOKEN
+    stop_b: u32,
+}
+
+const NO_MASK: u32 = 0xffffffffu;
+
+@group(0) @binding(auto) var<storage, read> logits: array<f32>;              // (R, vocabulary)
+@group(0) @binding(auto) var<storage, read> samplers: array<Sampler>;        // (R)
+@group(0) @binding(auto) var<storage, read> masks: array<u32>;               // (rows, vocabulary/32)
+@group(0) @binding(auto) var<storage, read_write> sampled: array<u32>;       // (slots)
+@group(0) @binding(auto) var<storage, read_write> live: array<u32>;          // (slots)
+@group(0) @binding(auto) var<storage, read_write> results: array<vec2<u32>>; // (R)
+#import lib/math
+#import lib/reduce
+#import lib/threefry
+
+var<workgroup> best: array<vec2<u32>, WG>; // key, id
+var<workgroup> bins: array<atomic<u32>, 256>;
+var<workgroup> flags: atomic<u32>;
+var<workgroup> chosen: vec2<u32>;
+var<workgroup> masses: array<f32, WG>;
+var<workgroup> counts: array<u32, WG>;
+
+// Key of logit `i`, 0 where the mask forbids it. Finite logits have keys above 0.
+fn key_of(first: u32, mask: u32, i: u32) -> u32 {
+    if (mask != NO_MASK) {
+        let words = (params.vocabulary + 31u) / 32u;
+        if (((masks[mask * words + i / 32u] >> (i % 32u)) & 1u) == 0u) {
+            return 0u;
+        }
+    }
+    return sort_key(logits[first + i]);
+}
+
+// Every invocation gets the highest key and the lowest id that has it. Counts logits that are not finite.
+fn find_best(first: u32, mask: u32, lid: u32) -> vec2<u32> {
+    var mine = vec2<u32>(0u, 0xffffffffu);
+    for (var i = lid; i < params.vocabulary; i += WG) {
+        if ((bitcast<u32>(logits[first + i]) & 0x7f800000u) == 0x7f800000u) {
+            atomicOr(&flags, 1u);
+        }
+        let key = key_of(first, mask, i);
+        if (key > mine.x) {
+            mine = vec2<u32>(key, i);
+        }
+    }
+    best[lid] = mine;
+    workgroupBarrier();
+    for (var half = WG / 2u; half > 0u; half >>= 1u) {
+        if (lid < half) {
+            let other = best[lid + half];
+            if (other.x > best[lid].x || (other.x == best[lid].x && other.y < best[lid].y)) {
+                best[lid] = other;
+            }
+        }
+        workgroupBarrier();
+    }
+    return best[0];
+}
+
+// The key of the `count`-th best token (x), and how many tokens with just that key belong to the best `count` (y).
+fn threshold_by_count(first: u32, mask: u32, count: u32, lid: u32) -> vec2<u32> {
+    var prefix = 0u;
+    var wanted = count;
+    for (var digit = 0u; digit < 4u; digit++) {
+        let shift = 24u - digit * 8u;
+        for (var i = lid; i < 256u; i += WG) {
+            atomicStore(&bins[i], 0u);
+        }
+        workgroupBarrier();
+        for (var i = lid; i < params.vocabulary; i += WG) {
+            let key = key_of(first, mask, i);
+            if (digit == 0u || (key >> (shift + 8u)) == prefix) {
+                atomicAdd(&bins[(key >> shift) & 255u], 1u);
+            }
+        }
+        workgroupBarrier();
+        if (lid == 0u) {
+            var above = 0u;
+            var bin = 255u;
+            while (bin > 0u && above + atomicLoad(&bins[bin]) < wanted) {
+                above += atomicLoad(&bins[bin]);
+                bin--;
+            }
+            chosen = vec2<u32>(bin, above);
+        }
+        workgroupBarrier();
+        prefix = (prefix << 8u) | chosen.x;
+        wanted -= chosen.y;
+        workgroupBarrier();
+    }
+    return vec2<u32>(prefix, wanted);
+}
+
+// A kept set of tokens: keys above `key`, and the first `ties` tokens (by id) with just that key.
+struct Kept {
+    key: u32,
+    ties: u32,
+}
+
+fn logit_of(key: u32) -> f32 {
+    return bitcast<f32>(select(~key, key & 0x7fffffffu, (key & 0x80000000u) != 0u));
+}
+
+// Unnormalised probability of a key relative to the best one.
+fn likelihood(key: u32, most: f32, inverse_temperature: f32) -> f32 {
+    return exp((logit_of(key) - most) * inverse_temperature);
+}
+
+// Sum of the likelihoods of keys above `key`.
+fn mass_above(first: u32, mask: u32, key: u32, most: f32, inverse_temperature: f32, lid: u32) -> f32 {
+    var sum = 0.0;
+    for (var i = lid; i < params.vocabulary; i += WG) {
+        let own = key_of(first, mask, i);
+        if (own > key) {
+            sum += likelihood(own, most, inverse_temperature);
+        }
+    }
+    return workgroup_sum(sum, lid);
+}
+
+// The smallest set of most likely tokens of `kept` that has at least `share` of its mass.
+fn nucleus(first: u32, mask: u32, kept: Kept, share: f32, most: f32, inverse_temperature: f32, lid: u32) -> Kept {
+    let above = mass_above(first, mask, kept.key, most, inverse_temperature, lid);
+    let edge = select(0.0, f32(kept.ties) * likelihood(max(kept.key, 1u), most, inverse_temperature), kept.key > 0u);
+    let target_mass = share * (above + edge);
+    // The lowest key whose strictly better tokens do not reach the target, bit by bit.
+    var key = 0u;
+    for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
+        // Keys from `key` up to key | (bit - 1) qualify only if what lies above them all is too little.
+        let candidate = key | (bit - 1u);
+        if (mass_above(first, mask, candidate, most, inverse_temperature, lid) >= target_mass) {
+            key |= bit;
+        }
+    }
+    if (key <= kept.key) {
+        if (kept.key == 0u) {
+            return kept;
+        }
+        // The cut falls among the ties at the edge of the set.
+        let missing = target_mass - above;
+        let each = likelihood(max(kept.key, 1u), most, inverse_temperature);
+        return Kept(kept.key, clamp(u32(ceil(missing / each)), 1u, kept.ties));
+    }
+    let missing = target_mass - mass_above(first, mask, key, most, inverse_temperature, lid);
+    let each = likelihood(key, most, inverse_temperature);
+    return Kept(key, max(1u, u32(ceil(missing / each))));
+}
+
+// Draws from the kept tokens in the order of their ids.
+fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_temperature: f32, uniform01: f32, lid: u32) -> u32 {
+    let run = (params.vocabulary + WG - 1u) / WG;
+    let begin = min(lid * run, params.vocabulary);
+    let end = min(begin + run, params.vocabulary);
+    var ties = 0u;
+    for (var i = begin; i < end; i++) {
+        ties += select(0u, 1u, key_of(first, mask, i) == kept.key);
+    }
+    counts[lid] = ties;
+    workgroupBarrier();
+    var ties_before = 0u;
+    for (var i = 0u; i < lid; i++) {
+        ties_before += counts[i];
+    }
+    var mass = 0.0;
+    var seen = ties_before;
+    var last_kept = 0xffffffffu;
+    for (var i = begin; i < end; i++) {
+        let key = key_of(first, mask, i);
+        var keep = key > kept.key;
+        if (key == kept.key && key > 0u) {
+            keep = seen < kept.ties;
+            seen++;
+        }
+        let own = likelihood(max(key, 1u), most, inverse_temperature);
+        if (keep && own >= lowest) {
+            mass += own;
+            last_kept = i;
+        }
+    }
+    masses[lid] = mass;
+    counts[lid] = last_kept;
+    workgroupBarrier();
+    var total = 0.0;
+    var before = 0.0;
+    var fallback = 0xffffffffu;
+    for (var i = 0u; i < WG; i++) {
+        before += select(0.0, masses[i], i < lid);
+        total += masses[i];
+        fallback = select(fallback, counts[i], counts[i] != 0xffffffffu);
+    }
+    let goal = uniform01 * total;
+    if (lid == 0u) {
+        // Rounding may leave the goal beyond the last run.
+        chosen = vec2<u32>(fallback, 0u);
+    }
+    workgroupBarrier();
+    if (mass > 0.0 && goal >= before && goal < before + mass) {
+        var sum = before;
+        seen = ties_before;
+        for (var i = begin; i < end; i++) {
+            let key = key_of(first, mask, i);
+            var keep = key > kept.key;
+            if (key == kept.key && key > 0u) {
+                keep = seen < kept.ties;
+                seen++;
+            }
+            let own = likelihood(max(key, 1u), most, inverse_temperature);
+            if (keep && own >= lowest) {
+                sum += own;
+                if (goal < sum || i == last_kept) {
+                    chosen = vec2<u32>(i, 0u);
+                    break;
+                }
+            }
+        }
+    }
+    workgroupBarrier();
+    return chosen.x;
+}
+
+@compute @workgroup_size(WG)
+fn sample(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let r = wid.x;
+    let sampler = samplers[r];
+    if (live[sampler.slot] == 0u) {
+        if (lid == 0u) {
+            results[r] = vec2<u32>(0u, 1u);
+        }
+        return;
+    }
+    if (lid == 0u) {
+        atomicStore(&flags, 0u);
+    }
+    workgroupBarrier();
+    let first = r * params.vocabulary;
+    let top = find_best(first, sampler.mask, lid);
+    let broken = atomicLoad(&flags) != 0u;
+    var id = top.y;
+    if (sampler.temperature > 0.0 && !broken && top.x > 0u) {
+        let most = logit_of(top.x);
+        let inverse_temperature = 1.0 / sampler.temperature;
+        var kept = Kept(0u, 0u);
+        if (sampler.top_k > 0u && sampler.top_k < params.vocabulary) {
+            let threshold = threshold_by_count(first, sampler.mask, sampler.top_k, lid);
+            kept = Kept(threshold.x, threshold.y);
+        }
+        if (sampler.top_p < 1.0) {
+            kept = nucleus(first, sampler.mask, kept, sampler.top_p, most, inverse_temperature, lid);
+        }
+        let uniform01 = uniform_draw(vec2<u32>(sampler.seed_low, sampler.seed_high), sampler.position);
+        id = draw(first, sampler.mask, kept, sampler.min_p, most, inverse_temperature, uniform01, lid);
+    }
+    if (lid == 0u) {
+        var status = 0u;
+        if (broken) {
+            status = 2u;
+        } else if (top.x == 0u) {
+            status = 3u;
+        }
+        results[r] = vec2<u32>(id, status);
+        sampled[sampler.slot] = min(id, params.vocabulary - 1u);
+        if (status != 0u || sampler.is_last == 1u || id == sampler.stop_a || id == sampler.stop_b) {
+            live[sampler.slot] = 0u;
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! GPU memory: a buffer handle that is cheap to clone, and a range of one.
+
+use super::Gpu;
+use crate::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A storage buffer on one device. Clones share the memory, which goes back when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Buffer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    raw: wgpu::Buffer,
+    id: u64,
+    /// Counts buffers that were freed, so that the device knows when cached bind groups may be stale.
+    freed: Arc<AtomicU64>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.freed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Buffer {
+    pub(super) fn raw(&self) -> &wgpu::Buffer {
+        &self.0.raw
+    }
+
+    /// Distinguishes buffers of one process; never reused.
+    pub(super) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// A handle that does not keep the memory alive.
+    pub(super) fn observe(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let weak = Arc::downgrade(&self.0);
+        move || weak.strong_count() > 0
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.0.raw.size()
+    }
+
+    /// All of it.
+    pub fn all(&self) -> Slice {
+        Slice { buffer: self.clone(), offset: 0, bytes: self.bytes() }
+    }
+
+    /// `bytes` bytes from `offset`; the offset must suit the device's binding alignment (256 always does).
+    pub fn slice(&self, offset: u64, bytes: u64) -> Slice {
+        Slice { buffer: self.clone(), offset, bytes }
+    }
+}
+
+/// A range of a buffer, as bound to a kernel or read back.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// The buffer.
+    pub buffer: Buffer,
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+impl Gpu {
+    /// A storage buffer of at least `bytes` bytes (rounded up to 4, never empty), zeroed by wgpu before its first use.
+    ///
+    /// # Errors
+    /// More than the device's largest buffer, or no memory left.
+    pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
+        let size = bytes.max(4).next_multiple_of(4);
+        let limit = self.caps().max_buffer_bytes;
+        if size > limit {
+            return Err(Error::Device(format!("buffer {label} of {size} bytes is larger than this device's limit of {limit}")));
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let raw = self.guarded(&format!("buffer {label} of {size} bytes"), || self.device().create_buffer(&descriptor))?;
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Ok(Buffer(Arc::new(Inner { raw, id: NEXT.fetch_add(1, Ordering::Relaxed), freed: self.freed_counter() })))
+    }
+
+    /// A storage buffer that holds `data`.
+    ///
+    /// # Errors
+    /// As [`Gpu::buffer`].
+    pub fn buffer_with<T: bytemuck::NoUninit>(&self, label: &str, data: &[T]) -> Result<Buffer> {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let buffer = self.buffer(label, bytes.len() as u64)?;
+        self.write(&buffer.all(), bytes);
+        Ok(buffer)
+    }
+
+    /// Writes `data` at the start of `slice`, before whatever is submitted next. Meant for small data; weights go through `Uploader`.
+    pub fn write<T: bytemuck::NoUninit>(&self, slice: &Slice, data: &[T]) {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        debug_assert!(bytes.len() as u64 <= slice.bytes.next_multiple_of(4));
+        let whole = bytes.len() & !3;
+        self.raw_queue().write_buffer(slice.buffer.raw(), slice.offset, &bytes[..whole]);
+        if whole < bytes.len() {
+            let mut last = [0u8; 4];
+            last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            self.raw_queue().write_buffer(slice.buffer.raw(), slice.offset + whole as u64, &last);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The shader assembler: WGSL files with a few line directives, put together at run time for one variant on one device.
+//!
+//! | directive | does |
+//! |---|---|
+//! | `#import lib/name` | the text of that file, once |
+//! | `#ifdef NAME` `#ifndef NAME` `#else` `#endif` | keeps lines if the variant has (lacks) that flag or constant |
+//! | `#for I COUNT` ... `#end` | the lines COUNT times (a number or a constant) with `$I` replaced by 0, 1, 2, ... |
+//! | `@binding(auto)` | the next binding number |
+//!
+//! Values reach a shader only as typed constants (`const NAME: u32 = value;`), never by text replacement. `enable` lines and the variable
+//! that holds a kernel's `struct Params` are written here, because they depend on the device and not on the kernel.
+
+use super::sources::SOURCES;
+use crate::debug::environment;
+use crate::{Error, Result};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+/// One way to compile a kernel: the kernel's name, flags that switch lines on, and constants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    kernel: &'static str,
+    flags: Vec<&'static str>,
+    constants: Vec<(&'static str, u32)>,
+}
+
+impl Variant {
+    /// The plain variant of `kernel`, which is the name of a shader file without its folder.
+    pub fn new(kernel: &'static str) -> Self {
+        Self { kernel, flags: Vec::new(), constants: Vec::new() }
+    }
+
+    /// With `flag`, if `on`.
+    #[must_use]
+    pub fn flag_if(mut self, on: bool, flag: &'static str) -> Self {
+        if on && !self.flags.contains(&flag) {
+            self.flags.push(flag);
+        }
+        self
+    }
+
+    /// With `flag`.
+    #[must_use]
+    pub fn flag(self, flag: &'static str) -> Self {
+        self.flag_if(true, flag)
+    }
+
+    /// With the constant `name` = `value`.
+    #[must_use]
+    pub fn constant(mut self, name: &'static str, value: u32) -> Self {
+        self.constants.push((name, value));
+        self
+    }
+
+    /// The kernel's name.
+    pub fn kernel(&self) -> &'static str {
+        self.kernel
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.flags.contains(&name) || self.value(name).is_some()
+    }
+
+    fn value(&self, name: &str) -> Option<u32> {
+        self.constants.iter().find(|(n, _)| *n == name).map(|&(_, v)| v)
+    }
+}
+
+/// `matvec[Q8_0 TOKENS=4]`: the label of the pipeline.
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = self.flags.iter().map(|f| (*f).to_string()).collect();
+        parts.extend(self.constants.iter().map(|(n, v)| format!("{n}={v}")));
+        write!(f, "{}[{}]", self.kernel, parts.join(" "))
+    }
+}
+
+/// The name of a kernel or import without its folder.
+fn stem(path: &'static str) -> &'static str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The names of all kernels.
+pub fn kernels() -> impl Iterator<Item = &'static str> {
+    SOURCES.iter().map(|(path, _)| *path).filter(|path| !path.starts_with("lib/")).map(stem)
+}
+
+fn source(name: &str, is_kernel: bool) -> Result<(&'static str, Cow<'static, str>)> {
+    let found = SOURCES.iter().find(|(path, _)| if is_kernel { stem(path) == name && !path.starts_with("lib/") } else { *path == name });
+    let Some(&(path, text)) = found else {
+        return Err(Error::Device(format!("there is no shader {name}")));
+    };
+    match &environment().shaders {
+        None => Ok((path, Cow::Borrowed(text))),
+        Some(folder) => {
+            let file = folder.join(path).with_extension("wgsl");
+            let text = std::fs::read_to_string(&file).map_err(|e| Error::file(&file, e))?;
+            Ok((path, Cow::Owned(text)))
+        }
+    }
+}
+
+/// The WGSL of `variant`. `immediates`: parameters arrive as immediates, else in a uniform buffer at group 1, binding 0.
+///
+/// # Errors
+/// A directive that cannot be followed, naming the file and line: a mistake in a shader, not in the input.
+pub fn assemble(variant: &Variant, immediates: bool) -> Result<String> {
+    let mut text = String::new();
+    for (flag, line) in [("F16", "enable f16;\n"), ("COOPERATIVE", "enable wgpu_cooperative_matrix;\n")] {
+        if variant.has(flag) {
+            text.push_str(line);
+        }
+    }
+    for (name, value) in &variant.constants {
+        text.push_str(&format!("const {name}: u32 = {value}u;\n"));
+    }
+    let mut assembler = Assembler { variant, imported: HashSet::new(), out: text, bindings: 0 };
+    let (path, body) = source(variant.kernel, true)?;
+    let lines: Vec<&str> = body.lines().collect();
+    assembler.block(path, &lines)?;
+    if body.contains("struct Params") {
+        assembler.out.push_str(if immediates {
+            "var<immediate> params: Params;\n"
+        } else {
+            "@group(1) @binding(0) var<uniform> params: Params;\n"
+        });
+    }
+    Ok(assembler.out)
+}
+
+struct Assembler<'a> {
+    variant: &'a Variant,
+    imported: HashSet<String>,
+    out: String,
+    bindings: u32,
+}
+
+impl Assembler<'_> {
+    fn block(&mut self, path: &str, lines: &[&str]) -> Result<()> {
+        let mistake = |i: usize, what: &str| Error::Device(format!("shader {path}, line {}: {what}", i + 1));
+        let mut i = 0;
+        while i < lines.len() {
+            let line = lines[i];
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("#import") => {
+                    let name = words.next().ok_or_else(|| mistake(i, "#import needs a name"))?;
+                    if self.imported.insert(name.to_string()) {
+                        let (path, body) = source(name, false)?;
+                        self.block(path, &body.lines().collect::<Vec<_>>())?;
+                    }
+                }
+                Some(word @ ("#ifdef" | "#ifndef")) => {
+                    let name = words.next().ok_or_else(|| mistake(i, "a condition needs a name"))?;
+                    let (otherwise, end) = branches(lines, i).ok_or_else(|| mistake(i, "no #endif"))?;
+                    let first = self.variant.has(name) == (word == "#ifdef");
+                    let kept = if first { i + 1..otherwise.unwrap_or(end) } else { otherwise.map_or(end..end, |o| o + 1..end) };
+                    self.block(path, &lines[kept])?;
+                    i = end;
+                }
+                Some("#for") => {
+                    let name = words.next().ok_or_else(|| mistake(i, "#for needs a name"))?;
+                    let count = words.next().and_then(|w| w.parse().ok().or_else(|| self.variant.value(w)));
+                    let count = count.ok_or_else(|| mistake(i, "#for needs a number or a constant"))?;
+                    let end = matching(lines, i, &["#for"], "#end").ok_or_else(|| mistake(i, "no #end"))?;
+                    for n in 0..count {
+                        let body: Vec<String> = lines[i + 1..end].iter().map(|l| l.replace(&format!("${name}"), &n.to_string())).collect();
+                        self.block(path, &body.iter().map(String::as_str).collect::<Vec<_>>())?;
+                    }
+                    i = end;
+                }
+                Some(word) if word.starts_with('#') => return Err(mistake(i, &format!("unknown directive {word}"))),
+                _ => self.line(line),
+            }
+            i += 1;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &str) {
+        match line.split_once("@binding(auto)") {
+            Some((before, after)) => {
+                self.out.push_str(&format!("{before}@binding({}){after}", self.bindings));
+                self.bindings += 1;
+            }
+            None => self.out.push_str(line),
+        }
+        self.out.push('\n');
+    }
+}
+
+/// The line that closes the block opened at `start`.
+fn matching(lines: &[&str], start: usize, opens: &[&str], close: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    for (i, line) in lines.iter().enumerate().skip(start) {
+        let word = line.split_whitespace().next().unwrap_or("");
+        if opens.contains(&word) {
+            depth += 1;
+        } else if word == close {
+            depth -= 1;
+            if depth == 0 {
+                return Some(i);
+            }
+        }
+    }
+    None
+}
+
+/// Where the `#else` (if any) and the `#endif` of the condition at `start` stand.
+fn branches(lines: &[&str], start: usize) -> Option<(Option<usize>, usize)> {
+    let opens = ["#ifdef", "#ifndef"];
+    let end = matching(lines, start, &opens, "#endif")?;
+    let mut depth = 0usize;
+    for (i, line) in lines.iter().enumerate().take(end).skip(start) {
+        let word = line.split_whitespace().next().unwrap_or("");
+        match word {
+            w if opens.contains(&w) => depth += 1,
+            "#endif" => depth -= 1,
+            "#else" if depth == 1 => return Some((Some(i), end)),
+            _ => {}
+        }
+    }
+    Some((None, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(variant: &Variant, text: &str) -> String {
+        let mut assembler = Assembler { variant, imported: HashSet::new(), out: String::new(), bindings: 0 };
+        assembler.block("test", &text.lines().collect::<Vec<_>>()).unwrap();
+        assembler.out
+    }
+
+    #[test]
+    fn conditions_nest_and_take_flags_and_constants() {
+        let variant = Variant::new("x").flag("ONE").constant("TWO", 2);
+        let text = "#ifdef ONE\na\n#ifdef MISSING\nb\n#else\nc\n#endif\n#else\nd\n#endif\n#ifndef TWO\ne\n#endif";
+        assert_eq!(expand(&variant, text), "a\nc\n");
+    }
+
+    #[test]
+    fn loops_repeat_nest_and_number() {
+        let variant = Variant::new("x").constant("N", 2);
+        assert_eq!(expand(&variant, "#for I N\n#for J 2\nv$I$J\n#end\n#end"), "v00\nv01\nv10\nv11\n");
+    }
+
+    #[test]
+    fn bindings_are_numbered_in_order() {
+        let text = "@group(0) @binding(auto) a\n#for I 2\n@group(0) @binding(auto) b$I\n#end";
+        assert_eq!(expand(&Variant::new("x"), text), "@group(0) @binding(0) a\n@group(0) @binding(1) b0\n@group(0) @binding(2) b1\n");
+    }
+
+    #[test]
+    fn a_mistake_names_file_and_line() {
+        let mut assembler = Assembler { variant: &Variant::new("x"), imported: HashSet::new(), out: String::new(), bindings: 0 };
+        let error = assembler.block("test", &["a", "#ifdef B"]).unwrap_err().to_string();
+        assert_eq!(error, "GPU: shader test, line 2: no #endif");
+    }
+}
