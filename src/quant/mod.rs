@@ -1,1 +1,148 @@
-//! (in work)
+//! Block formats: how a row of weights is laid out in bytes, and the f32 values that those bytes stand for.
+//!
+//! Not this room's job: where the bytes come from (`gguf`, `hf`) and what they mean to the model (`model`).
+//! Called by both file readers, by the reference pass and by the loader. One file per format; [`FORMATS`] lists them all.
+//! Tests: in each file, and `tests/golden/blocks.rs` against values of other implementations.
+
+pub mod fp8;
+mod iq2_xxs;
+mod iq2_xxs_grid;
+pub mod mxfp4;
+mod plain;
+mod q2_k;
+mod q4_k;
+mod q8_0;
+
+pub use iq2_xxs_grid::GRID;
+
+use std::fmt;
+
+/// A way to store rows of weights. A row is a whole number of blocks; rows follow one another without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockFormat {
+    /// IEEE single precision, little-endian.
+    F32,
+    /// IEEE half precision, little-endian.
+    F16,
+    /// The upper half of an f32, little-endian.
+    Bf16,
+    /// 8-bit integers, one f16 scale per 32.
+    Q8_0,
+    /// 2-bit integers, 4-bit scale and minimum per 16, f16 scales of those per 256.
+    Q2K,
+    /// 4-bit integers, 6-bit scale and minimum per 32, f16 scales of those per 256.
+    Q4K,
+    /// Codewords of eight magnitudes with signs, 4-bit scale per 32, f16 scale per 256: 2.0625 bits a value.
+    Iq2Xxs,
+    /// FP4 e2m1, one e8m0 scale per 32.
+    Mxfp4,
+    /// The checkpoint's FP8 tiles as row blocks: FP8 e4m3, one e8m0 scale per 128. Exists in memory only, no file has it.
+    Fp8,
+}
+
+/// One row of [`FORMATS`].
+struct Layout {
+    format: BlockFormat,
+    name: &'static str,
+    /// Values in a block.
+    values: usize,
+    /// Bytes of a block.
+    bytes: usize,
+    /// Decodes whole blocks; the lengths are checked by the caller.
+    decode: fn(&[u8], &mut [f32]),
+}
+
+/// All formats, in the order of the enum.
+static FORMATS: [Layout; 9] = [
+    Layout { format: BlockFormat::F32, name: "f32", values: 1, bytes: 4, decode: plain::f32 },
+    Layout { format: BlockFormat::F16, name: "f16", values: 1, bytes: 2, decode: plain::f16 },
+    Layout { format: BlockFormat::Bf16, name: "bf16", values: 1, bytes: 2, decode: plain::bf16 },
+    Layout { format: BlockFormat::Q8_0, name: "q8_0", values: q8_0::VALUES, bytes: q8_0::BYTES, decode: q8_0::decode },
+    Layout { format: BlockFormat::Q2K, name: "q2_k", values: q2_k::VALUES, bytes: q2_k::BYTES, decode: q2_k::decode },
+    Layout { format: BlockFormat::Q4K, name: "q4_k", values: q4_k::VALUES, bytes: q4_k::BYTES, decode: q4_k::decode },
+    Layout { format: BlockFormat::Iq2Xxs, name: "iq2_xxs", values: iq2_xxs::VALUES, bytes: iq2_xxs::BYTES, decode: iq2_xxs::decode },
+    Layout { format: BlockFormat::Mxfp4, name: "mxfp4", values: mxfp4::VALUES, bytes: mxfp4::BYTES, decode: mxfp4::decode },
+    Layout { format: BlockFormat::Fp8, name: "fp8", values: fp8::VALUES, bytes: fp8::BYTES, decode: fp8::decode },
+];
+
+impl BlockFormat {
+    /// Every format.
+    pub const ALL: [Self; 9] = [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q2K, Self::Q4K, Self::Iq2Xxs, Self::Mxfp4, Self::Fp8];
+
+    fn layout(self) -> &'static Layout {
+        &FORMATS[self as usize]
+    }
+
+    /// The name in commands, reports and shader files: `q8_0`, `iq2_xxs`, ...
+    pub fn name(self) -> &'static str {
+        self.layout().name
+    }
+
+    /// Values in one block.
+    pub fn block_values(self) -> usize {
+        self.layout().values
+    }
+
+    /// Bytes of one block.
+    pub fn block_bytes(self) -> usize {
+        self.layout().bytes
+    }
+
+    /// Bytes of a row of `cols` values. `None` where `cols` is not a whole number of blocks (only [`BlockFormat::Fp8`] pads the last
+    /// block) or the size does not fit in `usize`.
+    pub fn row_bytes(self, cols: usize) -> Option<usize> {
+        let Layout { values, bytes, .. } = *self.layout();
+        let blocks = match self {
+            Self::Fp8 => cols.div_ceil(values),
+            _ if cols.is_multiple_of(values) => cols / values,
+            _ => return None,
+        };
+        blocks.checked_mul(bytes)
+    }
+
+    /// Decodes whole rows: `bytes` holds exactly the blocks of `out`'s values, in order. Several rows may be decoded at once where
+    /// rows are whole blocks; an [`BlockFormat::Fp8`] row with a padded last block is decoded alone. Every step is one f32 operation,
+    /// in the order of SPEC section 10.
+    ///
+    /// # Panics
+    /// Where the two lengths do not belong together: shapes are checked when a tensor is bound, never here.
+    pub fn dequantize(self, bytes: &[u8], out: &mut [f32]) {
+        assert_eq!(self.row_bytes(out.len()), Some(bytes.len()), "{self}: bytes for {} values", out.len());
+        (self.layout().decode)(bytes, out);
+    }
+}
+
+impl fmt::Display for BlockFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_follows_the_enum() {
+        for (i, (layout, format)) in FORMATS.iter().zip(BlockFormat::ALL).enumerate() {
+            assert_eq!((layout.format, format as usize), (format, i));
+        }
+    }
+
+    #[test]
+    fn row_sizes() {
+        assert_eq!(BlockFormat::Iq2Xxs.row_bytes(4096), Some(1056));
+        assert_eq!(BlockFormat::Q2K.row_bytes(2048), Some(672));
+        assert_eq!(BlockFormat::Q8_0.row_bytes(48), None);
+        assert_eq!(BlockFormat::Fp8.row_bytes(129), Some(264));
+        assert_eq!(BlockFormat::Bf16.row_bytes(0), Some(0));
+        assert_eq!(BlockFormat::F32.row_bytes(usize::MAX), None);
+        assert_eq!(BlockFormat::Fp8.row_bytes(usize::MAX), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "q4_k")]
+    fn lengths_must_match() {
+        BlockFormat::Q4K.dequantize(&[0; 143], &mut [0.0; 256]);
+    }
+}

@@ -1,0 +1,88 @@
+//! MXFP4: 32 values in 17 bytes (GGUF; OCP Microscaling Formats v1.0; SPEC section 10).
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 0 | e8m0 scale |
+//! | 1..17 | e2m1 codes; byte j holds value j in its low and value j + 16 in its high nibble |
+//!
+//! Value i is scale * code_i. A scale of 255 is NaN.
+//!
+//! The checkpoint stores the same codes and scales in two tensors: the codes [R, C/2] with value 2j in the low and 2j + 1 in the high
+//! nibble of byte j, the scales [R, C/32]. [`repack`] changes the one into the other without loss.
+
+use crate::num::{E2M1, e8m0_to_f32};
+
+pub(super) const VALUES: usize = 32;
+pub(super) const BYTES: usize = 17;
+
+/// Decodes whole blocks.
+pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
+    let (blocks, rows) = (bytes.as_chunks::<BYTES>().0, out.as_chunks_mut::<VALUES>().0);
+    for (&[scale, ref codes @ ..], values) in blocks.iter().zip(rows) {
+        let scale = e8m0_to_f32(scale);
+        let (low, high) = values.split_at_mut(16);
+        for ((low, high), &pair) in low.iter_mut().zip(high).zip(codes) {
+            *low = scale * E2M1[usize::from(pair & 15)];
+            *high = scale * E2M1[usize::from(pair >> 4)];
+        }
+    }
+}
+
+/// Repacks checkpoint FP4 into MXFP4 blocks, bit for bit: any number of whole rows, as rows are whole blocks.
+/// `codes`: 16 bytes a block; `scales`: 1 byte a block; `out`: 17 bytes a block.
+/// `None`, with `out` untouched, where the three lengths do not belong together.
+pub fn repack(codes: &[u8], scales: &[u8], out: &mut [u8]) -> Option<()> {
+    let (code_blocks, ragged) = codes.as_chunks::<16>();
+    if !ragged.is_empty() || code_blocks.len() != scales.len() || Some(out.len()) != scales.len().checked_mul(BYTES) {
+        return None;
+    }
+    for ((block, codes), &scale) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(code_blocks).zip(scales) {
+        block[0] = scale;
+        // The first 8 bytes of the source hold values 0..16, the last 8 values 16..32: two source bytes make two target bytes.
+        for j in 0..8 {
+            let (first, second) = (codes[j], codes[j + 8]);
+            block[1 + 2 * j] = (first & 15) | (second << 4);
+            block[2 + 2 * j] = (first >> 4) | (second & 0xf0);
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repack_keeps_every_value() {
+        // Two blocks, all codes in every position class, scales at both ends.
+        let codes: Vec<u8> = (0..32u8).map(|j| j.wrapping_mul(37) ^ 0x5a).collect();
+        let scales = [1, 200];
+        let mut blocks = [0; 2 * BYTES];
+        assert_eq!(repack(&codes, &scales, &mut blocks), Some(()));
+        let mut values = [0.0; 64];
+        decode(&blocks, &mut values);
+        for (n, value) in values.into_iter().enumerate() {
+            let code = (codes[n / 2] >> (4 * (n % 2))) & 15;
+            assert_eq!(value.to_bits(), (e8m0_to_f32(scales[n / 32]) * E2M1[usize::from(code)]).to_bits(), "value {n}");
+        }
+    }
+
+    #[test]
+    fn extreme_scales() {
+        let mut block = [0x71; BYTES];
+        let mut values = [0.0; 32];
+        block[0] = 0;
+        decode(&block, &mut values);
+        assert_eq!((f64::from(values[0]), f64::from(values[16])), (2f64.powi(-128), 6.0 * 2f64.powi(-127)));
+        block[0] = 255;
+        decode(&block, &mut values);
+        assert!(values.iter().all(|value| value.is_nan()));
+    }
+
+    #[test]
+    fn repack_refuses_other_lengths() {
+        for (codes, scales, out) in [(15, 1, 17), (16, 2, 34), (32, 1, 17), (16, 1, 18)] {
+            assert_eq!(repack(&vec![0; codes], &vec![0; scales], &mut vec![0; out]), None);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The formats without blocks: one number after the other, little-endian.
+
+/// F32: 4 bytes a value.
+pub(super) fn f32(bytes: &[u8], out: &mut [f32]) {
+    for (&code, value) in bytes.as_chunks().0.iter().zip(out) {
+        *value = f32::from_le_bytes(code);
+    }
+}
+
+/// F16: 2 bytes a value.
+pub(super) fn f16(bytes: &[u8], out: &mut [f32]) {
+    for (&code, value) in bytes.as_chunks().0.iter().zip(out) {
+        *value = half::f16::from_le_bytes(code).to_f32();
+    }
+}
+
+/// BF16: 2 bytes a value.
+pub(super) fn bf16(bytes: &[u8], out: &mut [f32]) {
+    for (&code, value) in bytes.as_chunks().0.iter().zip(out) {
+        *value = half::bf16::from_le_bytes(code).to_f32();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::quant::BlockFormat;
+
+    #[test]
+    fn known_values() {
+        let mut out = [0.0; 2];
+        BlockFormat::F32.dequantize(&[0, 0, 0x80, 0x3f, 1, 0, 0, 0x80], &mut out);
+        assert_eq!(out.map(f32::to_bits), [0x3f80_0000, 0x8000_0001]);
+        BlockFormat::F16.dequantize(&[0, 0x3c, 1, 0x80], &mut out);
+        assert_eq!(out, [1.0, -2f32.powi(-24)]);
+        BlockFormat::Bf16.dequantize(&[0x80, 0x3f, 0xc8, 0xc2], &mut out);
+        assert_eq!(out, [1.0, -100.0]);
+    }
+}

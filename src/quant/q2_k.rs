@@ -1,0 +1,36 @@
+//! Q2_K: 256 values in 84 bytes (GGUF; SPEC section 10).
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 0..16 | one byte per 16 values: scale in the low nibble, minimum in the high nibble |
+//! | 16..80 | two-bit codes q, four to a byte |
+//! | 80..82 | f16 scale d of the scales |
+//! | 82..84 | f16 scale m of the minima |
+//!
+//! The codes lie in two halves of 32 bytes. Byte c of half a holds, from its low bits up, values 128a + c, + 32, + 64 and + 96.
+//! A value of sub-block s is (d * scale_s) * q - (m * minimum_s).
+
+use half::f16;
+
+pub(super) const VALUES: usize = 256;
+pub(super) const BYTES: usize = 84;
+
+/// Decodes whole blocks.
+pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
+    let (blocks, rows) = (bytes.as_chunks::<BYTES>().0, out.as_chunks_mut::<VALUES>().0);
+    for (block, values) in blocks.iter().zip(rows) {
+        let (scales, quants) = (&block[..16], &block[16..80]);
+        let d = f16::from_le_bytes([block[80], block[81]]).to_f32();
+        let m = f16::from_le_bytes([block[82], block[83]]).to_f32();
+        for (s, (sub_block, &scale)) in values.as_chunks_mut::<16>().0.iter_mut().zip(scales).enumerate() {
+            let scaled = d * f32::from(scale & 15);
+            let minimum = m * f32::from(scale >> 4);
+            // Sub-blocks run through the two halves of a 32-byte group first, then through its four bit pairs, then to the next group.
+            let first = 32 * (s / 8) + 16 * (s % 2);
+            let shift = 2 * (s / 2 % 4);
+            for (value, code) in sub_block.iter_mut().zip(&quants[first..first + 16]) {
+                *value = scaled * f32::from((code >> shift) & 3) - minimum;
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Q4_K: 256 values in 144 bytes (GGUF; SPEC section 10).
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 0..2 | f16 scale d of the scales |
+//! | 2..4 | f16 scale m of the minima |
+//! | 4..16 | eight 6-bit scales and eight 6-bit minima, see [`scale_and_minimum`] |
+//! | 16..144 | four-bit codes q |
+//!
+//! The codes lie in four groups of 32 bytes. Byte c of group a holds value 64a + c in its low and 64a + 32 + c in its high nibble.
+//! A value of sub-block j (32 values) is (d * scale_j) * q - (m * minimum_j).
+
+use half::f16;
+
+pub(super) const VALUES: usize = 256;
+pub(super) const BYTES: usize = 144;
+
+/// Scale and minimum of sub-block `j` (0..8). The first four of both are the low six bits of bytes 0..4 and 4..8; the others have
+/// their low four bits in the nibbles of bytes 8..12 and their high two bits on top of bytes 0..4 and 4..8.
+fn scale_and_minimum(packed: &[u8], j: usize) -> (u8, u8) {
+    if j < 4 {
+        (packed[j] & 63, packed[j + 4] & 63)
+    } else {
+        let low = packed[j + 4];
+        ((low & 15) | ((packed[j - 4] >> 6) << 4), (low >> 4) | ((packed[j] >> 6) << 4))
+    }
+}
+
+/// Decodes whole blocks.
+pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
+    let (blocks, rows) = (bytes.as_chunks::<BYTES>().0, out.as_chunks_mut::<VALUES>().0);
+    for (block, values) in blocks.iter().zip(rows) {
+        let d = f16::from_le_bytes([block[0], block[1]]).to_f32();
+        let m = f16::from_le_bytes([block[2], block[3]]).to_f32();
+        let (packed, quants) = (&block[4..16], &block[16..]);
+        for (j, sub_block) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (scale, minimum) = scale_and_minimum(packed, j);
+            let (scaled, minimum) = (d * f32::from(scale), m * f32::from(minimum));
+            let (first, shift) = (32 * (j / 2), 4 * (j % 2));
+            for (value, code) in sub_block.iter_mut().zip(&quants[first..first + 32]) {
+                *value = scaled * f32::from((code >> shift) & 15) - minimum;
+            }
+        }
+    }
+}
