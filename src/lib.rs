@@ -17,6 +17,7 @@ pub mod error;
 pub mod gguf;
 pub mod gpu;
 pub mod hf;
+pub mod kernels;
 pub mod num;
 pub mod progress;
 pub mod quant;

@@ -3,7 +3,7 @@
 //         pages through page_table; selected (T, top_k) compressed rows that the indexer chose, ascending
 // out     partial (T, MAX_PARTS, heads, DIM) f32 unnormalised sums and stats (T, MAX_PARTS, heads) (maximum, sum);
 //         with WHOLE: out (T, heads, DIM) f32 finished: sink in the denominator, rotated back
-// params  Params 56 B
+// params  Params 36 B
 // grid    x: heads / HEADS, y: parts (1 with WHOLE), z: T
 // needs   19 KiB workgroup memory; DIM a multiple of 2, at most 512; heads a multiple of HEADS
 // cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache
@@ -18,7 +18,6 @@ struct Params {
     scale: f32,
     rope: u32,          // R
     angle_set: u32,
-    first_token: u32,   // the first row of the step that z = 0 stands for
 }
 
 #import lib/rows
@@ -108,7 +107,7 @@ fn stage(row: Row, t: u32, sees: Visible, first: u32, count: u32, lid: u32) {
 
 @compute @workgroup_size(WG)
 fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let t = params.first_token + wid.z;
+    let t = wid.z;
     let row = rows[t];
     let first_head = wid.x * HEADS;
     let sees = visible(row.position);
@@ -211,7 +210,7 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
         }
         out[(t * params.heads + head) * PAIRS + lid] = value;
 #else
-        let at = (wid.z * MAX_PARTS + wid.y) * params.heads + head;
+        let at = (t * MAX_PARTS + wid.y) * params.heads + head;
         partial[at * PAIRS + lid] = out$H;
         if (lid == 0u) {
             stats[at] = vec2<f32>(maxima[$H], totals[$H]);

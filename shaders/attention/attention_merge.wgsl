@@ -2,7 +2,7 @@
 // in      rows (T) Row; partial (T, MAX_PARTS, heads, DIM) f32 and stats (T, MAX_PARTS, heads) (maximum, sum) as attention leaves them;
 //         sinks (heads) f32; angles (T, 2, R/2) (cos, sin)
 // out     out (T, heads, DIM) f32
-// params  Params 40 B
+// params  Params 24 B
 // grid    x: heads, y: T; one workgroup a head
 // needs   DIM at most 2 WG
 // cost    parts * DIM * 4 bytes a head
@@ -14,7 +14,6 @@ struct Params {
     top_k: u32,
     rope: u32, // R
     angle_set: u32,
-    first_token: u32,
 }
 
 #import lib/rows
@@ -32,7 +31,7 @@ const PAIRS: u32 = DIM / 2u;
 @compute @workgroup_size(WG)
 fn attention_merge(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let head = wid.x;
-    let t = params.first_token + wid.y;
+    let t = wid.y;
     if (lid >= PAIRS) {
         return;
     }
@@ -40,12 +39,12 @@ fn attention_merge(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocat
     let count = parts(sees.window + sees.compressed);
     var most = sinks[head];
     for (var part = 0u; part < count; part++) {
-        most = max(most, stats[(wid.y * MAX_PARTS + part) * params.heads + head].x);
+        most = max(most, stats[(t * MAX_PARTS + part) * params.heads + head].x);
     }
     var total = exp(sinks[head] - most);
     var value = vec2<f32>(0.0);
     for (var part = 0u; part < count; part++) {
-        let at = (wid.y * MAX_PARTS + part) * params.heads + head;
+        let at = (t * MAX_PARTS + part) * params.heads + head;
         let shrink = exp(stats[at].x - most);
         total = fma(stats[at].y, shrink, total);
         value = fma(vec2<f32>(shrink), partial[at * PAIRS + lid], value);

@@ -129,7 +129,7 @@ fn compress(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_ind
     if (live[row.slot] == 0u || page < params.first_page || page - params.first_page >= params.held_pages) {
         return;
     }
-    let to = ((page - params.first_page) * PAGE_ROWS + window.index % PAGE_ROWS) * pairs;
+    let page_at = ((page - params.first_page) * PAGE_ROWS + window.index % PAGE_ROWS) * pairs;
     let plain = pairs - (params.rope >> 1u);
     let turn = (params.first_window + wid.x) * (params.rope >> 1u);
     for (var i = 0u; i < 2u; i++) {
@@ -141,10 +141,10 @@ fn compress(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_ind
             }
             let packed = kv_pack(value);
 #ifdef KV_F16
-            pages[to + pair] = packed;
+            pages[page_at + pair] = packed;
 #else
-            pages[(to + pair) * 2u] = packed.x;
-            pages[(to + pair) * 2u + 1u] = packed.y;
+            pages[(page_at + pair) * 2u] = packed.x;
+            pages[(page_at + pair) * 2u + 1u] = packed.y;
 #endif
         }
     }

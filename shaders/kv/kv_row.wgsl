@@ -27,16 +27,16 @@ struct Params {
 fn kv_row(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.x;
     let pairs = params.dim >> 1u;
-    let from = (t * params.x_stride + params.x_offset) >> 1u;
+    let x_at = (t * params.x_stride + params.x_offset) >> 1u;
     var squares = 0.0;
     for (var i = lid; i < pairs; i += WG) {
-        squares += dot(x[from + i], x[from + i]);
+        squares += dot(x[x_at + i], x[x_at + i]);
     }
     let scale = inverseSqrt(workgroup_sum(squares, lid) / f32(params.dim) + params.eps);
     let plain = pairs - (params.rope >> 1u);
     let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
     for (var i = lid; i < pairs; i += WG) {
-        var value = x[from + i] * scale * weight[i];
+        var value = x[x_at + i] * scale * weight[i];
         if (i >= plain) {
             value = rotate(value, angles[turn + i - plain]);
         }

@@ -14,6 +14,16 @@
 #import lib/dequant
 #import lib/math
 
+#ifdef SIZE_16
+alias Left = coop_mat16x16<f16, A>;
+alias Right = coop_mat16x16<f16, B>;
+alias Sums = coop_mat16x16<f32, C>;
+#else
+alias Left = coop_mat8x8<f16, A>;
+alias Right = coop_mat8x8<f16, B>;
+alias Sums = coop_mat8x8<f32, C>;
+#endif
+
 // A workgroup is SUBGROUPS_T x SUBGROUPS_W subgroups; each makes BLOCKS_T x 2 matrices of SIZE x SIZE.
 const TILE_T: u32 = SUBGROUPS_T * BLOCKS_T * SIZE;
 const TILE_W: u32 = SUBGROUPS_W * 2u * SIZE;
@@ -25,6 +35,8 @@ var<workgroup> staged_x: array<f16, TILE_T * STRIDE>;
 var<workgroup> staged_w: array<f16, TILE_W * STRIDE>;
 // One subgroup's results on their way to ragged or paired rows of y.
 var<workgroup> results: array<f32, SUBGROUPS_T * SUBGROUPS_W * 2u * SIZE * SIZE>;
+
+var<workgroup> shared_tile: Tile;
 
 #ifdef GATE_UP
 const CHANNELS: u32 = TILE_W / 2u;
@@ -90,7 +102,11 @@ fn stage(tile: Tile, first_channel: u32, first: u32, lid: u32) {
 
 @compute @workgroup_size(WG)
 fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let tile = tile_of(wid.y, TILE_T);
+    // Through workgroup memory, because cooperative operations must be in control flow that is known to be uniform.
+    if (lid == 0u) {
+        shared_tile = tile_of(wid.y, TILE_T);
+    }
+    let tile = workgroupUniformLoad(&shared_tile);
     if (tile.count == 0u) {
         return;
     }

@@ -27,23 +27,23 @@ struct Params {
 fn q_rope(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.y;
     let pairs = params.dim >> 1u;
-    let from = (t * params.x_stride + params.x_offset + wid.x * params.dim) >> 1u;
-    let to = (t * params.heads + wid.x) * pairs;
+    let x_at = (t * params.x_stride + params.x_offset + wid.x * params.dim) >> 1u;
+    let y_at = (t * params.heads + wid.x) * pairs;
     var scale = 1.0;
     if (params.normalise == 1u) {
         var squares = 0.0;
         for (var i = lid; i < pairs; i += WG) {
-            squares += dot(x[from + i], x[from + i]);
+            squares += dot(x[x_at + i], x[x_at + i]);
         }
         scale = inverseSqrt(workgroup_sum(squares, lid) / f32(params.dim) + params.eps);
     }
     let plain = pairs - (params.rope >> 1u);
     let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
     for (var i = lid; i < pairs; i += WG) {
-        var value = x[from + i] * scale;
+        var value = x[x_at + i] * scale;
         if (i >= plain) {
             value = rotate(value, angles[turn + i - plain]);
         }
-        y[to + i] = value;
+        y[y_at + i] = value;
     }
 }

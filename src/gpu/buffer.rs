@@ -33,6 +33,11 @@ impl Buffer {
         self.0.id
     }
 
+    /// Whether both are handles of one buffer.
+    pub fn same(&self, other: &Buffer) -> bool {
+        self.0.id == other.0.id
+    }
+
     /// A handle that does not keep the memory alive.
     pub(super) fn observe(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let weak = Arc::downgrade(&self.0);

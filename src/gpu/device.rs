@@ -76,7 +76,8 @@ impl Adapter {
     /// # Errors
     /// The driver refuses.
     pub fn open(&self, options: OpenOptions) -> Result<Gpu> {
-        let mut caps = if options.portable { Caps { unified_memory: self.caps.unified_memory, ..Caps::portable() } } else { self.caps.clone() };
+        let mut caps =
+            if options.portable { Caps { unified_memory: self.caps.unified_memory, ..Caps::portable() } } else { self.caps.clone() };
         let offered = self.raw.limits();
         let required_limits = wgpu::Limits {
             max_storage_buffers_per_shader_stage: caps.storage_bindings.min(offered.max_storage_buffers_per_shader_stage),

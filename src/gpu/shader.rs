@@ -119,7 +119,7 @@ pub fn assemble(variant: &Variant, immediates: bool) -> Result<String> {
     let (path, body) = source(variant.kernel, true)?;
     let lines: Vec<&str> = body.lines().collect();
     assembler.block(path, &lines)?;
-    if body.contains("struct Params") {
+    if assembler.out.contains("struct Params") {
         assembler.out.push_str(if immediates {
             "var<immediate> params: Params;\n"
         } else {

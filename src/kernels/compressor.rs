@@ -1,0 +1,103 @@
+//! Compressed rows: what a closed window of tokens leaves behind.
+
+use super::kit::{Dialect, Kit, Strided};
+use super::matrix::Pool;
+use crate::gpu::{Recording, Slice, Variant};
+
+params! {
+    CompressParams for "compress" {
+        dim: u32, rope: u32, fresh_stride: u32, fresh_offset: u32, ring: u32, max_pages: u32, first_page: u32, held_pages: u32,
+        first_window: u32, eps: f32,
+    }
+}
+
+/// A window that closes in this step, as the shader sees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Window {
+    /// The row of the step that closes it.
+    pub last_row: u32,
+    /// Its number in the session.
+    pub index: u32,
+}
+
+/// Sizes and weights of one compressor, and where its rows go.
+#[derive(Clone, Debug)]
+pub struct Compress<'a> {
+    /// Tokens in a window. A ratio of 4 overlaps: values and gates are two rows wide.
+    pub ratio: u32,
+    /// d: 512, or 128 for the indexer.
+    pub dim: u32,
+    /// Rotated channels.
+    pub rope: u32,
+    /// Epsilon of the norm.
+    pub eps: f32,
+    /// Rows of a session's frontier.
+    pub ring: u32,
+    /// Rows in a page.
+    pub page_rows: u32,
+    /// Pages in a session's table.
+    pub max_pages: u32,
+    /// ape (ratio, width) f32.
+    pub ape: &'a Slice,
+    /// Norm weight (d) f32.
+    pub norm: &'a Slice,
+    /// Frontier (slots, ring, 2 width) f32.
+    pub frontier: &'a Pool,
+    /// Pages (pages, page_rows, d).
+    pub pages: &'a Pool,
+    /// Page table (slots, max_pages).
+    pub page_table: &'a Slice,
+}
+
+impl Compress<'_> {
+    /// Width of values and of gates.
+    pub fn width(&self) -> u32 {
+        if self.ratio == 4 { self.dim * 2 } else { self.dim }
+    }
+}
+
+pub(super) fn compress_variant(dialect: &Dialect, ratio: u32, page_rows: u32, segments: u32, segment_rows: u32) -> Variant {
+    let variant = dialect
+        .kv_variant("compress")
+        .flag_if(ratio == 4, "OVERLAP")
+        .constant("RATIO", ratio)
+        .constant("PAGE_ROWS", page_rows)
+        .constant("FRONTIER_SEGMENTS", segments);
+    if segments > 1 { variant.flag("FRONTIER_SPLIT").constant("SEGMENT_ROWS", segment_rows) } else { variant }
+}
+
+/// Rows of `count` windows from `first` in `windows`, whose rotations lie at the same numbers in `angles` (n, R/2).
+/// `fresh`: T rows with values then gates. Writes pages of live slots.
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+pub fn record_compress(
+    rec: &mut Recording,
+    kit: &Kit,
+    sizes: &Compress<'_>,
+    windows: &Slice,
+    angles: &Slice,
+    rows: &Slice,
+    live: &Slice,
+    fresh: &Strided,
+    (first, count): (u32, u32),
+) {
+    let segments = &sizes.frontier.segments;
+    let variant = compress_variant(&kit.dialect, sizes.ratio, sizes.page_rows, segments.len() as u32, sizes.frontier.held);
+    for (i, pages) in sizes.pages.segments.iter().enumerate() {
+        let params = CompressParams {
+            dim: sizes.dim,
+            rope: sizes.rope,
+            fresh_stride: fresh.stride,
+            fresh_offset: fresh.offset,
+            ring: sizes.ring,
+            max_pages: sizes.max_pages,
+            first_page: i as u32 * sizes.pages.held,
+            held_pages: sizes.pages.held,
+            first_window: first,
+            eps: sizes.eps,
+        };
+        let own = [windows, rows, live, &fresh.slice, sizes.ape, sizes.norm, angles, sizes.page_table, pages];
+        let bindings = own.into_iter().chain(segments).cloned().collect();
+        rec.dispatch(variant.clone(), &params, bindings, [count, 1, 1]);
+    }
+}

@@ -1,0 +1,91 @@
+//! The indexer of ratio-4 layers: scores of compressed rows, and the best of them.
+
+use super::kit::{Dialect, Kit, KvType, Strided};
+use super::matrix::Pool;
+use crate::gpu::{Recording, Slice, Variant};
+
+params! {
+    IndexScoreParams for "index_score" {
+        heads: u32, ratio: u32, max_pages: u32, columns: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
+    }
+    TopKParams for "top_k" { ratio: u32, top_k: u32, columns: u32, first_token: u32 }
+}
+
+/// Sizes of the indexer and where its rows lie.
+#[derive(Clone, Debug)]
+pub struct IndexScore<'a> {
+    /// Indexer heads.
+    pub heads: u32,
+    /// Their dim, at most 128.
+    pub dim: u32,
+    /// Tokens in a window.
+    pub ratio: u32,
+    /// Rows in a page.
+    pub page_rows: u32,
+    /// Pages in a session's table.
+    pub max_pages: u32,
+    /// Index rows (pages, page_rows, dim).
+    pub pages: &'a Pool,
+    /// Page table (slots, max_pages).
+    pub page_table: &'a Slice,
+}
+
+/// A kernel that reads pages: rows of `dim` values, `page_rows` in a page.
+pub(super) fn pages_variant(variant: Variant, dim: u32, page_rows: u32, segments: u32, held: u32) -> Variant {
+    let variant = variant.constant("PAGE_ROWS", page_rows).constant("PAGE_PAIRS", dim / 2).constant("PAGES_SEGMENTS", segments);
+    if segments > 1 { variant.flag("PAGES_SPLIT").constant("SEGMENT_PAGES", held) } else { variant }
+}
+
+pub(super) fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, segments: u32, held: u32) -> Variant {
+    pages_variant(dialect.kv_variant("index_score").constant("DIM", dim), dim, page_rows, segments, held)
+}
+
+/// Scores of the rows `first..first + count` of the step. q (T, heads, dim) rotated; hw: T rows of raw head weights
+/// -> scores (count, columns).
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+pub fn record_index_score(
+    rec: &mut Recording,
+    kit: &Kit,
+    sizes: &IndexScore<'_>,
+    rows: &Slice,
+    q: &Slice,
+    hw: &Strided,
+    scores: &Slice,
+    columns: u32,
+    (first, count): (u32, u32),
+) {
+    let segments = &sizes.pages.segments;
+    let variant = index_score_variant(&kit.dialect, sizes.dim, sizes.page_rows, segments.len() as u32, sizes.pages.held);
+    let params = IndexScoreParams {
+        heads: sizes.heads,
+        ratio: sizes.ratio,
+        max_pages: sizes.max_pages,
+        columns,
+        hw_stride: hw.stride,
+        hw_offset: hw.offset,
+        hw_scale: 1.0 / ((sizes.dim as f32).sqrt() * (sizes.heads as f32).sqrt()),
+        first_token: first,
+    };
+    let bindings = [rows, q, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
+    let tile = match kit.dialect.kv {
+        KvType::F16 => 64,
+        KvType::F32 => 32,
+    };
+    rec.dispatch(variant, &params, bindings, [columns.div_ceil(tile), count, 1]);
+}
+
+/// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+pub fn record_top_k(
+    rec: &mut Recording,
+    kit: &Kit,
+    (ratio, top_k): (u32, u32),
+    rows: &Slice,
+    scores: &Slice,
+    columns: u32,
+    selected: &Slice,
+    (first, count): (u32, u32),
+) {
+    let params = TopKParams { ratio, top_k, columns, first_token: first };
+    rec.dispatch(kit.variant("top_k"), &params, vec![rows.clone(), scores.clone(), selected.clone()], [count, 1, 1]);
+}

@@ -1,0 +1,176 @@
+//! What every record function needs to know of the device and the cache.
+
+use crate::Result;
+use crate::gpu::{Buffer, Caps, Cooperative, Gpu, Slice, Variant};
+use crate::quant::{BlockFormat, GRID};
+use std::collections::BTreeSet;
+
+/// Invocations in a workgroup of every kernel that does not say otherwise: what every device allows.
+pub(super) const WG: u32 = 256;
+
+/// How cached rows are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KvType {
+    /// Half precision, two values a word.
+    F16,
+    /// Single precision.
+    F32,
+}
+
+impl KvType {
+    /// Bytes of one value.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// 32-bit words of a row of `values` values, an even number.
+    pub const fn words(self, values: u32) -> u32 {
+        match self {
+            Self::F16 => values / 2,
+            Self::F32 => values,
+        }
+    }
+}
+
+/// One row of a step, as the shaders see it (`lib/rows`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Row {
+    /// Which session.
+    pub slot: u32,
+    /// Position in the session.
+    pub position: u32,
+    /// Token id, or [`SAMPLED`].
+    pub token: u32,
+    /// The first row of the same session in this step.
+    pub first_row: u32,
+    /// Its position.
+    pub first_position: u32,
+    /// The last row of the same session in this step.
+    pub last_row: u32,
+    /// Zero.
+    pub padding: [u32; 2],
+}
+
+/// In [`Row::token`]: the id that the sampler left for the slot.
+pub const SAMPLED: u32 = u32::MAX;
+
+/// Part of a matrix of activations: rows of `stride` floats, the part starts at float `offset` of each.
+#[derive(Clone, Debug)]
+pub struct Strided {
+    /// All of the matrix.
+    pub slice: Slice,
+    /// Floats from one row to the next.
+    pub stride: u32,
+    /// First float of the part.
+    pub offset: u32,
+}
+
+impl Strided {
+    /// A whole buffer of rows of `stride` floats.
+    pub fn whole(buffer: &Buffer, stride: u32) -> Self {
+        Self { slice: buffer.all(), stride, offset: 0 }
+    }
+
+    /// The part that starts `offset` floats further in each row.
+    #[must_use]
+    pub fn at(&self, offset: u32) -> Self {
+        Self { offset: self.offset + offset, ..self.clone() }
+    }
+}
+
+/// What variants are chosen by: the device, how cached rows are stored, and whether activations stay f32.
+#[derive(Clone, Debug)]
+pub struct Dialect {
+    /// The device's caps.
+    pub caps: Caps,
+    /// How cached rows are stored.
+    pub kv: KvType,
+    /// f32 activations everywhere: no cooperative matrices.
+    pub exact: bool,
+}
+
+impl Dialect {
+    /// The cooperative matrices to use for matmul.
+    pub(super) fn cooperative(&self) -> Cooperative {
+        if self.exact { Cooperative::None } else { self.caps.cooperative }
+    }
+
+    /// The plain variant of `kernel` with workgroups of [`WG`], reducing by subgroups where the device has them.
+    pub(super) fn variant(&self, kernel: &'static str) -> Variant {
+        let variant = Variant::new(kernel).constant("WG", WG);
+        match self.caps.subgroup {
+            Some(size) => variant.constant("SUBGROUP", size),
+            None => variant,
+        }
+    }
+
+    /// As [`Dialect::variant`], for kernels in which LANES invocations share a row. Returns the rows of a workgroup too.
+    pub(super) fn lanes_variant(&self, kernel: &'static str, sums: u32) -> (Variant, u32) {
+        let lanes = self.caps.subgroup.unwrap_or(32);
+        (self.variant(kernel).constant("LANES", lanes).constant("SUMS", sums), WG / lanes)
+    }
+
+    /// As [`Dialect::variant`], for kernels that read or write cached rows.
+    pub(super) fn kv_variant(&self, kernel: &'static str) -> Variant {
+        self.variant(kernel).flag_if(self.kv == KvType::F16, "KV_F16")
+    }
+}
+
+/// What every record function needs: how to choose variants, and the tables that formats bind.
+#[derive(Clone, Debug)]
+pub struct Kit {
+    /// How variants are chosen.
+    pub dialect: Dialect,
+    iq2_xxs_grid: Slice,
+}
+
+impl Kit {
+    /// For `gpu`, with cached rows of type `kv`. `exact`: f32 activations everywhere, no cooperative matrices.
+    ///
+    /// # Errors
+    /// No memory left.
+    pub fn new(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Self> {
+        let grid = gpu.buffer_with("iq2_xxs grid", &GRID)?;
+        Ok(Self { dialect: Dialect { caps: gpu.caps().clone(), kv, exact }, iq2_xxs_grid: grid.all() })
+    }
+
+    /// The tables that `formats` need, to be bound after a kernel's own bindings.
+    pub(super) fn tables(&self, formats: &[BlockFormat]) -> Option<Slice> {
+        formats.contains(&BlockFormat::Iq2Xxs).then(|| self.iq2_xxs_grid.clone())
+    }
+
+    pub(super) fn variant(&self, kernel: &'static str) -> Variant {
+        self.dialect.variant(kernel)
+    }
+}
+
+/// `variant` for weights in `formats`: a flag for each, and FORMAT where there is just one.
+pub(super) fn with_formats(mut variant: Variant, formats: &[BlockFormat]) -> Variant {
+    // Sorted, so that the same set is the same variant.
+    let set: BTreeSet<u32> = formats.iter().map(|&f| f as u32).collect();
+    for format in BlockFormat::ALL.iter().filter(|&&f| set.contains(&(f as u32))) {
+        variant = variant.flag(weight_flag(*format));
+    }
+    match set.first() {
+        Some(&only) if set.len() == 1 => variant.constant("FORMAT", only),
+        _ => variant,
+    }
+}
+
+fn weight_flag(format: BlockFormat) -> &'static str {
+    match format {
+        BlockFormat::F32 => "W_F32",
+        BlockFormat::F16 => "W_F16",
+        BlockFormat::Bf16 => "W_BF16",
+        BlockFormat::Q8_0 => "W_Q8_0",
+        BlockFormat::Q2K => "W_Q2_K",
+        BlockFormat::Q4K => "W_Q4_K",
+        BlockFormat::Iq2Xxs => "W_IQ2_XXS",
+        BlockFormat::Mxfp4 => "W_MXFP4",
+        BlockFormat::Fp8 => "W_FP8",
+    }
+}

@@ -1,0 +1,98 @@
+//! Query heads and window keys, normalised and rotated, and the rings that keep a session's newest rows.
+
+use super::kit::{Kit, Strided, WG};
+use super::matrix::Pool;
+use crate::gpu::{Recording, Slice};
+
+params! {
+    QRopeParams for "q_rope" {
+        dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, normalise: u32, heads: u32, eps: f32,
+    }
+    KvRowParams for "kv_row" { dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, eps: f32 }
+    RingStoreParams for "ring_store" { words: u32, source_stride: u32, source_offset: u32, size: u32, first: u32, held: u32 }
+}
+
+/// Sizes of a head rotation.
+#[derive(Clone, Copy, Debug)]
+pub struct QRope {
+    /// H.
+    pub heads: u32,
+    /// K.
+    pub dim: u32,
+    /// Rotated channels, the last of a head.
+    pub rope: u32,
+    /// The angles of layers with compressed rows instead of the plain ones.
+    pub compressed: bool,
+    /// The epsilon of N0 over the head, or none: indexer heads are not normalised.
+    pub norm_eps: Option<f32>,
+}
+
+/// y[t, h] = RoPE(N0(x[t, h])). x: T rows, angles (T, 2, R/2) -> y (T, H, K).
+pub fn record_q_rope(rec: &mut Recording, kit: &Kit, sizes: QRope, x: &Strided, angles: &Slice, y: &Slice, t: u32) {
+    let params = QRopeParams {
+        dim: sizes.dim,
+        rope: sizes.rope,
+        x_stride: x.stride,
+        x_offset: x.offset,
+        angle_set: u32::from(sizes.compressed),
+        normalise: u32::from(sizes.norm_eps.is_some()),
+        heads: sizes.heads,
+        eps: sizes.norm_eps.unwrap_or(0.0),
+    };
+    rec.dispatch(kit.variant("q_rope"), &params, vec![x.slice.clone(), angles.clone(), y.clone()], [sizes.heads, t, 1]);
+}
+
+/// Sizes of a window key.
+#[derive(Clone, Copy, Debug)]
+pub struct KvRow {
+    /// K.
+    pub dim: u32,
+    /// Rotated channels.
+    pub rope: u32,
+    /// Which angles, as in [`QRope`].
+    pub compressed: bool,
+    /// Epsilon of the norm.
+    pub eps: f32,
+}
+
+/// kv[t] = RoPE(N(x[t]; weight)) as cached. x: T rows, weight (K), angles (T, 2, R/2) -> kv (T, K) of the cache's type.
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+pub fn record_kv_row(rec: &mut Recording, kit: &Kit, sizes: KvRow, x: &Strided, weight: &Slice, angles: &Slice, kv: &Slice, t: u32) {
+    let params = KvRowParams {
+        dim: sizes.dim,
+        rope: sizes.rope,
+        x_stride: x.stride,
+        x_offset: x.offset,
+        angle_set: u32::from(sizes.compressed),
+        eps: sizes.eps,
+    };
+    let bindings = vec![x.slice.clone(), weight.clone(), angles.clone(), kv.clone()];
+    rec.dispatch(kit.dialect.kv_variant("kv_row"), &params, bindings, [t, 1, 1]);
+}
+
+/// The newest rows of each session into its ring. `source`: T rows, `words` words of each -> ring (slots, size, words) of live slots.
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+pub fn record_ring_store(
+    rec: &mut Recording,
+    kit: &Kit,
+    ring: &Pool,
+    size: u32,
+    words: u32,
+    source: &Strided,
+    rows: &Slice,
+    live: &Slice,
+    t: u32,
+) {
+    for (i, segment) in ring.segments.iter().enumerate() {
+        let params = RingStoreParams {
+            words,
+            source_stride: source.stride,
+            source_offset: source.offset,
+            size,
+            first: i as u32 * ring.held,
+            held: ring.held,
+        };
+        let bindings = vec![rows.clone(), live.clone(), source.slice.clone(), segment.clone()];
+        rec.dispatch(kit.variant("ring_store"), &params, bindings, [words.div_ceil(WG), t, 1]);
+    }
+}

@@ -1,0 +1,36 @@
+//! Kernel families: for each a `Params` layout, the choice of variant, and a `record_*` function that appends launches to a recording.
+//!
+//! Knows shapes and formats, but no model: every size is an argument. Called by `engine` (a step), by `verify` and by the benches.
+//! Shapes in comments: T rows of the step, D model width, H heads, K head dim, E experts, F expert width, R rows and C columns of a matrix.
+//! Shaders are in `shaders/<family>/`, one pass per file; their truth is `reference/`, the tests are `tests/kernels/`.
+
+#[macro_use]
+mod params;
+mod attention;
+mod compressor;
+mod embed;
+mod hc;
+mod indexer;
+mod kit;
+mod kv;
+mod linear;
+mod matrix;
+mod moe;
+mod norm;
+mod sample;
+mod variants;
+
+pub use attention::{Attention, AttentionBuffers, MAX_PARTS, parts, record_attention};
+pub use compressor::{Compress, Window, record_compress};
+pub use embed::{record_embed, record_mtp_join};
+pub use hc::{HcWeights, record_hc_head, record_hc_mix, record_hc_post, record_hc_pre};
+pub use indexer::{IndexScore, record_index_score, record_top_k};
+pub use kit::{Dialect, Kit, KvType, Row, SAMPLED, Strided};
+pub use kv::{KvRow, QRope, record_kv_row, record_q_rope, record_ring_store};
+pub use linear::{DECODE_ROWS, Grouping, record_linear};
+pub use matrix::{Experts, ExpertsSlice, Matrix, MatrixSlice, Pool};
+pub use moe::{Moe, MoeScratch, Router, record_moe, record_router, record_swiglu_shared};
+pub use norm::record_rms_norm;
+pub use params::{ParamsLayout, layouts};
+pub use sample::{NO_MASK, NO_TOKEN, SampleBuffers, Sampler, record_sample};
+pub use variants::variants;

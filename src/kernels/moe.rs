@@ -1,0 +1,257 @@
+//! The mixture of experts: router, routed experts for few rows (mat-vec) and for many (grouped matmul), the shared expert's SwiGLU.
+
+use super::kit::{Dialect, Kit, Strided, WG, with_formats};
+use super::linear::{DECODE_ROWS, MatmulParams, Tile};
+use super::matrix::Experts;
+use crate::gpu::{Recording, Slice, Variant};
+use crate::quant::BlockFormat;
+
+params! {
+    RouterParams for "router" { experts: u32, used: u32, stride: u32, offset: u32, scale: f32 }
+    SwigluSharedParams for "swiglu_shared" { width: u32, stride: u32, gate: u32, up: u32, limit: f32 }
+    MoeGateUpParams for "moe_gate_up" {
+        columns: u32, rows: u32, width: u32, first_row: u32, base_gate: u32, base_up: u32, format_gate: u32, format_up: u32,
+        first_expert: u32, experts: u32, used: u32, limit: f32,
+    }
+    MoeDownParams for "moe_down" {
+        columns: u32, rows: u32, width: u32, first_row: u32, base: u32, format: u32, first_expert: u32, experts: u32, used: u32,
+    }
+    MoeGroupParams for "moe_group" { pairs: u32, experts: u32 }
+    MoeCombineParams for "moe_combine" { dim: u32, used: u32 }
+}
+
+/// How a layer chooses its experts.
+#[derive(Clone, Debug)]
+pub enum Router<'a> {
+    /// By score: the bias (E) f32 that is added for the choice alone.
+    Scored(&'a Slice),
+    /// By token: a table (vocabulary, used) of expert numbers, all below E; and where token ids come from.
+    Hashed {
+        /// The table.
+        table: &'a Slice,
+        /// Rows (T).
+        rows: &'a Slice,
+        /// Ids that the sampler left (slots).
+        sampled: &'a Slice,
+    },
+}
+
+/// The experts of each row and their weights. logits: T rows of E -> chosen (T, used), weights (T, used).
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+pub fn record_router(
+    rec: &mut Recording,
+    kit: &Kit,
+    router: &Router<'_>,
+    (experts, used, scale): (u32, u32, f32),
+    logits: &Strided,
+    chosen: &Slice,
+    weights: &Slice,
+    t: u32,
+) {
+    let params = RouterParams { experts, used, stride: logits.stride, offset: logits.offset, scale };
+    let mut bindings = vec![logits.slice.clone(), chosen.clone(), weights.clone()];
+    let variant = kit.variant("router");
+    let variant = match router {
+        Router::Scored(bias) => {
+            bindings.push((*bias).clone());
+            variant
+        }
+        Router::Hashed { table, rows, sampled } => {
+            bindings.extend([*table, *rows, *sampled].map(Clone::clone));
+            variant.flag("HASHED")
+        }
+    };
+    rec.dispatch(variant, &params, bindings, [t, 1, 1]);
+}
+
+/// act[t, f] = swiglu(gate, up) of the shared expert. x: T rows with gate at its offset, up `up` floats further -> act (T, F).
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+pub fn record_swiglu_shared(rec: &mut Recording, kit: &Kit, x: &Strided, up: u32, width: u32, limit: f32, act: &Slice, t: u32) {
+    let params = SwigluSharedParams { width, stride: x.stride, gate: x.offset, up: x.offset + up, limit };
+    rec.dispatch(kit.variant("swiglu_shared"), &params, vec![x.slice.clone(), act.clone()], [width.div_ceil(WG), t, 1]);
+}
+
+/// The routed experts of a layer.
+#[derive(Clone, Debug)]
+pub struct Moe<'a> {
+    /// Gate and up.
+    pub gate_up: &'a Experts,
+    /// Down.
+    pub down: &'a Experts,
+    /// Experts a token.
+    pub used: u32,
+    /// SwiGLU limit.
+    pub limit: f32,
+}
+
+/// Buffers that the routed experts work in.
+#[derive(Clone, Debug)]
+pub struct MoeScratch<'a> {
+    /// Activations (T * used, F) f32.
+    pub act: &'a Slice,
+    /// Results (T * used, D) f32, for many rows only.
+    pub out: &'a Slice,
+    /// Pairs by expert (T * used).
+    pub pairs: &'a Slice,
+    /// Tiles: 1 + T * used / tile + E entries of 16 bytes.
+    pub tiles: &'a Slice,
+}
+
+impl MoeScratch<'_> {
+    /// Entries of `tiles` that `t` rows may need, whatever the tile.
+    pub const fn most_tiles(t: u32, used: u32, experts: u32) -> u32 {
+        1 + (t * used).div_ceil(8) + experts
+    }
+}
+
+/// y[t] += sum_k weights[t, k] expert(chosen[t, k])(x[t]). x (T, D), chosen and weights (T, used) -> y (T, D), added to.
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+pub fn record_moe(
+    rec: &mut Recording,
+    kit: &Kit,
+    moe: &Moe<'_>,
+    scratch: &MoeScratch<'_>,
+    x: &Slice,
+    chosen: &Slice,
+    weights: &Slice,
+    y: &Slice,
+    t: u32,
+) {
+    if t <= DECODE_ROWS {
+        record_gate_up(rec, kit, moe, x, chosen, scratch.act, t);
+        record_down(rec, kit, moe, scratch.act, chosen, weights, y, t);
+    } else {
+        record_grouped(rec, kit, moe, scratch, x, chosen, weights, y, t);
+    }
+}
+
+fn record_gate_up(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, x: &Slice, chosen: &Slice, act: &Slice, t: u32) {
+    let stack = moe.gate_up;
+    let (gate, up) = (stack.formats[0], stack.formats[1]);
+    let (variant, rows_each) = gate_up_variant(&kit.dialect, &stack.formats);
+    for slice in &stack.slices {
+        let params = MoeGateUpParams {
+            columns: stack.columns,
+            rows: slice.rows,
+            width: stack.rows,
+            first_row: slice.first_row,
+            base_gate: slice.bases[0],
+            base_up: slice.bases[1],
+            format_gate: gate as u32,
+            format_up: up as u32,
+            first_expert: slice.first_expert,
+            experts: slice.experts,
+            used: moe.used,
+            limit: moe.limit,
+        };
+        let mut bindings = vec![slice.arena.clone(), x.clone(), chosen.clone(), act.clone()];
+        bindings.extend(kit.tables(&stack.formats));
+        rec.dispatch(variant.clone(), &params, bindings, [slice.rows.div_ceil(rows_each), t * moe.used, 1]);
+    }
+}
+
+pub(super) fn gate_up_variant(dialect: &Dialect, formats: &[BlockFormat]) -> (Variant, u32) {
+    let (variant, rows) = dialect.lanes_variant("moe_gate_up", 2);
+    (with_formats(variant, formats), rows)
+}
+
+pub(super) fn down_variant(dialect: &Dialect, formats: &[BlockFormat]) -> (Variant, u32) {
+    let (variant, rows) = dialect.lanes_variant("moe_down", 1);
+    (with_formats(variant, formats), rows)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+fn record_down(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, act: &Slice, chosen: &Slice, weights: &Slice, y: &Slice, t: u32) {
+    let stack = moe.down;
+    let (variant, rows_each) = down_variant(&kit.dialect, &stack.formats);
+    for slice in &stack.slices {
+        let params = MoeDownParams {
+            columns: stack.columns,
+            rows: slice.rows,
+            width: stack.rows,
+            first_row: slice.first_row,
+            base: slice.bases[0],
+            format: stack.formats[0] as u32,
+            first_expert: slice.first_expert,
+            experts: slice.experts,
+            used: moe.used,
+        };
+        let mut bindings = vec![slice.arena.clone(), act.clone(), chosen.clone(), weights.clone(), y.clone()];
+        bindings.extend(kit.tables(&stack.formats));
+        rec.dispatch(variant.clone(), &params, bindings, [slice.rows.div_ceil(rows_each), t, 1]);
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+fn record_grouped(
+    rec: &mut Recording,
+    kit: &Kit,
+    moe: &Moe<'_>,
+    scratch: &MoeScratch<'_>,
+    x: &Slice,
+    chosen: &Slice,
+    weights: &Slice,
+    y: &Slice,
+    t: u32,
+) {
+    let tile = Tile::choose(&kit.dialect);
+    let pairs = t * moe.used;
+    let experts = moe.gate_up.experts;
+    let params = MoeGroupParams { pairs, experts };
+    let bindings = vec![chosen.clone(), scratch.pairs.clone(), scratch.tiles.clone()];
+    rec.dispatch(group_variant(&kit.dialect, tile.tokens), &params, bindings, [experts, 1, 1]);
+
+    // How many tiles there are only the GPU knows: launch for the most there can be, the rest leave at once.
+    let most_tiles = pairs.div_ceil(tile.tokens) + experts.min(pairs);
+    for slice in &moe.gate_up.slices {
+        let stack = moe.gate_up;
+        let params = MatmulParams {
+            columns: stack.columns,
+            rows: slice.rows,
+            x_stride: stack.columns,
+            y_stride: stack.rows,
+            y_offset: slice.first_row,
+            base: slice.bases[0],
+            format: stack.formats[0] as u32,
+            base_up: slice.bases[1],
+            format_up: stack.formats[1] as u32,
+            first_expert: slice.first_expert,
+            experts: slice.experts,
+            used: moe.used,
+            limit: moe.limit,
+            ..Default::default()
+        };
+        let variant = with_formats(tile.variant.clone().flag("EXPERTS").flag("GATE_UP"), &stack.formats);
+        let own = [scratch.tiles, scratch.pairs, &slice.arena, x, scratch.act];
+        let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
+        rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(tile.rows / 2), most_tiles, 1]);
+    }
+    for slice in &moe.down.slices {
+        let stack = moe.down;
+        let params = MatmulParams {
+            columns: stack.columns,
+            rows: slice.rows,
+            x_stride: stack.columns,
+            y_stride: stack.rows,
+            y_offset: slice.first_row,
+            base: slice.bases[0],
+            format: stack.formats[0] as u32,
+            first_expert: slice.first_expert,
+            experts: slice.experts,
+            used: moe.used,
+            ..Default::default()
+        };
+        let variant = with_formats(tile.variant.clone().flag("EXPERTS"), &stack.formats);
+        let own = [scratch.tiles, scratch.pairs, &slice.arena, scratch.act, scratch.out];
+        let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
+        rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(tile.rows), most_tiles, 1]);
+    }
+    let dim = moe.down.rows;
+    let bindings = vec![scratch.out.clone(), weights.clone(), y.clone()];
+    let params = MoeCombineParams { dim, used: moe.used };
+    rec.dispatch(kit.variant("moe_combine"), &params, bindings, [(dim / 4).div_ceil(WG), t, 1]);
+}
+
+pub(super) fn group_variant(dialect: &Dialect, tile: u32) -> Variant {
+    dialect.variant("moe_group").constant("TILE", tile)
+}

@@ -1,0 +1,48 @@
+//! Every variant that a device can select, for the tests that translate them all without a GPU.
+
+use super::attention::{Segments, attention_variant, merge_variant};
+use super::compressor::compress_variant;
+use super::indexer::index_score_variant;
+use super::kit::{Dialect, with_formats};
+use super::linear::{Tile, matvec_variant};
+use super::moe::{down_variant, gate_up_variant, group_variant};
+use crate::gpu::Variant;
+use crate::quant::BlockFormat;
+
+/// All variants for a device, with V4 Flash's head sizes and with each pool whole and split.
+pub fn variants(dialect: &Dialect) -> Vec<Variant> {
+    let mut all: Vec<Variant> =
+        ["hc_pre", "hc_post", "hc_head", "rms_norm", "mtp_join", "q_rope", "ring_store", "top_k", "swiglu_shared", "moe_combine", "sample"]
+            .map(|kernel| dialect.variant(kernel))
+            .to_vec();
+    all.extend([
+        dialect.variant("router"),
+        dialect.variant("router").flag("HASHED"),
+        dialect.kv_variant("kv_row"),
+        merge_variant(dialect, 512),
+    ]);
+    let tile = Tile::choose(dialect);
+    all.push(group_variant(dialect, tile.tokens));
+    let mixed = [BlockFormat::Q8_0, BlockFormat::F16];
+    let sets = BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]);
+    for formats in sets {
+        all.extend(["embed", "hc_mix"].map(|kernel| with_formats(dialect.variant(kernel), formats)));
+        all.extend([1, 2, 4, 8, 16].map(|tokens| matvec_variant(dialect, formats, tokens).0));
+        all.extend([gate_up_variant(dialect, formats).0, down_variant(dialect, formats).0]);
+        for flags in [&[][..], &["EXPERTS"], &["EXPERTS", "GATE_UP"]] {
+            let variant = flags.iter().fold(tile.variant.clone(), |v, flag| v.flag(flag));
+            all.push(with_formats(variant, formats));
+        }
+    }
+    for segments in [1, 2] {
+        for (ratio, page_rows) in [(4, 128), (128, 4)] {
+            all.push(compress_variant(dialect, ratio, page_rows, segments, 100));
+            for whole in [false, true] {
+                let segments = Segments { ring: segments, ring_held: 100, pages: segments, pages_held: 100 };
+                all.push(attention_variant(dialect, 64, 512, page_rows, segments, whole));
+            }
+        }
+        all.push(index_score_variant(dialect, 128, 128, segments, 100));
+    }
+    all
+}

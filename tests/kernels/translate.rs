@@ -1,0 +1,193 @@
+//! Without a GPU: every variant that a device can select assembles, validates and translates to that device's shader language, and the
+//! host's parameter blocks are laid out as the shaders declare them.
+
+use dwarfstar::gpu::{Caps, Cooperative, assemble, kernels};
+use dwarfstar::kernels::{Dialect, KvType, layouts, variants};
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A kind of device: its caps and the languages its drivers may want.
+struct Device {
+    name: &'static str,
+    caps: Caps,
+    languages: &'static [Language],
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Language {
+    Spirv,
+    Msl,
+    Hlsl,
+}
+
+fn devices() -> Vec<Device> {
+    use Language::{Hlsl, Msl, Spirv};
+    let full = Caps { subgroup: Some(32), f16: true, immediates: true, invocations: 1024, workgroup_bytes: 48 << 10, ..Caps::portable() };
+    vec![
+        Device { name: "portable", caps: Caps::portable(), languages: &[Spirv, Msl, Hlsl] },
+        Device { name: "subgroups", caps: full.clone(), languages: &[Spirv, Msl, Hlsl] },
+        Device { name: "subgroups of 8", caps: Caps { subgroup: Some(8), ..full.clone() }, languages: &[Spirv] },
+        Device { name: "subgroups of 64", caps: Caps { subgroup: Some(64), ..full.clone() }, languages: &[Spirv, Hlsl] },
+        Device {
+            name: "cooperative 8",
+            caps: Caps { cooperative: Cooperative::Size8, workgroup_bytes: 32 << 10, ..full.clone() },
+            languages: &[Spirv, Msl],
+        },
+        Device { name: "cooperative 16", caps: Caps { cooperative: Cooperative::Size16, ..full.clone() }, languages: &[Spirv] },
+        Device {
+            name: "cooperative 16, little workgroup memory",
+            caps: Caps { cooperative: Cooperative::Size16, workgroup_bytes: 32 << 10, ..full },
+            languages: &[Spirv],
+        },
+    ]
+}
+
+fn parse(label: &str, text: &str) -> naga::Module {
+    naga::front::wgsl::parse_str(text).unwrap_or_else(|e| panic!("{label}: {}\n{}", e.emit_to_string(text), numbered(text)))
+}
+
+fn validate(label: &str, module: &naga::Module, text: &str) -> ModuleInfo {
+    let capabilities = Capabilities::IMMEDIATES
+        | Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SUBGROUP
+        | Capabilities::COOPERATIVE_MATRIX;
+    Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
+        .validate(module)
+        .unwrap_or_else(|e| panic!("{label}: {}\n{}", e.emit_to_string(text), numbered(text)))
+}
+
+fn numbered(text: &str) -> String {
+    text.lines().enumerate().map(|(i, line)| format!("{:4} {line}\n", i + 1)).collect()
+}
+
+fn to_spirv(label: &str, module: &naga::Module, info: &ModuleInfo) {
+    let words = spv::write_vec(module, info, &spv::Options { lang_version: (1, 4), ..Default::default() }, None);
+    assert!(words.unwrap_or_else(|e| panic!("{label} to SPIR-V: {e}")).len() > 5);
+}
+
+fn to_msl(label: &str, module: &naga::Module, info: &ModuleInfo) {
+    let mut resources = msl::BindingMap::default();
+    let mut slot = 0;
+    for (_, variable) in module.global_variables.iter() {
+        if let Some(binding) = variable.binding {
+            resources.insert(binding, msl::BindTarget { buffer: Some(slot), mutable: true, ..Default::default() });
+            slot += 1;
+        }
+    }
+    let entry = module.entry_points[0].name.clone();
+    let entry_resources = msl::EntryPointResources { resources, immediates_buffer: Some(29), sizes_buffer: Some(30), ..Default::default() };
+    let options = msl::Options {
+        lang_version: (3, 1),
+        per_entry_point_map: BTreeMap::from([(entry, entry_resources)]),
+        fake_missing_bindings: false,
+        ..Default::default()
+    };
+    let (text, _) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+        .unwrap_or_else(|e| panic!("{label} to MSL: {e}"));
+    assert!(text.contains("kernel void"), "{label}: no kernel in the MSL");
+}
+
+fn to_hlsl(label: &str, module: &naga::Module, info: &ModuleInfo) {
+    let mut binding_map = hlsl::BindingMap::default();
+    for (_, variable) in module.global_variables.iter() {
+        if let Some(binding) = variable.binding {
+            binding_map.insert(binding, hlsl::BindTarget { space: binding.group as u8, register: binding.binding, ..Default::default() });
+        }
+    }
+    let options = hlsl::Options {
+        shader_model: hlsl::ShaderModel::V6_2,
+        binding_map,
+        fake_missing_bindings: false,
+        immediates_target: Some(hlsl::BindTarget { space: 2, register: 0, ..Default::default() }),
+        special_constants_binding: Some(hlsl::BindTarget { space: 3, register: 0, ..Default::default() }),
+        ..Default::default()
+    };
+    let mut text = String::new();
+    let pipeline = hlsl::PipelineOptions::default();
+    hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None).unwrap_or_else(|e| panic!("{label} to HLSL: {e}"));
+    assert!(text.contains("numthreads"), "{label}: no entry point in the HLSL");
+}
+
+#[test]
+fn every_variant_translates_to_the_languages_of_its_devices() {
+    let mut kernels_seen = BTreeSet::new();
+    let mut translated = 0;
+    for device in devices() {
+        for kv in [KvType::F16, KvType::F32] {
+            let dialect = Dialect { caps: device.caps.clone(), kv, exact: false };
+            for variant in variants(&dialect) {
+                let label = format!("{variant} ({})", device.name);
+                let text = assemble(&variant, device.caps.immediates).unwrap();
+                let module = parse(&label, &text);
+                let info = validate(&label, &module, &text);
+                for language in device.languages {
+                    match language {
+                        Language::Spirv => to_spirv(&label, &module, &info),
+                        Language::Msl => to_msl(&label, &module, &info),
+                        Language::Hlsl => to_hlsl(&label, &module, &info),
+                    }
+                    translated += 1;
+                }
+                kernels_seen.insert(variant.kernel());
+            }
+        }
+    }
+    let all: BTreeSet<&str> = kernels().collect();
+    assert_eq!(kernels_seen, all, "kernels without a variant, or variants without a kernel");
+    println!("{translated} translations");
+}
+
+#[test]
+fn workgroup_memory_and_invocations_stay_within_the_device() {
+    for device in devices() {
+        for kv in [KvType::F16, KvType::F32] {
+            for variant in variants(&Dialect { caps: device.caps.clone(), kv, exact: false }) {
+                let text = assemble(&variant, device.caps.immediates).unwrap();
+                let module = parse(&variant.to_string(), &text);
+                let memory: u32 = module
+                    .global_variables
+                    .iter()
+                    .filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup)
+                    .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()))
+                    .sum();
+                assert!(memory <= device.caps.workgroup_bytes, "{variant} on {}: {memory} bytes of workgroup memory", device.name);
+                let size = module.entry_points[0].workgroup_size.iter().product::<u32>();
+                assert!(size <= device.caps.invocations, "{variant} on {}: {size} invocations", device.name);
+                let bindings = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).count();
+                assert!(bindings <= device.caps.storage_bindings as usize, "{variant} on {}: {bindings} bindings", device.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn parameter_blocks_are_laid_out_as_the_shaders_declare_them() {
+    let dialect = Dialect {
+        caps: Caps { subgroup: Some(32), f16: true, cooperative: Cooperative::Size16, ..Caps::portable() },
+        kv: KvType::F16,
+        exact: false,
+    };
+    let mut all = variants(&dialect);
+    all.extend(variants(&Dialect { caps: Caps::portable(), ..dialect }));
+    let mut checked = BTreeSet::new();
+    for variant in all {
+        let kernel = variant.kernel();
+        let text = assemble(&variant, false).unwrap();
+        let module = parse(kernel, &text);
+        let (_, params) =
+            module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params")).unwrap_or_else(|| panic!("{kernel} has no Params"));
+        let naga::TypeInner::Struct { members, span } = &params.inner else { panic!("{kernel}: Params is no struct") };
+        let shader: Vec<_> = members.iter().map(|m| (m.name.clone().unwrap(), m.offset as usize)).collect();
+        let layout = layouts().find(|l| l.kernels.contains(&kernel)).unwrap_or_else(|| panic!("{kernel} has no host layout"));
+        let host: Vec<_> = layout.fields.iter().map(|(name, offset)| ((*name).to_string(), *offset)).collect();
+        assert_eq!(shader, host, "{kernel}");
+        assert_eq!(*span as usize, layout.bytes, "{kernel}");
+        assert!(layout.bytes <= 128, "{kernel}: {} bytes of parameters", layout.bytes);
+        checked.insert(kernel);
+    }
+    assert_eq!(checked, kernels().collect::<BTreeSet<_>>());
+}
