@@ -1,0 +1,28 @@
+//! Compressed rows (SPEC 3.2).
+
+/// The values and gates that one window pools: a row for each candidate token, `dim` wide.
+#[derive(Clone, Debug, Default)]
+pub struct Candidates<'a> {
+    /// Values.
+    pub values: Vec<&'a [f32]>,
+    /// Gates with ape added.
+    pub gates: Vec<Vec<f32>>,
+}
+
+/// Per channel a softmax over the candidates' gates, and the weighted sum of their values. -> (dim).
+pub fn pool(candidates: &Candidates<'_>) -> Vec<f32> {
+    let dim = candidates.values.first().map_or(0, |v| v.len());
+    (0..dim)
+        .map(|d| {
+            let gates = candidates.gates.iter().map(|g| f64::from(g[d]));
+            let most = gates.clone().fold(f64::NEG_INFINITY, f64::max);
+            let (mut total, mut sum) = (0.0, 0.0);
+            for (gate, value) in gates.zip(&candidates.values) {
+                let share = (gate - most).exp();
+                total += share;
+                sum += share * f64::from(value[d]);
+            }
+            (sum / total) as f32
+        })
+        .collect()
+}
