@@ -44,25 +44,34 @@ const KNOWN: [(GgmlType, &str, u64, u64); 32] = [
     (GgmlType(40), "NVFP4", 64, 36),
 ];
 
-// The constants carry the names that GGML gives the types.
-#[allow(missing_docs)]
 impl GgmlType {
+    /// IEEE single precision.
     pub const F32: Self = Self(0);
+    /// IEEE half precision.
     pub const F16: Self = Self(1);
+    /// See [`BlockFormat::Q8_0`].
     pub const Q8_0: Self = Self(8);
+    /// See [`BlockFormat::Q2K`].
     pub const Q2_K: Self = Self(10);
+    /// See [`BlockFormat::Q4K`].
     pub const Q4_K: Self = Self(12);
+    /// See [`BlockFormat::Iq2Xxs`].
     pub const IQ2_XXS: Self = Self(16);
+    /// Signed, 8 bits.
     pub const I8: Self = Self(24);
+    /// Signed, 16 bits.
     pub const I16: Self = Self(25);
+    /// Signed, 32 bits.
     pub const I32: Self = Self(26);
+    /// Signed, 64 bits.
     pub const I64: Self = Self(27);
+    /// IEEE double precision.
     pub const F64: Self = Self(28);
+    /// The upper half of an f32.
     pub const BF16: Self = Self(30);
+    /// See [`BlockFormat::Mxfp4`].
     pub const MXFP4: Self = Self(39);
-}
 
-impl GgmlType {
     /// Values and bytes of a block; `None` for a type that is not known here.
     pub fn block(self) -> Option<(u64, u64)> {
         KNOWN.iter().find(|known| known.0 == self).map(|known| (known.2, known.3))

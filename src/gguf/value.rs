@@ -4,20 +4,32 @@ use super::cursor::Cursor;
 
 /// Type of a metadata value, as numbered in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum ValueKind {
+    /// Unsigned, 8 bits.
     U8 = 0,
+    /// Signed, 8 bits.
     I8 = 1,
+    /// Unsigned, 16 bits.
     U16 = 2,
+    /// Signed, 16 bits.
     I16 = 3,
+    /// Unsigned, 32 bits.
     U32 = 4,
+    /// Signed, 32 bits.
     I32 = 5,
+    /// IEEE single precision.
     F32 = 6,
+    /// One byte, 0 or 1.
     Bool = 7,
+    /// UTF-8 by the specification, of any content in practice.
     String = 8,
+    /// Elements of one type, which may be arrays.
     Array = 9,
+    /// Unsigned, 64 bits.
     U64 = 10,
+    /// Signed, 64 bits.
     I64 = 11,
+    /// IEEE double precision.
     F64 = 12,
 }
 
@@ -73,21 +85,32 @@ impl ValueKind {
 
 /// A metadata value of its own, for writing and for copying from file to file.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
 pub enum Value {
+    /// Unsigned, 8 bits.
     U8(u8),
+    /// Signed, 8 bits.
     I8(i8),
+    /// Unsigned, 16 bits.
     U16(u16),
+    /// Signed, 16 bits.
     I16(i16),
+    /// Unsigned, 32 bits.
     U32(u32),
+    /// Signed, 32 bits.
     I32(i32),
+    /// IEEE single precision.
     F32(f32),
+    /// A bool.
     Bool(bool),
+    /// Text.
     String(String),
     /// Elements, all of the given type.
     Array(ValueKind, Vec<Value>),
+    /// Unsigned, 64 bits.
     U64(u64),
+    /// Signed, 64 bits.
     I64(i64),
+    /// IEEE double precision.
     F64(f64),
 }
 

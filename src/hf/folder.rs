@@ -15,6 +15,12 @@ const CONFIG: &str = "config.json";
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 
+/// A real `config.json` has 2 KB. As [`Value`]s, JSON can take a hundred times its size.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// A real index has 6 MB.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
 /// An opened checkpoint folder. Reads `config.json`, and the shards that `model.safetensors.index.json` names, else exactly
 /// `model.safetensors`; no other file.
 #[derive(Debug)]
@@ -29,8 +35,8 @@ pub struct Folder {
 impl Folder {
     /// Opens the folder at `path` and checks index and headers. Tensors of a shard that the index does not list are kept.
     pub fn open(path: &Path) -> Result<Self> {
-        let config = read(&path.join(CONFIG)).map_err(|error| wrong(path.join(CONFIG), error))?;
-        let index = match read(&path.join(INDEX)) {
+        let config = read(&path.join(CONFIG), MAX_CONFIG_BYTES).map_err(|error| wrong(path.join(CONFIG), error))?;
+        let index = match read(&path.join(INDEX), MAX_INDEX_BYTES) {
             Ok(index) => Some(index),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(wrong(path.join(INDEX), error)),
@@ -96,9 +102,14 @@ impl Folder {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = open_regular(path)?;
+    let size = file.metadata()?.len();
+    if size > most {
+        return Err(io::Error::other(format!("has {size} bytes, expected at most {most}")));
+    }
     let mut bytes = Vec::new();
-    open_regular(path)?.read_to_end(&mut bytes)?;
+    file.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -145,6 +145,7 @@ fn refusals_of_folders() {
     let one = [shard("m.safetensors", &["a"])];
     assert!(refusal("{}", None, &one).contains("has no index, so it must have model.safetensors, which is not there"));
     assert!(refusal("[1]", None, &one).contains("config.json: is not a JSON object"));
+    assert!(refusal(&" ".repeat(1 << 21), None, &one).contains("config.json: has 2097152 bytes, expected at most 1048576"));
     assert!(refusal("{", None, &one).contains("config.json: EOF"));
     assert!(refusal("{}", Some("{}"), &one).contains("index.json: missing field `weight_map`"));
     assert!(refusal("{}", Some(&index("")), &one).contains("lists no tensor"));
