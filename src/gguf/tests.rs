@@ -243,6 +243,8 @@ fn unfinished_files_leave_nothing() {
 
 #[test]
 fn threads_write_one_tensor() {
+    fn shared_by_threads<T: Send + Sync>() {}
+    shared_by_threads::<File>();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.gguf");
     let writer = Writer::create(&path, vec![], vec![("t".to_owned(), vec![4096, 16], GgmlType::I8)], 32).unwrap();

@@ -1,7 +1,7 @@
 //! Block formats: how a row of weights is laid out in bytes, and the f32 values that those bytes stand for.
 //!
 //! Not this room's job: where the bytes come from (`gguf`, `hf`) and what they mean to the model (`model`).
-//! Called by both file readers, by the reference pass and by the loader. One file per format; [`FORMATS`] lists them all.
+//! Called by both file readers, by the reference pass and by the loader. One file per format; the table `FORMATS` lists them all.
 //! Tests: in each file, and `tests/golden/blocks.rs` against values of other implementations.
 
 pub mod fp8;
