@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn signs_are_even() {
-        assert!((0..128).all(|index| with_parity(index).count_ones() % 2 == 0 && with_parity(index) & 127 == index));
+        assert!((0..128).all(|index| with_parity(index).count_ones().is_multiple_of(2) && with_parity(index) & 127 == index));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | 0 | e8m0 scale |
 //! | 1..17 | e2m1 codes; byte j holds value j in its low and value j + 16 in its high nibble |
 //!
-//! Value i is scale * code_i. A scale of 255 is NaN.
+//! Value i is scale * code_i. A scale of 255 is NaN. Code 8 is +0 here, as in ggml, though -0 in e2m1 itself.
 //!
 //! The checkpoint stores the same codes and scales in two tensors: the codes [R, C/2] with value 2j in the low and 2j + 1 in the high
 //! nibble of byte j, the scales [R, C/32]. [`repack`] changes the one into the other without loss.
@@ -15,6 +15,13 @@ use crate::num::{E2M1, e8m0_to_f32};
 pub(super) const VALUES: usize = 32;
 pub(super) const BYTES: usize = 17;
 
+/// Values of the codes before scaling.
+const CODES: [f32; 16] = {
+    let mut codes = E2M1;
+    codes[8] = 0.0;
+    codes
+};
+
 /// Decodes whole blocks.
 pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
     let (blocks, rows) = (bytes.as_chunks::<BYTES>().0, out.as_chunks_mut::<VALUES>().0);
@@ -22,8 +29,8 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
         let scale = e8m0_to_f32(scale);
         let (low, high) = values.split_at_mut(16);
         for ((low, high), &pair) in low.iter_mut().zip(high).zip(codes) {
-            *low = scale * E2M1[usize::from(pair & 15)];
-            *high = scale * E2M1[usize::from(pair >> 4)];
+            *low = scale * CODES[usize::from(pair & 15)];
+            *high = scale * CODES[usize::from(pair >> 4)];
         }
     }
 }
@@ -63,7 +70,7 @@ mod tests {
         decode(&blocks, &mut values);
         for (n, value) in values.into_iter().enumerate() {
             let code = (codes[n / 2] >> (4 * (n % 2))) & 15;
-            assert_eq!(value.to_bits(), (e8m0_to_f32(scales[n / 32]) * E2M1[usize::from(code)]).to_bits(), "value {n}");
+            assert_eq!(value.to_bits(), (e8m0_to_f32(scales[n / 32]) * CODES[usize::from(code)]).to_bits(), "value {n}");
         }
     }
 

@@ -1,0 +1,154 @@
+//! Writes a GGUF file whose tensors become known one by one, from many threads, in any order.
+
+use super::directory::{align, tensor_bytes};
+use super::kind::GgmlType;
+use super::value::{Value, write_string};
+use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, VERSION};
+use crate::{Error, Result};
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// A file in the making: a temporary file beside the target, which takes the target's name when it is complete. A writer that is
+/// dropped before leaves nothing behind, and an existing target untouched.
+pub struct Writer {
+    target: PathBuf,
+    file: NamedTempFile,
+    /// Name, offset in the file and size of each tensor.
+    places: Vec<(String, u64, u64)>,
+}
+
+impl Writer {
+    /// Writes the header. `tensors`: name, shape fastest first, type; laid out in this order, each at a multiple of `alignment` bytes
+    /// (a power of two). Tensor data that is never written stays zero. A `general.alignment` among `metadata` is replaced by what
+    /// `alignment` needs.
+    pub fn create(
+        final_path: &Path,
+        metadata: Vec<(String, Value)>,
+        tensors: Vec<(String, Vec<u64>, GgmlType)>,
+        alignment: u32,
+    ) -> Result<Self> {
+        let (header, places, size) = layout(metadata, tensors, alignment).map_err(|what| Error::file(final_path, what))?;
+        let file = create_beside(final_path).and_then(|mut file| {
+            io::Write::write_all(&mut file, &header)?;
+            file.as_file().set_len(size)?;
+            Ok(file)
+        });
+        Ok(Self { target: final_path.to_path_buf(), file: file.map_err(|error| Error::file(final_path, error))?, places })
+    }
+
+    /// Writes `bytes` at `byte_offset` from the start of tensor number `tensor_index`. Callable from many threads; where two writes
+    /// overlap, either may win.
+    pub fn write_at(&self, tensor_index: usize, byte_offset: u64, bytes: &[u8]) -> Result<()> {
+        let Some((name, offset, size)) = self.places.get(tensor_index) else {
+            let what = format!("tensor {tensor_index} is written, but the file has {}", self.places.len());
+            return Err(Error::file(&self.target, what));
+        };
+        if byte_offset.checked_add(bytes.len() as u64).is_none_or(|end| end > *size) {
+            let what = format!("tensor {name:?}: {} bytes at {byte_offset} are written, but it has {size}", bytes.len());
+            return Err(Error::file(&self.target, what));
+        }
+        write_all_at(self.file.as_file(), bytes, offset + byte_offset).map_err(|error| Error::file(&self.target, error))
+    }
+
+    /// Makes the file durable and gives it its name, replacing an earlier file of that name.
+    pub fn finish(self) -> Result<()> {
+        self.file.as_file().sync_all().map_err(|error| Error::file(&self.target, error))?;
+        self.file.persist(&self.target).map_err(|error| Error::file(&self.target, error.error))?;
+        Ok(())
+    }
+}
+
+type Place = (String, u64, u64);
+
+/// Bytes of the header, place of each tensor, and size of the whole file.
+fn layout(
+    metadata: Vec<(String, Value)>,
+    tensors: Vec<(String, Vec<u64>, GgmlType)>,
+    alignment: u32,
+) -> Result<(Vec<u8>, Vec<Place>, u64), String> {
+    if !alignment.is_power_of_two() {
+        return Err(format!("alignment is {alignment}, expected a power of two"));
+    }
+    let mut metadata = metadata;
+    metadata.retain(|(key, _)| key != ALIGNMENT_KEY);
+    if alignment != DEFAULT_ALIGNMENT {
+        metadata.push((ALIGNMENT_KEY.to_owned(), Value::U32(alignment)));
+    }
+
+    let mut header = Vec::new();
+    header.extend(MAGIC);
+    header.extend(VERSION.to_le_bytes());
+    header.extend((tensors.len() as u64).to_le_bytes());
+    header.extend((metadata.len() as u64).to_le_bytes());
+    let mut seen = HashSet::new();
+    for (key, value) in &metadata {
+        if key.is_empty() || !seen.insert(key) {
+            return Err(format!("metadata key {key:?} is empty or given twice"));
+        }
+        write_string(key, &mut header);
+        header.extend((value.kind() as u32).to_le_bytes());
+        value.write(&mut header).map_err(|what| format!("metadata key {key:?}: {what}"))?;
+    }
+
+    let mut seen = HashSet::new();
+    let (mut sizes, mut end) = (Vec::new(), 0);
+    for (name, shape, kind) in &tensors {
+        if name.is_empty() || !seen.insert(name) {
+            return Err(format!("tensor {name:?} has no name or is given twice"));
+        }
+        let bytes = tensor_bytes(*kind, shape).map_err(|what| format!("tensor {name:?} {what}"))?;
+        let start = align(end, alignment);
+        let (start, next) = start.and_then(|start| Some((start, start.checked_add(bytes)?))).ok_or("the tensors exceed 2^64 bytes")?;
+        write_string(name, &mut header);
+        header.extend((shape.len() as u32).to_le_bytes());
+        shape.iter().for_each(|size| header.extend(size.to_le_bytes()));
+        header.extend(kind.0.to_le_bytes());
+        header.extend(start.to_le_bytes());
+        sizes.push((start, bytes));
+        end = next;
+    }
+
+    let data = align(header.len() as u64, alignment).ok_or("the header is too long")?;
+    let size = data.checked_add(end).ok_or("the tensors exceed 2^64 bytes")?;
+    let places = tensors.into_iter().zip(sizes).map(|((name, ..), (start, bytes))| (name, data + start, bytes)).collect();
+    Ok((header, places, size))
+}
+
+/// A temporary file in the target's folder, so that it can be renamed, with the permissions of an ordinary new file.
+fn create_beside(target: &Path) -> io::Result<NamedTempFile> {
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".part");
+    #[cfg(unix)]
+    let permissions: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    #[cfg(unix)]
+    builder.permissions(permissions);
+    builder.tempfile_in(folder)
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_all_at(file: &fs::File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_write(file, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
