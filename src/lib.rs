@@ -18,9 +18,11 @@ pub mod gguf;
 pub mod gpu;
 pub mod hf;
 pub mod kernels;
+pub mod model;
 pub mod num;
 pub mod progress;
 pub mod quant;
+pub mod reference;
 pub mod text;
 
 pub use error::{Error, Result};

@@ -56,6 +56,33 @@ pub fn e2m1_from_f32(value: f32) -> u8 {
     sign | code
 }
 
+/// How cached rows are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KvType {
+    /// Half precision, two values a word.
+    F16,
+    /// Single precision.
+    F32,
+}
+
+impl KvType {
+    /// Bytes of one value.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// 32-bit words of a row of `values` values, an even number.
+    pub const fn words(self, values: u32) -> u32 {
+        match self {
+            Self::F16 => values / 2,
+            Self::F32 => values,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,9 @@
 //! The indexer of ratio-4 layers: scores of compressed rows, and the best of them.
 
-use super::kit::{Dialect, Kit, KvType, Strided};
+use super::kit::{Dialect, Kit, Strided};
 use super::matrix::Pool;
 use crate::gpu::{Recording, Slice, Variant};
+use crate::num::KvType;
 
 params! {
     IndexScoreParams for "index_score" {

@@ -2,38 +2,12 @@
 
 use crate::Result;
 use crate::gpu::{Buffer, Caps, Cooperative, Gpu, Slice, Variant};
+use crate::num::KvType;
 use crate::quant::{BlockFormat, GRID};
 use std::collections::BTreeSet;
 
 /// Invocations in a workgroup of every kernel that does not say otherwise: what every device allows.
 pub(super) const WG: u32 = 256;
-
-/// How cached rows are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KvType {
-    /// Half precision, two values a word.
-    F16,
-    /// Single precision.
-    F32,
-}
-
-impl KvType {
-    /// Bytes of one value.
-    pub const fn bytes(self) -> u64 {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
-
-    /// 32-bit words of a row of `values` values, an even number.
-    pub const fn words(self, values: u32) -> u32 {
-        match self {
-            Self::F16 => values / 2,
-            Self::F32 => values,
-        }
-    }
-}
 
 /// One row of a step, as the shaders see it (`lib/rows`).
 #[repr(C)]

@@ -115,7 +115,8 @@ pub fn hc_pre(hc: &Hc<'_>, norm: &[f32], x: &[f32], constants: HcConstants) -> (
 pub fn hc_post(y: &[f32], x: &[f32], mixes: &[Mix]) -> Vec<f32> {
     let dim = y.len() / mixes.len().max(1);
     let mut next = vec![0f32; x.len()];
-    for (((y, x), mix), next) in y.chunks_exact(dim).zip(x.chunks_exact(dim * STREAMS)).zip(mixes).zip(next.chunks_exact_mut(dim * STREAMS)) {
+    for (((y, x), mix), next) in y.chunks_exact(dim).zip(x.chunks_exact(dim * STREAMS)).zip(mixes).zip(next.chunks_exact_mut(dim * STREAMS))
+    {
         for (i, next) in next.iter_mut().enumerate() {
             let (k, d) = (i / dim, i % dim);
             let carried: f64 = (0..STREAMS).map(|j| mix.comb[j][k] * f64::from(x[j * dim + d])).sum();

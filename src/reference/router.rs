@@ -29,7 +29,13 @@ pub fn by_value(values: &[f32]) -> impl Fn(&u32, &u32) -> std::cmp::Ordering + '
     let key = |i: u32| {
         let v = values[i as usize];
         // As the shaders order floats: NaN below everything, +0 above -0.
-        if v.is_nan() { 0 } else if v.is_sign_negative() { !v.to_bits() } else { v.to_bits() | 1 << 31 }
+        if v.is_nan() {
+            0
+        } else if v.is_sign_negative() {
+            !v.to_bits()
+        } else {
+            v.to_bits() | 1 << 31
+        }
     };
     move |&a, &b| key(b).cmp(&key(a)).then(a.cmp(&b))
 }

@@ -4,5 +4,7 @@ mod blocks;
 mod corruption;
 mod encoding;
 mod parse;
+mod reference;
 mod stream;
+mod support;
 mod tokenizer;

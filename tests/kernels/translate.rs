@@ -2,7 +2,8 @@
 //! host's parameter blocks are laid out as the shaders declare them.
 
 use dwarfstar::gpu::{Caps, Cooperative, assemble, kernels};
-use dwarfstar::kernels::{Dialect, KvType, layouts, variants};
+use dwarfstar::kernels::{Dialect, layouts, variants};
+use dwarfstar::num::KvType;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,8 +87,8 @@ fn to_msl(label: &str, module: &naga::Module, info: &ModuleInfo) {
         fake_missing_bindings: false,
         ..Default::default()
     };
-    let (text, _) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
-        .unwrap_or_else(|e| panic!("{label} to MSL: {e}"));
+    let (text, _) =
+        msl::write_string(module, info, &options, &msl::PipelineOptions::default()).unwrap_or_else(|e| panic!("{label} to MSL: {e}"));
     assert!(text.contains("kernel void"), "{label}: no kernel in the MSL");
 }
 

@@ -1,0 +1,113 @@
+//! The files that weights come from, under one lookup.
+
+use crate::gguf::{self, GgmlType};
+use crate::hf::{self, Dtype};
+use crate::quant::BlockFormat;
+use crate::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// An opened model file or folder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Files {
+    /// A GGUF file.
+    Gguf(Arc<gguf::File>),
+    /// A checkpoint folder.
+    Folder(Arc<hf::Folder>),
+    /// One safetensors file (a draft block on its own).
+    Safetensors(Arc<hf::Safetensors>),
+}
+
+/// What an element is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Element {
+    /// A block format of GGUF, or plain F32, F16, BF16.
+    Block(BlockFormat),
+    /// FP8 codes of a checkpoint, whose scales are another tensor.
+    Fp8,
+    /// Two FP4 codes of a checkpoint in a byte, whose scales are another tensor.
+    PackedFp4,
+    /// Scales of those.
+    E8m0,
+    /// 32-bit signed integers.
+    I32,
+    /// 64-bit signed integers.
+    I64,
+    /// Something that no weight is stored in.
+    Other(String),
+}
+
+/// A tensor as a file has it.
+pub(super) struct Raw<'a> {
+    /// Dimensions, slowest first.
+    pub shape: Vec<u64>,
+    pub element: Element,
+    pub bytes: &'a [u8],
+}
+
+impl Files {
+    /// Opens a folder, a `.safetensors` file, or a GGUF file, by what `path` is.
+    ///
+    /// # Errors
+    /// It cannot be read or is not what it claims to be.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Ok(Self::Folder(Arc::new(hf::Folder::open(path)?)));
+        }
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("safetensors") => Ok(Self::Safetensors(Arc::new(hf::Safetensors::open(path)?))),
+            Some("json") => Err(Error::file(path, "is not a model: expected a GGUF file or a checkpoint folder")),
+            _ => Ok(Self::Gguf(Arc::new(gguf::File::open(path)?))),
+        }
+    }
+
+    /// The path that was opened.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Gguf(file) => file.path(),
+            Self::Folder(folder) => folder.path(),
+            Self::Safetensors(file) => file.path(),
+        }
+    }
+
+    /// Whether tensors have GGUF's names.
+    pub(super) fn is_gguf(&self) -> bool {
+        matches!(self, Self::Gguf(_))
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<Raw<'_>> {
+        match self {
+            Self::Gguf(file) => {
+                let tensor = file.tensor(name)?;
+                let element = match tensor.kind {
+                    GgmlType::I32 => Element::I32,
+                    GgmlType::I64 => Element::I64,
+                    kind => kind.format().map_or_else(|| Element::Other(kind.name()), Element::Block),
+                };
+                Some(Raw { shape: tensor.shape.iter().rev().copied().collect(), element, bytes: file.bytes(tensor) })
+            }
+            Self::Folder(folder) => folder.tensor(name).map(raw),
+            Self::Safetensors(file) => file.tensor(name).map(raw),
+        }
+    }
+
+    /// The bytes of a tensor that was bound, so is known to be there.
+    pub(super) fn bytes(&self, name: &str) -> &[u8] {
+        self.find(name).map_or(&[], |raw| raw.bytes)
+    }
+}
+
+fn raw(view: hf::TensorView<'_>) -> Raw<'_> {
+    let element = match view.dtype {
+        Dtype::F32 => Element::Block(BlockFormat::F32),
+        Dtype::F16 => Element::Block(BlockFormat::F16),
+        Dtype::Bf16 => Element::Block(BlockFormat::Bf16),
+        Dtype::F8E4m3 => Element::Fp8,
+        Dtype::I8 | Dtype::U8 => Element::PackedFp4,
+        Dtype::F8E8m0 => Element::E8m0,
+        Dtype::I32 => Element::I32,
+        Dtype::I64 => Element::I64,
+        Dtype::Other(name) => Element::Other(name.to_string()),
+    };
+    Raw { shape: view.shape.iter().map(|&d| d as u64).collect(), element, bytes: view.bytes }
+}

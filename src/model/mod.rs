@@ -1,0 +1,19 @@
+//! The model: hyper-parameters from a file of either kind, the names of its tensors, and its weights bound and checked.
+//!
+//! A [`Model`] is opened without reading weights: every tensor is found, its type and shape checked, and its bytes left where they are.
+//! Not this room's job: decoding (`quant`), running (`reference`, `engine`). Called by `engine`, `reference`, `convert` and the commands.
+//! Tests: in each file, and the golden tests, which run whole models.
+
+mod config;
+mod config_gguf;
+mod config_hf;
+mod files;
+mod limits;
+mod names;
+mod tensor;
+mod weights;
+
+pub use config::{Config, LayerConfig, RopeFrequencies, Yarn};
+pub use files::Files;
+pub use tensor::{Bytes, Table, Tensor};
+pub use weights::{AttentionWeights, CompressorWeights, ExpertWeights, Hc, HeadWeights, IndexerWeights, Layer, Model, Mtp, Routing};
