@@ -12,6 +12,8 @@
 //!
 //! `tests/repo.rs` fails when a room imports another one that it must not know.
 
+pub mod cli;
+pub mod convert;
 pub mod debug;
 pub mod error;
 pub mod gguf;

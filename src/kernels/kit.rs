@@ -73,6 +73,11 @@ impl Dialect {
         if self.exact { Cooperative::None } else { self.caps.cooperative }
     }
 
+    /// Whether matmuls of many rows round their operands to f16.
+    pub fn uses_half(&self) -> bool {
+        super::linear::Tile::choose(self).half
+    }
+
     /// The plain variant of `kernel` with workgroups of [`WG`], reducing by subgroups where the device has them.
     pub(super) fn variant(&self, kernel: &'static str) -> Variant {
         let variant = Variant::new(kernel).constant("WG", WG);

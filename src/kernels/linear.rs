@@ -164,6 +164,8 @@ pub(super) struct Tile {
     pub tokens: u32,
     /// Rows of W.
     pub rows: u32,
+    /// Operands are rounded to f16.
+    pub half: bool,
 }
 
 impl Tile {
@@ -189,10 +191,10 @@ impl Tile {
             .constant("SUBGROUPS_T", subgroups_t)
             .constant("SUBGROUPS_W", subgroups_w)
             .constant("BLOCKS_T", blocks_t);
-        Self { variant, tokens: subgroups_t * blocks_t * size, rows: subgroups_w * 2 * size }
+        Self { variant, tokens: subgroups_t * blocks_t * size, rows: subgroups_w * 2 * size, half: true }
     }
 
     fn plain() -> Self {
-        Self { variant: Variant::new("matmul"), tokens: 64, rows: 64 }
+        Self { variant: Variant::new("matmul"), tokens: 64, rows: 64, half: false }
     }
 }

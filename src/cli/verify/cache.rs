@@ -1,0 +1,441 @@
+//! Checks of what touches a session's memory: rotation, window keys, rings, compressed rows, indexer, attention.
+
+use super::bench::{Bench, Limit, Output, as_floats};
+use crate::Result;
+use crate::gpu::Slice;
+use crate::kernels::{
+    Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, Row, Strided, Window, parts,
+    record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k,
+};
+use crate::num::KvType;
+use crate::reference::{self, Candidates};
+use half::f16;
+
+/// All checks of this file.
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+    rotations(bench)?;
+    rings(bench)?;
+    for ratio in [4, 128] {
+        for segments in [1, 2] {
+            compress(bench, ratio, 128, segments)?;
+        }
+    }
+    compress(bench, 4, 512, 1)?;
+    for dim in [64, 128] {
+        index(bench, dim, 1)?;
+    }
+    index(bench, 128, 2)?;
+    top_k(bench)?;
+    for tokens in [1, 3, 20] {
+        for ratio in [0, 4, 128] {
+            attention(bench, ratio, tokens, 512, 8, 1)?;
+        }
+        attention(bench, 4, tokens, 128, 4, 2)?;
+        attention(bench, 128, tokens, 64, 6, 1)?;
+    }
+    Ok(())
+}
+
+/// What the cache keeps of a value.
+fn cached(kv: KvType, value: f32) -> f32 {
+    match kv {
+        KvType::F16 => f16::from_f32(value).to_f32(),
+        KvType::F32 => value,
+    }
+}
+
+/// Rows as the cache stores them.
+fn pack(kv: KvType, values: &[f32]) -> Vec<u32> {
+    match kv {
+        KvType::F16 => values
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|&[a, b]| u32::from(f16::from_f32(a).to_bits()) | u32::from(f16::from_f32(b).to_bits()) << 16)
+            .collect(),
+        KvType::F32 => values.iter().map(|v| v.to_bits()).collect(),
+    }
+}
+
+fn unpack(kv: KvType, words: &[u32]) -> Vec<f32> {
+    match kv {
+        KvType::F16 => words.iter().flat_map(|&w| [w as u16, (w >> 16) as u16]).map(|b| f16::from_bits(b).to_f32()).collect(),
+        KvType::F32 => as_floats(words),
+    }
+}
+
+fn stored_limit(kv: KvType) -> Limit {
+    match kv {
+        KvType::F16 => Limit::HALF_STORED,
+        KvType::F32 => Limit::F32,
+    }
+}
+
+/// (cos, sin) of some position for each of `rows` x `sets` rotations of `rope` channels.
+fn angles(count: usize, rope: usize) -> Vec<Vec<(f32, f32)>> {
+    let frequencies: Vec<f32> = (0..rope / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / rope as f32)).collect();
+    (0..count).map(|i| reference::angles(i as u32 * 17 + 3, &frequencies)).collect()
+}
+
+fn flat(angles: &[Vec<(f32, f32)>]) -> Vec<[f32; 2]> {
+    angles.iter().flatten().map(|&(cos, sin)| [cos, sin]).collect()
+}
+
+fn rotations(bench: &mut Bench<'_>) -> Result<()> {
+    let kv = bench.kit.dialect.kv;
+    for (dim, rope, heads) in [(512usize, 64usize, 3usize), (128, 64, 5), (64, 32, 2)] {
+        let tokens = 4usize;
+        let case = format!("{heads} heads of {dim}, {rope} rotated");
+        let stride = heads * dim + 16;
+        let wide = bench.floats(tokens * stride);
+        let turns = angles(tokens * 2, rope);
+        let (x, angles_gpu) = (bench.upload(&wide)?, bench.upload(&flat(&turns))?);
+        for normalise in [true, false] {
+            let x = Strided { slice: x.clone(), stride: stride as u32, offset: 8 };
+            let out = bench.output(tokens * heads * dim)?;
+            let sizes =
+                QRope { heads: heads as u32, dim: dim as u32, rope: rope as u32, compressed: true, norm_eps: normalise.then_some(1e-6) };
+            let words = bench.run("q_rope", &case, &[&out], |rec, kit| {
+                record_q_rope(rec, kit, sizes, &x, &angles_gpu, &out.slice(), tokens as u32);
+            })?;
+            let mut want: Vec<f32> = wide.chunks_exact(stride).flat_map(|row| &row[8..8 + heads * dim]).copied().collect();
+            if normalise {
+                reference::normalise(&mut want, dim, 1e-6);
+            }
+            for (t, row) in want.chunks_exact_mut(heads * dim).enumerate() {
+                row.chunks_exact_mut(dim).for_each(|head| reference::rotate(head, &turns[2 * t + 1]));
+            }
+            bench.compare("q_rope", &case, &as_floats(&words[0]), &want, Limit::F32);
+        }
+        let weight = bench.floats(dim);
+        let (weight_gpu, x) = (bench.upload(&weight)?, Strided { slice: x, stride: stride as u32, offset: 8 });
+        let out = bench.output(tokens * kv.words(dim as u32) as usize)?;
+        let sizes = KvRow { dim: dim as u32, rope: rope as u32, compressed: false, eps: 1e-6 };
+        let words = bench.run("kv_row", &case, &[&out], |rec, kit| {
+            record_kv_row(rec, kit, sizes, &x, &weight_gpu, &angles_gpu, &out.slice(), tokens as u32);
+        })?;
+        let own: Vec<f32> = wide.chunks_exact(stride).flat_map(|row| &row[8..8 + dim]).copied().collect();
+        let mut want = reference::rms_norm(&own, &weight, 1e-6);
+        for (t, row) in want.chunks_exact_mut(dim).enumerate() {
+            reference::rotate(row, &turns[2 * t]);
+        }
+        bench.compare("kv_row", &case, &unpack(kv, &words[0]), &want, stored_limit(kv));
+    }
+    Ok(())
+}
+
+/// Rows of a step: each (slot, first position, count) is a session's run.
+fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for &(slot, first_position, count) in runs {
+        let first_row = rows.len() as u32;
+        rows.extend((0..count).map(|i| Row {
+            slot,
+            position: first_position + i,
+            first_row,
+            first_position,
+            last_row: first_row + count - 1,
+            ..Row::default()
+        }));
+    }
+    rows
+}
+
+/// Buffers of `units` units of `words` words, `held` in each.
+fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, held: usize) -> Result<Pool> {
+    let segments = words.chunks(unit * held).map(|part| bench.upload(part)).collect::<Result<_>>()?;
+    Ok(Pool { segments, held: held as u32 })
+}
+
+fn rings(bench: &mut Bench<'_>) -> Result<()> {
+    let (size, words, stride, slots) = (11usize, 300usize, 320usize, 3usize);
+    let rows = rows_of(&[(2, 5, 4), (0, 100, 25), (1, 7, 1)]);
+    // Slot 1 is not live.
+    let live = [1u32, 0, 1];
+    let source: Vec<u32> = (0..rows.len() * stride).map(|i| i as u32 * 3 + 1).collect();
+    let mut want: Vec<u32> = vec![9; slots * size * words];
+    for (t, row) in rows.iter().enumerate() {
+        if live[row.slot as usize] == 1 && row.last_row as usize - t < size {
+            let place = row.slot as usize * size + row.position as usize % size;
+            want[place * words..][..words].copy_from_slice(&source[t * stride + 8..][..words]);
+        }
+    }
+    let (rows_gpu, live_gpu) = (bench.upload(&rows)?, bench.upload(&live)?);
+    let source = Strided { slice: bench.upload(&source)?, stride: stride as u32, offset: 8 };
+    for held in [slots * size, 14] {
+        let case = format!("{slots} rings of {size}, {held} rows a buffer");
+        let nines = |count: usize| vec![f32::from_bits(9); count];
+        let total = slots * size;
+        let outs: Vec<Output> =
+            (0..total).step_by(held).map(|first| bench.output_with(&nines(held.min(total - first) * words))).collect::<Result<_>>()?;
+        let ring = Pool { segments: outs.iter().map(Output::slice).collect(), held: held as u32 };
+        let all: Vec<&Output> = outs.iter().collect();
+        let got = bench.run("ring_store", &case, &all, |rec, kit| {
+            record_ring_store(rec, kit, &ring, size as u32, words as u32, &source, &rows_gpu, &live_gpu, rows.len() as u32);
+        })?;
+        bench.compare_ids("ring_store", &case, &got.concat(), &want);
+    }
+    Ok(())
+}
+
+fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> Result<()> {
+    let kv = bench.kit.dialect.kv;
+    let case = format!("ratio {ratio}, {dim} channels, {segments} frontier buffers");
+    let (slots, rope) = (2usize, 64usize.min(dim));
+    let ring = (if ratio == 4 { 16 } else { 136 }) as usize;
+    let width = if ratio == 4 { 2 * dim } else { dim };
+    let page_rows = 512 / ratio as usize;
+    // One session in the middle of a window, one at its very start.
+    let runs = [(1u32, 2 * ratio - 3, ratio + 5), (0, 0, ratio)];
+    let rows = rows_of(&runs);
+    let (tokens, stride) = (rows.len(), 2 * width + 8);
+    let fresh = bench.floats_around(0.2, 1.5, tokens * stride);
+    let frontier = bench.floats_around(0.2, 1.5, slots * ring * 2 * width);
+    let (ape, norm) = (bench.floats(ratio as usize * width), bench.floats_around(1.0, 0.2, dim));
+    let mut windows = Vec::new();
+    for (t, row) in rows.iter().enumerate() {
+        if (row.position + 1).is_multiple_of(ratio) {
+            windows.push(Window { last_row: t as u32, index: row.position / ratio });
+        }
+    }
+    let turns = angles(windows.len(), rope);
+    // Pages out of order; page 0 belongs to slot 1.
+    let page_table = [3u32, 2, 0, 1];
+    let page_words = page_rows * kv.words(dim as u32) as usize;
+
+    let token = |slot: u32, position: u32| -> &[f32] {
+        let t = rows.iter().position(|r| r.slot == slot && r.position == position);
+        match t {
+            Some(t) => &fresh[t * stride + 4..][..2 * width],
+            None => &frontier[(slot as usize * ring + position as usize % ring) * 2 * width..][..2 * width],
+        }
+    };
+    let mut want = vec![0f32; 4 * page_rows * dim];
+    for (window, turn) in windows.iter().zip(&turns) {
+        let slot = rows[window.last_row as usize].slot;
+        let start = window.index * ratio;
+        let mut candidates = Candidates::default();
+        let mut add = |position: u32, half: usize| {
+            let (values, gates) = token(slot, position).split_at(width);
+            let ape = &ape[(position % ratio) as usize * width..][half * dim..][..dim];
+            candidates.values.push(&values[half * dim..][..dim]);
+            candidates.gates.push(gates[half * dim..][..dim].iter().zip(ape).map(|(g, a)| g + a).collect());
+        };
+        if ratio == 4 && start > 0 {
+            (start - ratio..start).for_each(|p| add(p, 0));
+        }
+        (start..start + ratio).for_each(|p| add(p, usize::from(ratio == 4)));
+        let mut row = reference::rms_norm(&reference::pool(&candidates), &norm, 1e-6);
+        reference::rotate(&mut row, turn);
+        let page = page_table[slot as usize * 2 + window.index as usize / page_rows] as usize;
+        want[(page * page_rows + window.index as usize % page_rows) * dim..][..dim].copy_from_slice(&row);
+    }
+
+    let held = (slots * ring).div_ceil(segments);
+    let frontier_words: Vec<u32> = frontier.iter().map(|v| v.to_bits()).collect();
+    let frontier_gpu = pool(bench, &frontier_words, 2 * width, held)?;
+    let outs = [bench.output_with(&vec![0.0; 3 * page_words])?, bench.output_with(&vec![0.0; page_words])?];
+    let pages = Pool { segments: outs.iter().map(Output::slice).collect(), held: 3 };
+    let [ape_gpu, norm_gpu, table_gpu] = [bench.upload(&ape)?, bench.upload(&norm)?, bench.upload(&page_table)?];
+    let [windows_gpu, angles_gpu] = [bench.upload(&windows)?, bench.upload(&flat(&turns))?];
+    let [rows_gpu, live_gpu] = [bench.upload(&rows)?, bench.upload(&[1u32, 1])?];
+    let fresh = Strided { slice: bench.upload(&fresh)?, stride: stride as u32, offset: 4 };
+    let sizes = Compress {
+        ratio,
+        dim: dim as u32,
+        rope: rope as u32,
+        eps: 1e-6,
+        ring: ring as u32,
+        page_rows: page_rows as u32,
+        max_pages: 2,
+        ape: &ape_gpu,
+        norm: &norm_gpu,
+        frontier: &frontier_gpu,
+        pages: &pages,
+        page_table: &table_gpu,
+    };
+    let count = windows.len() as u32;
+    let got = bench.run("compress", &case, &[&outs[0], &outs[1]], |rec, kit| {
+        record_compress(rec, kit, &sizes, &windows_gpu, &angles_gpu, &rows_gpu, &live_gpu, &fresh, (0, count));
+    })?;
+    bench.compare("compress", &case, &unpack(kv, &got.concat()), &want, stored_limit(kv));
+    Ok(())
+}
+
+/// Two sessions' compressed rows in shuffled pages: the pool's words, the page table (2, 3), and the rows as the cache keeps them.
+fn paged(bench: &mut Bench<'_>, dim: usize, page_rows: usize) -> (Vec<u32>, Vec<u32>, [Vec<Vec<f32>>; 2]) {
+    let kv = bench.kit.dialect.kv;
+    let page_table = vec![4u32, 1, 3, 0, 5, 2];
+    let pool: Vec<f32> = bench.floats(6 * page_rows * dim).iter().map(|&v| cached(kv, v)).collect();
+    let row = |slot: usize, i: usize| {
+        let page = page_table[slot * 3 + i / page_rows] as usize;
+        pool[(page * page_rows + i % page_rows) * dim..][..dim].to_vec()
+    };
+    let rows = [0, 1].map(|slot| (0..3 * page_rows).map(|i| row(slot, i)).collect());
+    (pack(kv, &pool), page_table, rows)
+}
+
+fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
+    let kv = bench.kit.dialect.kv;
+    let (heads, page_rows, columns) = (6usize, 32usize, 96usize);
+    let case = format!("{heads} heads of {dim}, {segments} buffers of pages");
+    let (pool_words, page_table, keys) = paged(bench, dim, page_rows);
+    let rows = rows_of(&[(1, 200, 3), (0, 380, 2), (1, 2, 2)]);
+    let q = bench.floats(rows.len() * heads * dim);
+    let (hw_stride, first) = (heads + 5, 1usize);
+    let hw = bench.floats_around(0.0, 1.0, rows.len() * hw_stride);
+    let unit = page_rows * kv.words(dim as u32) as usize;
+    let pages = pool(bench, &pool_words, unit, 6usize.div_ceil(segments))?;
+    let [rows_gpu, q_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&q)?, bench.upload(&page_table)?];
+    let hw_gpu = Strided { slice: bench.upload(&hw)?, stride: hw_stride as u32, offset: 4 };
+    let count = rows.len() - first;
+    let scores = bench.output_with(&vec![7.0; count * columns])?;
+    let sizes = IndexScore {
+        heads: heads as u32,
+        dim: dim as u32,
+        ratio: 4,
+        page_rows: page_rows as u32,
+        max_pages: 3,
+        pages: &pages,
+        page_table: &table_gpu,
+    };
+    let got = bench.run("index_score", &case, &[&scores], |rec, kit| {
+        let tile = (first as u32, count as u32);
+        record_index_score(rec, kit, &sizes, &rows_gpu, &q_gpu, &hw_gpu, &scores.slice(), columns as u32, tile);
+    })?;
+    let mut want = vec![7f32; count * columns];
+    for (row, (t, want)) in rows[first..].iter().zip((first..).zip(want.chunks_exact_mut(columns))) {
+        let seen = (row.position as usize + 1) / 4;
+        let own = keys[row.slot as usize][..seen].iter().map(|k| &k[..]);
+        let scored = reference::index_score(&q[t * heads * dim..][..heads * dim], &hw[t * hw_stride + 4..][..heads], own);
+        want[..seen].copy_from_slice(&scored);
+    }
+    bench.compare("index_score", &case, &as_floats(&got[0]), &want, Limit::F32);
+    Ok(())
+}
+
+fn top_k(bench: &mut Bench<'_>) -> Result<()> {
+    for (k, columns) in [(8usize, 300usize), (512, 2000)] {
+        let case = format!("{k} of up to {columns}");
+        let positions = [columns * 4 - 1, columns * 4 - 1, columns * 4 - 1, k * 4 + 7, k * 4 + 3, 2, columns * 2];
+        let runs: Vec<(u32, u32, u32)> = positions.iter().map(|&p| (0, p as u32, 1)).collect();
+        let rows = rows_of(&runs);
+        let mut scores = bench.floats_around(0.0, 1.0, rows.len() * columns);
+        // Row 0: NaN and infinities; row 1: all equal; row 2: few distinct values.
+        scores[..columns / 2].fill(f32::NAN);
+        scores[columns / 2..][..4].copy_from_slice(&[f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0]);
+        scores[columns..2 * columns].fill(1.5);
+        scores[2 * columns..3 * columns].iter_mut().for_each(|s| *s = s.round());
+        let (rows_gpu, scores_gpu) = (bench.upload(&rows)?, bench.upload(&scores)?);
+        let out = bench.output_with(&vec![f32::from_bits(u32::MAX); rows.len() * k])?;
+        let got = bench.run("top_k", &case, &[&out], |rec, kit| {
+            let tile = (0, rows.len() as u32);
+            record_top_k(rec, kit, (4, k as u32), &rows_gpu, &scores_gpu, columns as u32, &out.slice(), tile);
+        })?;
+        let mut want = vec![u32::MAX; rows.len() * k];
+        for (t, row) in rows.iter().enumerate() {
+            let seen = (row.position as usize + 1) / 4;
+            if seen > k {
+                want[t * k..][..k].copy_from_slice(&reference::top_k(&scores[t * columns..][..seen], k));
+            }
+        }
+        bench.compare_ids("top_k", &case, &got[0], &want);
+    }
+    Ok(())
+}
+
+fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: usize, segments: usize) -> Result<()> {
+    let kv = bench.kit.dialect.kv;
+    let case = format!("ratio {ratio}, {tokens} tokens, {heads} heads of {dim}, {segments} buffers");
+    let (window, ring_rows, rope) = (40usize, 56usize, 32usize);
+    let (page_rows, top_k) = (if ratio == 128 { 4 } else { 128 }, 30usize);
+    let (pool_words, page_table, compressed) = paged(bench, dim, page_rows);
+    // The last session's run starts at its first token.
+    let runs = match tokens {
+        1 => vec![(1, 700, 1)],
+        3 => vec![(0, 1000, 1), (1, 0, 2)],
+        _ => vec![(0, 900, tokens - 2), (1, 60, 2)],
+    };
+    let rows = rows_of(&runs);
+    let t = rows.len();
+    let q = bench.floats(t * heads * dim);
+    let round = |values: Vec<f32>| -> Vec<f32> { values.into_iter().map(|v| cached(kv, v)).collect() };
+    let fresh = round(bench.floats(t * dim));
+    let ring = round(bench.floats(2 * ring_rows * dim));
+    let sinks = bench.floats(heads);
+    let turns = angles(t * 2, rope);
+    let seen = |row: &Row| if ratio == 0 { 0 } else { ((row.position + 1) / ratio) as usize };
+    // The indexer's choice: every second of the visible rows, as many as fit.
+    let mut selected = vec![u32::MAX; t * top_k];
+    for (row, selected) in rows.iter().zip(selected.chunks_exact_mut(top_k)) {
+        if ratio == 4 && seen(row) > top_k {
+            selected.iter_mut().enumerate().for_each(|(i, s)| *s = (seen(row) - top_k + i) as u32 - i as u32 % 2);
+        }
+    }
+    let mut want = Vec::new();
+    let mut most_keys = 0;
+    for (i, row) in rows.iter().enumerate() {
+        let mut keys: Vec<&[f32]> = Vec::new();
+        for position in (row.position + 1).saturating_sub(window as u32)..=row.position {
+            keys.push(if position >= row.first_position {
+                &fresh[(row.first_row + position - row.first_position) as usize * dim..][..dim]
+            } else {
+                &ring[(row.slot as usize * ring_rows + position as usize % ring_rows) * dim..][..dim]
+            });
+        }
+        let own = &compressed[row.slot as usize];
+        if ratio == 4 && seen(row) > top_k {
+            keys.extend(selected[i * top_k..][..top_k].iter().map(|&s| &own[s as usize][..]));
+        } else {
+            keys.extend(own[..seen(row)].iter().map(|k| &k[..]));
+        }
+        most_keys = most_keys.max(keys.len());
+        for (h, &sink) in sinks.iter().enumerate() {
+            let mut out = reference::attention(&q[(i * heads + h) * dim..][..dim], &keys, sink);
+            reference::rotate_back(&mut out, &turns[2 * i + usize::from(ratio > 0)]);
+            want.extend(out);
+        }
+    }
+    let row_words = kv.words(dim as u32) as usize;
+    let ring_gpu = pool(bench, &pack(kv, &ring), row_words, (2 * ring_rows).div_ceil(segments))?;
+    let pages_gpu = pool(bench, &pool_words, page_rows * row_words, 6usize.div_ceil(segments))?;
+    let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&page_table)?];
+    let [q_gpu, sinks_gpu, kv_gpu] = [bench.upload(&q)?, bench.upload(&sinks)?, bench.upload(&pack(kv, &fresh))?];
+    let [selected_gpu, angles_gpu] = [bench.upload(&selected)?, bench.upload(&flat(&turns))?];
+    let decode = t.min(DECODE_ROWS as usize);
+    let partial = bench.output(decode * MAX_PARTS as usize * heads * dim)?;
+    let stats = bench.output(decode * MAX_PARTS as usize * heads * 2)?;
+    let out = bench.output(t * heads * dim)?;
+    let sizes = Attention {
+        heads: heads as u32,
+        dim: dim as u32,
+        rope: rope as u32,
+        window: window as u32,
+        ratio,
+        top_k: if ratio == 4 { top_k as u32 } else { u32::MAX },
+        ring_rows: ring_rows as u32,
+        page_rows: page_rows as u32,
+        max_pages: 3,
+        ring: &ring_gpu,
+        pages: &pages_gpu,
+        page_table: &table_gpu,
+        sinks: &sinks_gpu,
+    };
+    let [partial_slice, stats_slice, out_slice]: [Slice; 3] = [partial.slice(), stats.slice(), out.slice()];
+    let buffers = AttentionBuffers {
+        rows: &rows_gpu,
+        q: &q_gpu,
+        kv: &kv_gpu,
+        selected: &selected_gpu,
+        angles: &angles_gpu,
+        partial: &partial_slice,
+        stats: &stats_slice,
+        out: &out_slice,
+    };
+    let kernel = if tokens <= DECODE_ROWS { "attention_merge" } else { "attention" };
+    let got = bench.run(kernel, &case, &[&out, &partial, &stats], |rec, kit| {
+        record_attention(rec, kit, &sizes, &buffers, most_keys as u32, t as u32);
+    })?;
+    bench.compare(kernel, &format!("{case}, {} parts", parts(most_keys as u32)), &as_floats(&got[0]), &want, Limit::F32);
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Checks of embedding, norms, hyper-connections and dense matrices.
+
+use super::bench::{Bench, Limit, as_floats, view};
+use crate::Result;
+use crate::kernels::{
+    DECODE_ROWS, Grouping, HcWeights, Matrix, Row, SAMPLED, Strided, record_embed, record_hc_head, record_hc_mix, record_hc_post,
+    record_hc_pre, record_linear, record_mtp_join, record_rms_norm,
+};
+use crate::quant::BlockFormat;
+use crate::reference;
+
+/// All checks of this file.
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+    for format in BlockFormat::ALL {
+        embed(bench, format, 1)?;
+        for tokens in [1, 3, 16, 17, 130] {
+            linear(bench, format, tokens, 1)?;
+        }
+    }
+    embed(bench, BlockFormat::F16, 3)?;
+    linear(bench, BlockFormat::Q8_0, 5, 3)?;
+    linear(bench, BlockFormat::Q8_0, 70, 3)?;
+    several_matrices(bench)?;
+    for tokens in [2, 40] {
+        grouped(bench, tokens)?;
+        hyper_connections(bench, tokens, 264)?;
+    }
+    hyper_connections(bench, 1, 4096)?;
+    norm(bench)
+}
+
+fn embed(bench: &mut Bench<'_>, format: BlockFormat, slices: usize) -> Result<()> {
+    let (ids, dim, tokens) = (50, 512, 7u32);
+    let case = format!("{format} {ids}x{dim} in {slices} slices");
+    let (bytes, table) = bench.matrix(format, ids, dim, slices)?;
+    let ids: Vec<u32> = (0..tokens).map(|t| t * 8 + 1).collect();
+    // The last row takes the id that the sampler left for its slot.
+    let rows: Vec<Row> = (0..tokens)
+        .map(|t| Row { slot: t % 3, token: if t + 1 == tokens { SAMPLED } else { ids[t as usize] }, ..Row::default() })
+        .collect();
+    let (rows, sampled) = (bench.upload(&rows)?, bench.upload(&[ids[6], 3, 5])?);
+    let out = bench.output(tokens as usize * 4 * dim)?;
+    let words = bench.run("embed", &case, &[&out], |rec, kit| record_embed(rec, kit, &table, &rows, &sampled, &out.slice(), tokens))?;
+    let mut want = Vec::new();
+    for id in ids {
+        let mut row = vec![0f32; dim];
+        view(&table, &bytes).row(id as usize, &mut row);
+        want.extend(row.repeat(4));
+    }
+    // Formats with a minimum multiply and subtract in one step on the GPU, in two on the CPU.
+    let limit = if matches!(format, BlockFormat::Q2K | BlockFormat::Q4K) { Limit::F32 } else { Limit::EXACT };
+    bench.compare("embed", &case, &as_floats(&words[0]), &want, limit);
+    Ok(())
+}
+
+/// The kernel that `tokens` rows of a dense matrix use.
+fn linear_kernel(bench: &Bench<'_>, tokens: u32) -> &'static str {
+    match tokens {
+        0..=DECODE_ROWS => "matvec",
+        _ if bench.kit.dialect.uses_half() => "matmul_coop",
+        _ => "matmul",
+    }
+}
+
+fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, slices: usize) -> Result<()> {
+    let (rows, columns) = (77, 512);
+    let case = format!("{format} {rows}x{columns}, {tokens} tokens, {slices} slices");
+    let kernel = linear_kernel(bench, tokens);
+    let (bytes, matrix) = bench.matrix(format, rows, columns, slices)?;
+    // x and y are parts of wider rows.
+    let wide = bench.floats(tokens as usize * (columns + 24));
+    let x = Strided { slice: bench.upload(&wide)?, stride: columns as u32 + 24, offset: 16 };
+    let out = bench.output(tokens as usize * rows)?;
+    let y = Strided { slice: out.slice(), stride: rows as u32, offset: 0 };
+    let words = bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], Grouping::Shared, &x, &y, tokens))?;
+    let own: Vec<f32> = wide.chunks_exact(columns + 24).flat_map(|row| &row[16..16 + columns]).copied().collect();
+    let want = reference::linear(&view(&matrix, &bytes), &own);
+    let limit = bench.matmul_limit(tokens);
+    bench.compare(kernel, &case, &as_floats(&words[0]), &want, limit);
+    Ok(())
+}
+
+/// Matrices of different formats in one buffer and one launch, and each token's bits the same in every company.
+fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
+    let columns = 256;
+    let shapes = [(BlockFormat::Q8_0, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0, 33), (BlockFormat::F16, 64)];
+    let mut arena = vec![0xa5u8; 256];
+    let mut made = Vec::new();
+    for (format, rows) in shapes {
+        let (bytes, matrix) = bench.matrix(format, rows, columns, 1)?;
+        let base = arena.len() as u32;
+        arena.extend(&bytes);
+        arena.resize(arena.len().next_multiple_of(256), 0xa5);
+        made.push((bytes, matrix, base));
+    }
+    let arena = bench.upload(&arena)?;
+    let mut total = 0;
+    for (_, matrix, base) in &mut made {
+        matrix.slices[0].arena = arena.clone();
+        matrix.slices[0].base = *base;
+        total += matrix.rows as usize;
+    }
+    let all = bench.floats(16 * columns);
+    let mut alone: Vec<u32> = Vec::new();
+    for tokens in [1u32, 2, 3, 8, 16] {
+        let case = format!("4 matrices of q8_0 and f16, {tokens} tokens");
+        let x = Strided { slice: bench.upload(&all[..tokens as usize * columns])?, stride: columns as u32, offset: 0 };
+        let out = bench.output(tokens as usize * total)?;
+        let y = Strided { slice: out.slice(), stride: total as u32, offset: 0 };
+        let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix, _)| matrix).collect();
+        let words = bench.run("matvec", &case, &[&out], |rec, kit| record_linear(rec, kit, &matrices, Grouping::Shared, &x, &y, tokens))?;
+        let mut want = vec![0f32; tokens as usize * total];
+        let mut first = 0;
+        for (bytes, matrix, _) in &made {
+            let rows = matrix.rows as usize;
+            let part = reference::linear(&view(matrix, bytes), &all[..tokens as usize * columns]);
+            for (want, part) in want.chunks_exact_mut(total).zip(part.chunks_exact(rows)) {
+                want[first..first + rows].copy_from_slice(part);
+            }
+            first += rows;
+        }
+        bench.compare("matvec", &case, &as_floats(&words[0]), &want, Limit::F32);
+        if tokens == 1 {
+            alone = words[0].clone();
+        } else if words[0][..total] != alone[..] {
+            bench.fail("matvec", &case, "the first token's bits differ from those it has alone".into());
+        }
+    }
+    Ok(())
+}
+
+fn grouped(bench: &mut Bench<'_>, tokens: u32) -> Result<()> {
+    let (groups, rank, columns) = (3, 40, 256);
+    let case = format!("{groups} groups of q8_0 {rank}x{columns}, {tokens} tokens");
+    let kernel = linear_kernel(bench, tokens);
+    let (bytes, matrix) = bench.matrix(BlockFormat::Q8_0, groups * rank, columns, 1)?;
+    let input = bench.floats(tokens as usize * groups * columns);
+    let x = Strided { slice: bench.upload(&input)?, stride: (groups * columns) as u32, offset: 0 };
+    let out = bench.output(tokens as usize * groups * rank)?;
+    let y = Strided { slice: out.slice(), stride: (groups * rank) as u32, offset: 0 };
+    let grouping = Grouping::Rows(rank as u32);
+    let words = bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], grouping, &x, &y, tokens))?;
+    let want = reference::linear_grouped(&view(&matrix, &bytes), groups, &input);
+    let limit = bench.matmul_limit(tokens);
+    bench.compare(kernel, &case, &as_floats(&words[0]), &want, limit);
+    Ok(())
+}
+
+fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<()> {
+    let t = tokens as usize;
+    let case = format!("{tokens} tokens of 4x{dim}");
+    let constants = reference::HcConstants { iterations: 20, hc_eps: 1e-6, norm_eps: 1e-6 };
+    let x = bench.floats(t * 4 * dim);
+    let norm = bench.floats_around(1.0, 0.1, dim);
+    let x_gpu = bench.upload(&x)?;
+    for (outputs, scales) in [(24usize, 3usize), (4, 1)] {
+        let (bytes, matrix) = bench.matrix(BlockFormat::F16, outputs, 4 * dim, 1)?;
+        let (base, scale) = (bench.floats(outputs), bench.floats_around(0.2, 0.05, scales));
+        let weights =
+            HcWeights { mix: matrix.clone(), base_scale: bench.upload(&[&base[..], &scale].concat())?, norm: bench.upload(&norm)? };
+        let mix = bench.output(t * 32)?;
+        let words = bench.run("hc_mix", &case, &[&mix], |rec, kit| record_hc_mix(rec, kit, &weights, &x_gpu, &mix.slice(), tokens))?;
+        let got: Vec<f32> = as_floats(&words[0]).chunks_exact(32).flat_map(|row| row[..=outputs].to_vec()).collect();
+        let hc = reference::Hc { mix: view(&matrix, &bytes), base: &base, scale: &scale };
+        bench.compare("hc_mix", &case, &got, &reference::hc_mix(&hc.mix, &x), Limit::F32);
+        let normed = bench.output(t * dim)?;
+        if outputs == 4 {
+            let wanted: Vec<u32> = (0..tokens).rev().collect();
+            let wanted_gpu = bench.upload(&wanted)?;
+            let words = bench.run("hc_head", &case, &[&normed], |rec, kit| {
+                record_hc_head(rec, kit, &weights, &wanted_gpu, &mix.slice(), &x_gpu, &normed.slice(), (1e-6, 1e-6), tokens);
+            })?;
+            let rows: Vec<f32> = wanted.iter().flat_map(|&t| &x[t as usize * 4 * dim..(t as usize + 1) * 4 * dim]).copied().collect();
+            bench.compare("hc_head", &case, &as_floats(&words[0]), &reference::hc_head(&hc, &norm, &rows, constants), Limit::F32);
+            continue;
+        }
+        let post = bench.output(t * 32)?;
+        let words = bench.run("hc_pre", &case, &[&normed, &post], |rec, kit| {
+            record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, &normed.slice(), &post.slice(), (20, 1e-6, 1e-6), tokens);
+        })?;
+        let (want, mixes) = reference::hc_pre(&hc, &norm, &x, constants);
+        bench.compare("hc_pre", &case, &as_floats(&words[0]), &want, Limit::F32);
+        let got: Vec<f32> = as_floats(&words[1]).chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
+        let want: Vec<f32> = mixes.iter().flat_map(|m| m.post.iter().chain(m.comb.iter().flatten()).map(|&v| v as f32)).collect();
+        bench.compare("hc_pre", &format!("{case}, post and comb"), &got, &want, Limit::F32);
+        let y = bench.floats(t * dim);
+        let (y_gpu, next) = (bench.upload(&y)?, bench.output(t * 4 * dim)?);
+        let words = bench.run("hc_post", &case, &[&next], |rec, kit| {
+            record_hc_post(rec, kit, &post.slice(), &y_gpu, &x_gpu, &next.slice(), dim as u32, tokens);
+        })?;
+        bench.compare("hc_post", &case, &as_floats(&words[0]), &reference::hc_post(&y, &x, &mixes), Limit::F32);
+    }
+    Ok(())
+}
+
+fn norm(bench: &mut Bench<'_>) -> Result<()> {
+    let (tokens, columns, stride) = (5usize, 196, 212);
+    let case = format!("{tokens} rows of {columns}");
+    let wide = bench.floats(tokens * stride);
+    let weight = bench.floats(columns);
+    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8 };
+    let (weight_gpu, out) = (bench.upload(&weight)?, bench.output(tokens * columns)?);
+    let words = bench.run("rms_norm", &case, &[&out], |rec, kit| {
+        record_rms_norm(rec, kit, &x, &weight_gpu, &out.slice(), columns as u32, 1e-6, tokens as u32);
+    })?;
+    let own: Vec<f32> = wide.chunks_exact(stride).flat_map(|row| &row[8..8 + columns]).copied().collect();
+    bench.compare("rms_norm", &case, &as_floats(&words[0]), &reference::rms_norm(&own, &weight, 1e-6), Limit::F32);
+
+    let (dim, tokens) = (72usize, 3usize);
+    let (embedding, streams) = (bench.floats(tokens * dim), bench.floats(tokens * 4 * dim));
+    let (embedding_gpu, streams_gpu, out) = (bench.upload(&embedding)?, bench.upload(&streams)?, bench.output(tokens * 4 * dim)?);
+    let words = bench.run("mtp_join", "3 tokens of 72", &[&out], |rec, kit| {
+        record_mtp_join(rec, kit, &embedding_gpu, &streams_gpu, &out.slice(), dim as u32, tokens as u32);
+    })?;
+    let want: Vec<f32> = streams.iter().enumerate().map(|(i, s)| s + embedding[i / (4 * dim) * dim + i % dim]).collect();
+    bench.compare("mtp_join", "3 tokens of 72", &as_floats(&words[0]), &want, Limit::F32);
+    Ok(())
+}
