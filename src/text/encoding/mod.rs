@@ -47,7 +47,7 @@ pub enum EffortTable {
     V0731,
 }
 
-/// A conversation to render. `Default` has no messages; the fields are those of the reference's `encode_messages`.
+/// A conversation to render; the fields are those of the reference's `encode_messages`.
 #[derive(Clone, Debug)]
 pub struct Conversation {
     /// The messages to render: objects with `role`, `content` and what belongs to the role.
