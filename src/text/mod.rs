@@ -1,7 +1,7 @@
 //! Text: what people read and write on one side, token ids on the other.
 //!
 //! The job: a [`Tokenizer`] made from tokenizer.json or from GGUF metadata; [`encoding`], a conversation to the prompt that V4 was
-//! trained on; and the way back: [`parse`] for a whole completion, `stream` for one that is still being generated.
+//! trained on; and the way back: [`parse`] for a whole completion, [`stream`] for one that is still being generated.
 //! Not the job: HTTP shapes, sampling, which model is loaded. The command line and the server call this room; the engine never does,
 //! it knows ids only. Tests: `tests/golden/{tokenizer,encoding,parse,stream}.rs`.
 //!
@@ -13,6 +13,7 @@ pub mod encoding;
 mod json;
 pub mod parse;
 pub mod special;
+pub mod stream;
 mod tokenizer;
 mod vocabulary;
 

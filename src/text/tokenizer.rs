@@ -167,6 +167,12 @@ impl Tokenizer {
     }
 }
 
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokenizer({} tokens)", self.vocab_size())
+    }
+}
+
 impl Tables {
     fn added_id(&self, text: &str) -> Option<TokenId> {
         self.added.get_vocab().get(text).copied()

@@ -1,7 +1,7 @@
 //! Conversations to prompts, against DeepSeek's reference code and against what its API billed.
 
 // Clippy knows test functions, not the helpers beside them.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used)]
 
 use crate::tokenizer::{data, ids, rows, v4};
 use dwarfstar::text::encoding::{Chat, ChatTurn, Conversation, Effort, EffortTable, Prompt, ThinkingMode};
@@ -10,12 +10,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 fn tables(row: &Value) -> Vec<EffortTable> {
-    let table = |name: &Value| match name.as_str().unwrap() {
-        "original" => EffortTable::Original,
-        "0731" => EffortTable::V0731,
-        other => panic!("revision {other}"),
-    };
-    row["revisions"].as_array().unwrap().iter().map(table).collect()
+    let names = row["revisions"].as_array().unwrap();
+    names.iter().map(|name| EffortTable::from_name(name.as_str().unwrap()).unwrap()).collect()
 }
 
 fn render(row: &Value, table: EffortTable) -> dwarfstar::Result<Prompt> {

@@ -97,8 +97,11 @@ fn unhex(text: &str) -> Vec<u8> {
 
 #[test]
 fn lookups() {
+    fn any_thread<T: Send + Sync>(_: &T) {}
+    any_thread(v4());
     let v4 = v4();
     assert_eq!((v4.vocab_size(), v4.bos(), v4.eos()), (129_280, Some(0), Some(1)));
+    assert_eq!(format!("{v4:?}"), "Tokenizer(129280 tokens)");
     assert_eq!((v4.token_id("<think>"), v4.token_id("Hello"), v4.token_id("no such token")), (Some(128_821), Some(19_923), None));
     assert_eq!(v4.token_id("\n"), v4.encode("\n").unwrap().first().copied());
     assert_eq!((v4.is_added(0), v4.is_added(128_825), v4.is_added(19_923), v4.is_added(129_280)), (true, true, false, false));

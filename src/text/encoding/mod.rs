@@ -99,6 +99,18 @@ impl Effort {
 }
 
 impl EffortTable {
+    /// From `original` or `0731`.
+    ///
+    /// # Errors
+    /// [`Error::Text`] for another word.
+    pub fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "original" => Ok(Self::Original),
+            "0731" => Ok(Self::V0731),
+            _ => Err(Error::Text(format!("effort table: expected \"original\" or \"0731\", found {name:?}"))),
+        }
+    }
+
     fn prefix(self, effort: Option<Effort>) -> Result<&'static str> {
         match (self, effort) {
             (_, None) | (Self::Original, Some(Effort::High)) | (Self::V0731, Some(Effort::Low)) => Ok(""),
