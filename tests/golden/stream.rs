@@ -123,6 +123,12 @@ fn text_is_shown_as_soon_as_it_is_certain() {
     let mut split = splitter(Start::Content, false, &["ab", "abc", "", "\n\nX"]);
     assert_eq!(split.push_text("x\n\nYa"), content("x\n\nY"));
     assert_eq!(split.finish(), content("a"));
+
+    // A token of its own ends a character that is incomplete; the end of the answer drops it.
+    let mut split = splitter(Start::Content, false, &[]);
+    assert_eq!(split.push(&[163, 119]), []);
+    assert_eq!(split.push(&[128_803, 163]), content("\u{fffd}<｜User｜>"));
+    assert_eq!(split.finish(), []);
 }
 
 /// One call, character by character: the name when its quote closes, arguments at once, escapes as JSON.
