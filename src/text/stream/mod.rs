@@ -1,0 +1,286 @@
+//! What a model is writing, sorted while it comes: reasoning, answer, tool calls. Never fails; strange markup becomes text or
+//! nothing. Works on ids, where only real tokens are markup, or on text, where spelling must do.
+//!
+//! The rules follow DeepSeek's own serving library: newlines around reasoning and before calls are not shown, a call block may open
+//! inside reasoning, what follows the block is dropped. Stop tokens are the caller's business: do not pass them in.
+
+mod calls;
+mod hold;
+
+use super::detokenizer::Utf8;
+use super::special::{DSML, THINK_END};
+use super::{TokenId, Tokenizer};
+use calls::CallReader;
+use hold::{Newlines, Stops, begun};
+
+/// A piece of what the model wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Reasoning.
+    Reasoning(String),
+    /// The answer.
+    Content(String),
+    /// A call has begun: its number in this answer, from 0, and the tool's name.
+    ToolName {
+        /// Which call.
+        index: usize,
+        /// The tool.
+        name: String,
+    },
+    /// The next piece of a call's arguments. All pieces together are a JSON object, if the call is complete.
+    ToolArguments {
+        /// Which call.
+        index: usize,
+        /// JSON text.
+        text: String,
+    },
+}
+
+/// What the prompt ended with, that is, what the model writes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// An open reasoning block.
+    Reasoning,
+    /// A closed one.
+    Content,
+    /// The opening tag of a call block.
+    ToolCalls,
+}
+
+/// How to read an answer.
+#[derive(Clone, Debug)]
+pub struct SplitOptions {
+    /// What the model writes first.
+    pub start: Start,
+    /// Whether it goes on with a text that the prompt has begun: then leading newlines are part of it.
+    pub continues: bool,
+    /// Whether call markup is a call. Without tools in the request it is content.
+    pub tools: bool,
+    /// Texts that end the answer; they are not part of it. Looked for in content only. Empty ones are ignored.
+    pub stop: Vec<String>,
+}
+
+/// Sorts one answer.
+pub struct Splitter {
+    tokenizer: Tokenizer,
+    think_end: Option<TokenId>,
+    mark: Option<TokenId>,
+    tools: bool,
+    state: State,
+    utf8: Utf8,
+    /// In text mode: the beginning of something that may become markup.
+    spelled: String,
+    /// An angle bracket that a mark may follow: `<`, `</` or nothing.
+    angle: &'static str,
+    newlines: Newlines,
+    stops: Stops,
+    stopped: bool,
+    events: Events,
+}
+
+enum State {
+    Reasoning,
+    Content,
+    Calls(CallReader),
+    /// Behind a stop string or a call block: nothing counts any more.
+    Done,
+}
+
+/// Events of the current piece; neighbours of one kind are one event.
+#[derive(Default)]
+struct Events {
+    ready: Vec<Event>,
+    calls: usize,
+}
+
+impl Events {
+    fn add(&mut self, event: Event) {
+        match (self.ready.last_mut(), &event) {
+            (_, Event::Reasoning(new) | Event::Content(new) | Event::ToolArguments { text: new, .. }) if new.is_empty() => {}
+            (Some(Event::Reasoning(text)), Event::Reasoning(new)) | (Some(Event::Content(text)), Event::Content(new)) => text.push_str(new),
+            (Some(Event::ToolArguments { index, text }), Event::ToolArguments { index: same, text: new }) if index == same => {
+                text.push_str(new)
+            }
+            _ => self.ready.push(event),
+        }
+    }
+
+    fn begin_call(&mut self, name: String) -> usize {
+        let index = self.calls;
+        self.calls += 1;
+        self.add(Event::ToolName { index, name });
+        index
+    }
+}
+
+impl Splitter {
+    /// Begins an answer.
+    pub fn new(tokenizer: Tokenizer, options: SplitOptions) -> Self {
+        let added = |text| tokenizer.token_id(text).filter(|id| tokenizer.is_added(*id));
+        let state = match options.start {
+            Start::Reasoning => State::Reasoning,
+            Start::Content => State::Content,
+            Start::ToolCalls => State::Calls(CallReader::new(true)),
+        };
+        Self {
+            think_end: added(THINK_END),
+            mark: added(DSML),
+            tools: options.tools,
+            newlines: Newlines::new(!options.continues, options.tools || options.start == Start::Reasoning),
+            state,
+            utf8: Utf8::default(),
+            spelled: String::new(),
+            angle: "",
+            stops: Stops::new(options.stop),
+            stopped: false,
+            events: Events::default(),
+            tokenizer,
+        }
+    }
+
+    /// The next tokens. Markup counts only as the real token. Ids outside the vocabulary give nothing.
+    pub fn push(&mut self, ids: &[TokenId]) -> Vec<Event> {
+        for id in ids {
+            if self.tokenizer.is_added(*id) {
+                let cut_off = self.utf8.finish();
+                self.text(&cut_off);
+            }
+            if Some(*id) == self.think_end {
+                self.end_of_reasoning();
+            } else if Some(*id) == self.mark {
+                self.mark();
+            } else {
+                let text = self.utf8.push(self.tokenizer.token_bytes(*id).unwrap_or_default());
+                self.text(&text);
+            }
+        }
+        std::mem::take(&mut self.events.ready)
+    }
+
+    /// The next text, for a source that has no ids. Markup counts as it is spelled.
+    pub fn push_text(&mut self, text: &str) -> Vec<Event> {
+        let text = std::mem::take(&mut self.spelled) + text;
+        let mut rest = text.as_str();
+        while let Some((at, found)) = [THINK_END, DSML].into_iter().filter_map(|tag| Some((rest.find(tag)?, tag))).min() {
+            self.text(&rest[..at]);
+            match found {
+                THINK_END => self.end_of_reasoning(),
+                _ => self.mark(),
+            }
+            rest = &rest[at + found.len()..];
+        }
+        let held = begun(rest, THINK_END).max(begun(rest, DSML));
+        let (certain, open) = rest.split_at(rest.len() - held);
+        self.text(certain);
+        self.spelled = open.to_owned();
+        std::mem::take(&mut self.events.ready)
+    }
+
+    /// The end of the answer: what was held back and is text after all. An incomplete character is dropped.
+    pub fn finish(&mut self) -> Vec<Event> {
+        let spelled = std::mem::take(&mut self.spelled);
+        self.text(&spelled);
+        if let State::Calls(reader) = &mut self.state {
+            reader.finish(&mut self.events);
+        } else {
+            let angle = std::mem::take(&mut self.angle);
+            self.plain(angle);
+            let newlines = self.newlines.finish();
+            match self.state {
+                State::Reasoning => self.events.add(Event::Reasoning(newlines)),
+                State::Content => self.content(&newlines),
+                State::Calls(_) | State::Done => {}
+            }
+            self.events.add(Event::Content(self.stops.finish()));
+        }
+        std::mem::take(&mut self.events.ready)
+    }
+
+    /// Whether a stop string has ended the answer: generating more is useless.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// How many calls have begun.
+    pub fn calls(&self) -> usize {
+        self.events.calls
+    }
+
+    /// Whether the last call lacks its end: it must not be executed.
+    pub fn has_unfinished_call(&self) -> bool {
+        matches!(&self.state, State::Calls(reader) if reader.is_open())
+    }
+
+    /// Text that is no markup, except that a mark may follow its last angle bracket.
+    fn text(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let text = self.angle.to_owned() + text;
+        let may_open = self.tools || matches!(self.state, State::Calls(_));
+        self.angle = ["</", "<"].into_iter().find(|angle| may_open && text.ends_with(angle)).unwrap_or("");
+        self.plain(&text[..text.len() - self.angle.len()]);
+    }
+
+    fn plain(&mut self, text: &str) {
+        match &mut self.state {
+            State::Reasoning => self.events.add(Event::Reasoning(self.newlines.feed(text))),
+            State::Content => {
+                let text = self.newlines.feed(text);
+                self.content(&text);
+            }
+            State::Calls(reader) => {
+                reader.text(text, &mut self.events);
+                self.leave_calls();
+            }
+            State::Done => {}
+        }
+    }
+
+    fn content(&mut self, text: &str) {
+        let (text, stopped) = self.stops.feed(text);
+        self.events.add(Event::Content(text));
+        if stopped {
+            self.stopped = true;
+            self.state = State::Done;
+        }
+    }
+
+    fn end_of_reasoning(&mut self) {
+        match self.state {
+            State::Reasoning => {
+                let angle = std::mem::take(&mut self.angle);
+                self.plain(angle);
+                self.newlines = Newlines::new(true, self.tools);
+                self.state = State::Content;
+            }
+            State::Calls(_) => self.text(THINK_END),
+            State::Content | State::Done => {}
+        }
+    }
+
+    fn mark(&mut self) {
+        match &mut self.state {
+            State::Calls(reader) => {
+                reader.mark(std::mem::take(&mut self.angle), &mut self.events);
+                self.leave_calls();
+            }
+            State::Reasoning | State::Content if self.tools && self.angle == "<" => {
+                self.angle = "";
+                self.events.add(Event::Content(self.stops.finish()));
+                self.newlines.finish();
+                self.state = State::Calls(CallReader::new(false));
+            }
+            State::Reasoning | State::Content => self.text(DSML),
+            State::Done => {}
+        }
+    }
+
+    fn leave_calls(&mut self) {
+        if let State::Calls(reader) = &self.state
+            && reader.is_finished()
+        {
+            self.state = State::Done;
+        }
+    }
+}
