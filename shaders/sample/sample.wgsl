@@ -202,6 +202,7 @@ fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_tempe
             last_kept = i;
         }
     }
+    workgroupBarrier(); // everyone has read the ties
     masses[lid] = mass;
     counts[lid] = last_kept;
     workgroupBarrier();
