@@ -15,6 +15,7 @@
 pub mod cli;
 pub mod convert;
 pub mod debug;
+pub mod engine;
 pub mod error;
 pub mod gguf;
 pub mod gpu;

@@ -74,12 +74,26 @@ impl KvType {
         }
     }
 
+    /// `f16` or `f32`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        }
+    }
+
     /// 32-bit words of a row of `values` values, an even number.
     pub const fn words(self, values: u32) -> u32 {
         match self {
             Self::F16 => values / 2,
             Self::F32 => values,
         }
+    }
+}
+
+impl std::fmt::Display for KvType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 

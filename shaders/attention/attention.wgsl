@@ -1,15 +1,16 @@
 // attention: one softmax over window and compressed rows for HEADS query heads that share one key, which is the value too.
-// in      rows (T) Row; q (T, heads, DIM) f32; kv (T, DIM) pairs of this step; ring (slots, ring_rows, DIM) pairs of earlier tokens;
+// in      rows (T) Row; q (T, q_stride) f32, the heads at its start; kv (T, DIM) pairs of this step; ring (slots, ring_rows, DIM) pairs of earlier tokens;
 //         pages through page_table; selected (T, top_k) compressed rows that the indexer chose, ascending
 // out     partial (T, MAX_PARTS, heads, DIM) f32 unnormalised sums and stats (T, MAX_PARTS, heads) (maximum, sum);
 //         with WHOLE: out (T, heads, DIM) f32 finished: sink in the denominator, rotated back
-// params  Params 36 B
+// params  Params 40 B
 // grid    x: heads / HEADS, y: parts (1 with WHOLE), z: T
 // needs   19 KiB workgroup memory; DIM a multiple of 2, at most 512; heads a multiple of HEADS
 // cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache
 // source  SPEC 3.1 steps 4-6
 struct Params {
     heads: u32,
+    q_stride: u32,      // floats
     window: u32,
     ratio: u32,         // 0, 4, 128
     top_k: u32,         // compressed rows at most; the indexer selects beyond it
@@ -22,7 +23,7 @@ struct Params {
 
 #import lib/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;            // (T)
-@group(0) @binding(auto) var<storage, read> q: array<vec2<f32>>;         // (T, heads, DIM/2)
+@group(0) @binding(auto) var<storage, read> q: array<vec2<f32>>;         // (T, q_stride/2)
 @group(0) @binding(auto) var<storage, read> kv: array<u32>;              // (T, DIM/2) pairs
 @group(0) @binding(auto) var<storage, read> selected: array<u32>;        // (T, top_k)
 #ifdef WHOLE
@@ -129,7 +130,7 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
     let share = lid % SHARES;
     let dot_key = lid / SHARES % KEYS;
     let dot_head = lid / SHARES / KEYS;
-    let q_first = (t * params.heads + first_head + dot_head) * PAIRS;
+    let q_first = t * (params.q_stride >> 1u) + (first_head + dot_head) * PAIRS;
 
 #for H HEADS
     var out$H = vec2<f32>(0.0);

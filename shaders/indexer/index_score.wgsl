@@ -1,5 +1,5 @@
 // index_score: score[t, i] = sum_h hw[t, h] max(0, Q[t, h] . K[i]) for the compressed rows i that position t sees.
-// in      rows (T) Row; q (T, heads, DIM) f32 rotated; hw (T, hw_stride) f32, raw projections at hw_offset; pages through page_table
+// in      rows (T) Row; q (T, q_stride) f32, heads rotated at q_offset; hw (T, hw_stride) f32, raw projections at hw_offset; pages through page_table
 // out     scores (n, columns) f32 for the n rows of the tile that starts at first_token
 // params  Params 40 B
 // grid    x: ceil(columns / TILE), y: n; one workgroup TILE compressed rows of one token
@@ -11,6 +11,8 @@ struct Params {
     ratio: u32,
     max_pages: u32,
     columns: u32,     // of scores
+    q_stride: u32,    // floats
+    q_offset: u32,    // floats
     hw_stride: u32,   // floats
     hw_offset: u32,   // floats
     hw_scale: f32,    // DIM^-1/2 heads^-1/2
@@ -19,7 +21,7 @@ struct Params {
 
 #import lib/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;           // (T)
-@group(0) @binding(auto) var<storage, read> q: array<vec2<f32>>;        // (T, heads, DIM/2)
+@group(0) @binding(auto) var<storage, read> q: array<vec2<f32>>;        // (T, q_stride/2)
 @group(0) @binding(auto) var<storage, read> hw: array<f32>;             // (T, hw_stride)
 @group(0) @binding(auto) var<storage, read_write> scores: array<f32>;   // (n, columns)
 #import lib/kv
@@ -62,7 +64,7 @@ fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let key = lid % TILE;
     var sum = 0.0;
     for (var head = lid / TILE; head < params.heads; head += GROUPS) {
-        let q_first = (t * params.heads + head) * PAIRS;
+        let q_first = ((t * params.q_stride + params.q_offset) >> 1u) + head * PAIRS;
         var product = 0.0;
         for (var pair = 0u; pair < PAIRS; pair++) {
             let k = key_pair(key, pair);

@@ -1,7 +1,7 @@
-// q_rope: query heads: N0 over the head (the first `normed` heads only), then RoPE on the last R channels, in place of nothing: x -> y.
+// q_rope: query heads: N0 over the head (the first `normed` heads only), then RoPE on the last R channels, in place.
 // in      x (T, heads * dim) f32 at x_offset of rows of x_stride; angles (T, 2, R/2) (cos, sin), plain set then compressed set
-// out     y (T, heads * dim) f32
-// params  Params 32 B
+// out     x
+// params  Params 28 B
 // grid    x: heads, y: T; one workgroup a head
 // needs   dim even
 // cost    8 bytes a channel: bandwidth bound
@@ -13,13 +13,11 @@ struct Params {
     x_offset: u32,   // floats
     angle_set: u32,  // 0 plain, 1 compressed layers
     normalise: u32,  // 1: N0 over the head first
-    heads: u32,
     eps: f32,
 }
 
-@group(0) @binding(auto) var<storage, read> x: array<vec2<f32>>;       // (T, x_stride/2)
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;  // (T, 2, R/2)
-@group(0) @binding(auto) var<storage, read_write> y: array<vec2<f32>>; // (T, heads, dim/2)
+@group(0) @binding(auto) var<storage, read_write> x: array<vec2<f32>>; // (T, x_stride/2)
 #import lib/reduce
 #import lib/rotate
 
@@ -28,7 +26,6 @@ fn q_rope(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
     let t = wid.y;
     let pairs = params.dim >> 1u;
     let x_at = (t * params.x_stride + params.x_offset + wid.x * params.dim) >> 1u;
-    let y_at = (t * params.heads + wid.x) * pairs;
     var scale = 1.0;
     if (params.normalise == 1u) {
         var squares = 0.0;
@@ -44,6 +41,6 @@ fn q_rope(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
         if (i >= plain) {
             value = rotate(value, angles[turn + i - plain]);
         }
-        y[y_at + i] = value;
+        x[x_at + i] = value;
     }
 }

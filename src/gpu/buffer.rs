@@ -71,6 +71,14 @@ pub struct Slice {
     pub bytes: u64,
 }
 
+impl Slice {
+    /// `bytes` bytes from `offset` of this slice; the offset must suit the device's binding alignment (256 always does).
+    #[must_use]
+    pub fn part(&self, offset: u64, bytes: u64) -> Slice {
+        Slice { buffer: self.buffer.clone(), offset: self.offset + offset, bytes }
+    }
+}
+
 impl Gpu {
     /// A storage buffer of at least `bytes` bytes (rounded up to 4, never empty), zeroed by wgpu before its first use.
     ///

@@ -34,6 +34,8 @@ pub struct Adapter {
     pub kind: AdapterKind,
     /// What it offers in full.
     pub caps: Caps,
+    /// Memory that it can hold buffers in, bytes, where the driver tells.
+    pub memory_bytes: Option<u64>,
 }
 
 /// How to open a device.
@@ -68,7 +70,8 @@ impl Adapter {
         };
         let driver = format!("{} {}", info.driver, info.driver_info).trim().to_string();
         let caps = caps_of(&raw, &info, kind);
-        Self { raw, name: info.name, backend: format!("{:?}", info.backend), driver, kind, caps }
+        let memory_bytes = memory_of(&raw);
+        Self { raw, name: info.name, backend: format!("{:?}", info.backend), driver, kind, caps, memory_bytes }
     }
 
     /// Opens the device.
@@ -112,6 +115,25 @@ impl Adapter {
         }
         Ok(Gpu::new(device, queue, caps, self.name.clone(), options.checks))
     }
+}
+
+/// The largest device-local heap.
+#[cfg(not(target_vendor = "apple"))]
+fn memory_of(raw: &wgpu::Adapter) -> Option<u64> {
+    const DEVICE_LOCAL: u32 = 1;
+    // SAFETY: nothing is destroyed or created through the handle; it is only asked for properties and dropped.
+    let adapter = unsafe { raw.as_hal::<wgpu::hal::api::Vulkan>() }?;
+    let instance = adapter.shared_instance().raw_instance();
+    // SAFETY: instance and physical device are those of one live adapter.
+    let memory = unsafe { instance.get_physical_device_memory_properties(adapter.raw_physical_device()) };
+    let heaps = memory.memory_heaps.iter().take(memory.memory_heap_count as usize);
+    heaps.filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max()
+}
+
+/// wgpu does not tell.
+#[cfg(target_vendor = "apple")]
+fn memory_of(_: &wgpu::Adapter) -> Option<u64> {
+    None
 }
 
 fn features_for(caps: &Caps) -> wgpu::Features {

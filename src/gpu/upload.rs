@@ -73,4 +73,18 @@ impl<'g> Uploader<'g> {
         half.buffer.map_async(wgpu::MapMode::Write, .., move |result| mapped.store(result.is_ok(), Ordering::Release));
         Ok(())
     }
+
+    /// Waits until everything written has arrived.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn finish(self) -> Result<()> {
+        for half in &self.halves {
+            if let Some(submission) = &half.submission {
+                let poll = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: None };
+                self.gpu.device().poll(poll).map_err(|e| Error::Device(e.to_string()))?;
+            }
+        }
+        self.gpu.healthy()
+    }
 }

@@ -3,14 +3,14 @@
 //! Rows of a decode step split their keys into parts that run side by side and are merged; rows of a prefill chunk do it whole.
 
 use super::indexer::pages_variant;
-use super::kit::{Dialect, Kit, WG};
+use super::kit::{Dialect, Kit, Strided, WG};
 use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
 use crate::gpu::{Recording, Slice, Variant};
 
 params! {
     AttentionParams for "attention" {
-        heads: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, scale: f32, rope: u32, angle_set: u32,
+        heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, scale: f32, rope: u32, angle_set: u32,
     }
     AttentionMergeParams for "attention_merge" {
         heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
@@ -87,8 +87,8 @@ pub(super) fn attention_variant(dialect: &Dialect, heads: u32, dim: u32, page_ro
 pub struct AttentionBuffers<'a> {
     /// Rows (T).
     pub rows: &'a Slice,
-    /// q (T, H, K) rotated.
-    pub q: &'a Slice,
+    /// q: T rows of (H, K), rotated; no offset.
+    pub q: &'a Strided,
     /// This step's keys (T, K) of the cache's type.
     pub kv: &'a Slice,
     /// Compressed rows that the indexer chose (T, top_k).
@@ -115,6 +115,7 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
     let variant = attention_variant(&kit.dialect, sizes.heads, sizes.dim, sizes.page_rows, segments, whole);
     let params = AttentionParams {
         heads: sizes.heads,
+        q_stride: buffers.q.stride,
         window: sizes.window,
         ratio: sizes.ratio,
         top_k: sizes.top_k,
@@ -124,7 +125,7 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
         rope: sizes.rope,
         angle_set: u32::from(sizes.ratio > 0),
     };
-    let mut bindings: Vec<Slice> = [buffers.rows, buffers.q, buffers.kv, buffers.selected].map(Clone::clone).to_vec();
+    let mut bindings: Vec<Slice> = [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected].map(Clone::clone).to_vec();
     if whole {
         bindings.extend([sizes.sinks, buffers.angles, buffers.out].map(Clone::clone));
     } else {

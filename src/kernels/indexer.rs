@@ -7,7 +7,7 @@ use crate::num::KvType;
 
 params! {
     IndexScoreParams for "index_score" {
-        heads: u32, ratio: u32, max_pages: u32, columns: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
+        heads: u32, ratio: u32, max_pages: u32, columns: u32, q_stride: u32, q_offset: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
     }
     TopKParams for "top_k" { ratio: u32, top_k: u32, columns: u32, first_token: u32 }
 }
@@ -41,7 +41,7 @@ pub(super) fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, s
     pages_variant(dialect.kv_variant("index_score").constant("DIM", dim), dim, page_rows, segments, held)
 }
 
-/// Scores of the rows `first..first + count` of the step. q (T, heads, dim) rotated; hw: T rows of raw head weights
+/// Scores of the rows `first..first + count` of the step. q: T rows of (heads, dim) rotated; hw: T rows of raw head weights
 /// -> scores (count, columns).
 #[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 pub fn record_index_score(
@@ -49,7 +49,7 @@ pub fn record_index_score(
     kit: &Kit,
     sizes: &IndexScore<'_>,
     rows: &Slice,
-    q: &Slice,
+    q: &Strided,
     hw: &Strided,
     scores: &Slice,
     columns: u32,
@@ -62,12 +62,14 @@ pub fn record_index_score(
         ratio: sizes.ratio,
         max_pages: sizes.max_pages,
         columns,
+        q_stride: q.stride,
+        q_offset: q.offset,
         hw_stride: hw.stride,
         hw_offset: hw.offset,
         hw_scale: 1.0 / ((sizes.dim as f32).sqrt() * (sizes.heads as f32).sqrt()),
         first_token: first,
     };
-    let bindings = [rows, q, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
+    let bindings = [rows, &q.slice, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
     let tile = match kit.dialect.kv {
         KvType::F16 => 64,
         KvType::F32 => 32,

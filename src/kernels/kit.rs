@@ -1,7 +1,7 @@
 //! What every record function needs to know of the device and the cache.
 
 use crate::Result;
-use crate::gpu::{Buffer, Caps, Cooperative, Gpu, Slice, Variant};
+use crate::gpu::{Caps, Cooperative, Gpu, Slice, Variant};
 use crate::num::KvType;
 use crate::quant::{BlockFormat, GRID};
 use std::collections::BTreeSet;
@@ -44,9 +44,9 @@ pub struct Strided {
 }
 
 impl Strided {
-    /// A whole buffer of rows of `stride` floats.
-    pub fn whole(buffer: &Buffer, stride: u32) -> Self {
-        Self { slice: buffer.all(), stride, offset: 0 }
+    /// A slice of rows of `stride` floats.
+    pub fn whole(slice: &Slice, stride: u32) -> Self {
+        Self { slice: slice.clone(), stride, offset: 0 }
     }
 
     /// The part that starts `offset` floats further in each row.

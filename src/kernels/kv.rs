@@ -6,7 +6,7 @@ use crate::gpu::{Recording, Slice};
 
 params! {
     QRopeParams for "q_rope" {
-        dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, normalise: u32, heads: u32, eps: f32,
+        dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, normalise: u32, eps: f32,
     }
     KvRowParams for "kv_row" { dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, eps: f32 }
     RingStoreParams for "ring_store" { words: u32, source_stride: u32, source_offset: u32, size: u32, first: u32, held: u32 }
@@ -27,8 +27,8 @@ pub struct QRope {
     pub norm_eps: Option<f32>,
 }
 
-/// y[t, h] = RoPE(N0(x[t, h])). x: T rows, angles (T, 2, R/2) -> y (T, H, K).
-pub fn record_q_rope(rec: &mut Recording, kit: &Kit, sizes: QRope, x: &Strided, angles: &Slice, y: &Slice, t: u32) {
+/// x[t, h] = RoPE(N0(x[t, h])), in place. angles (T, 2, R/2), x: T rows of (H, K).
+pub fn record_q_rope(rec: &mut Recording, kit: &Kit, sizes: QRope, angles: &Slice, x: &Strided, t: u32) {
     let params = QRopeParams {
         dim: sizes.dim,
         rope: sizes.rope,
@@ -36,10 +36,9 @@ pub fn record_q_rope(rec: &mut Recording, kit: &Kit, sizes: QRope, x: &Strided, 
         x_offset: x.offset,
         angle_set: u32::from(sizes.compressed),
         normalise: u32::from(sizes.norm_eps.is_some()),
-        heads: sizes.heads,
         eps: sizes.norm_eps.unwrap_or(0.0),
     };
-    rec.dispatch(kit.variant("q_rope"), &params, vec![x.slice.clone(), angles.clone(), y.clone()], [sizes.heads, t, 1]);
+    rec.dispatch(kit.variant("q_rope"), &params, vec![angles.clone(), x.slice.clone()], [sizes.heads, t, 1]);
 }
 
 /// Sizes of a window key.

@@ -38,8 +38,8 @@ struct MtpBlock {
     head_norm: Vec<f32>,
 }
 
-/// The layer number under which taps see the draft block.
-pub const MTP_LAYER: usize = usize::MAX;
+/// The layer number of the draft block, which nobody taps.
+const DRAFT_LAYER: usize = usize::MAX;
 
 impl Reference {
     /// Takes the weights of `model`, left in their files where they are stored as they are used.
@@ -83,8 +83,9 @@ impl Reference {
         out
     }
 
-    /// Runs `tokens`, all below the vocabulary size, after what `state` holds. -> streams (T, 4, D).
-    pub fn step(&self, state: &mut State, tokens: &[u32], taps: &mut dyn Taps) -> Vec<f32> {
+    /// Runs `tokens`, all below the vocabulary size, after what `state` holds. `next_tokens`: the tokens after the first of them, for the
+    /// draft block; empty without it. -> streams (T, 4, D), and the draft block's logits (next tokens, vocabulary).
+    pub fn step(&self, state: &mut State, tokens: &[u32], next_tokens: &[u32], taps: &mut dyn Taps) -> (Vec<f32>, Vec<f32>) {
         let dim = self.config.dim as usize;
         let embedded = self.embedding(tokens);
         let mut x: Vec<f32> = embedded.chunks_exact(dim).flat_map(|row| row.repeat(STREAMS)).collect();
@@ -94,8 +95,9 @@ impl Reference {
             x = self.layer(l, layer, own, state.kv, first, tokens, &x, taps);
         }
         state.layers = layers;
+        let drafted = self.draft(&mut state.draft, first, &x[..next_tokens.len() * STREAMS * dim], next_tokens);
         state.position += tokens.len() as u32;
-        x
+        (x, drafted)
     }
 
     /// Logits of streams (T, 4, D). -> (T, vocabulary).
@@ -103,10 +105,10 @@ impl Reference {
         linear(&self.output.matrix(), &hc_head(&self.head_hc.view(), &self.head_norm, x, self.constants()))
     }
 
-    /// The draft block over a whole sequence from an empty window: row t joins streams x[t] (the state after the last layer) with
-    /// token[t] = the token after it, and its logits predict the token after that. -> (T, vocabulary), or `None` without the block.
-    pub fn mtp_logits(&self, x: &[f32], next_tokens: &[u32]) -> Option<Vec<f32>> {
-        let mtp = self.mtp.as_ref()?;
+    /// The draft block: row t joins streams x[t], the state after the last layer, with token[t] = the token after it; its logits predict
+    /// the token after that. -> (T, vocabulary), empty without the block.
+    pub fn draft(&self, state: &mut LayerState, first: u32, x: &[f32], next_tokens: &[u32]) -> Vec<f32> {
+        let Some(mtp) = &self.mtp else { return Vec::new() };
         let (dim, eps) = (self.config.dim as usize, self.config.norm_eps);
         let embedded = linear(&mtp.e_proj.matrix(), &rms_norm(&self.embedding(next_tokens), &mtp.e_norm, eps));
         let mut joined = linear(&mtp.h_proj.matrix(), &rms_norm(x, &mtp.h_norm, eps));
@@ -114,10 +116,9 @@ impl Reference {
             let own = &embedded[i / STREAMS * dim..][..dim];
             stream.iter_mut().zip(own).for_each(|(v, e)| *v += e);
         }
-        let mut state = LayerState::new(0, self.config.window);
-        let out = self.layer(MTP_LAYER, &mtp.layer, &mut state, KvType::F32, 0, next_tokens, &joined, &mut super::NoTaps);
+        let out = self.layer(DRAFT_LAYER, &mtp.layer, state, KvType::F32, first, next_tokens, &joined, &mut super::NoTaps);
         let head = hc_head(&mtp.head_hc.view(), &mtp.head_norm, &out, self.constants());
-        Some(linear(&self.output.matrix(), &head))
+        linear(&self.output.matrix(), &head)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the pieces of one layer's step")]

@@ -28,5 +28,5 @@ pub use moe::{Expert, expert, gate_up, routed, swiglu};
 pub use rope::{angles, rotate, rotate_back};
 pub use router::{Choice, Routed, router};
 pub use sample::{Sampling, sample, uniform_draw};
-pub use state::State;
+pub use state::{REWIND, State, frontier_rows};
 pub use tap::{NoTaps, Tap, TapData, Taps};

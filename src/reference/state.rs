@@ -38,9 +38,11 @@ impl Tail {
         &self.rows[self.rows.len() - (self.end - position) as usize]
     }
 
+    /// Drops the rows from `end` on, if there are any.
     fn truncate(&mut self, end: u32) {
-        self.rows.truncate(self.rows.len() - (self.end - end) as usize);
-        self.end = end;
+        let dropped = self.end.saturating_sub(end);
+        self.rows.truncate(self.rows.len() - dropped as usize);
+        self.end -= dropped;
     }
 }
 
@@ -73,6 +75,8 @@ pub struct State {
     pub kv: KvType,
     /// Of each layer.
     pub layers: Vec<LayerState>,
+    /// Of the draft block's layer.
+    pub draft: LayerState,
 }
 
 /// Slots of a frontier: enough to pool any open window after [`REWIND`] tokens were dropped.
@@ -101,7 +105,7 @@ impl State {
     /// A session without tokens.
     pub fn new(config: &Config, kv: KvType) -> Self {
         let layers = config.layers.iter().map(|l| LayerState::new(l.ratio, config.window)).collect();
-        Self { position: 0, kv, layers }
+        Self { position: 0, kv, layers, draft: LayerState::new(0, config.window) }
     }
 
     /// Drops the last `count` tokens, at most [`REWIND`] and no more than there are.
@@ -111,5 +115,6 @@ impl State {
         for (state, layer) in self.layers.iter_mut().zip(&config.layers) {
             state.truncate(self.position, layer.ratio);
         }
+        self.draft.truncate(self.position, 0);
     }
 }

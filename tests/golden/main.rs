@@ -3,7 +3,9 @@
 mod blocks;
 mod corruption;
 mod encoding;
+mod engine;
 mod parse;
+mod recorder;
 mod reference;
 mod stream;
 mod support;

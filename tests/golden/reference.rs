@@ -1,56 +1,22 @@
 //! The reference forward pass against the outputs of other implementations, every file of the golden models.
 
+use crate::recorder::{Recorder, assert_same_sets};
 use crate::support::{assert_same_best, best, floats, golden, ids, relative_l2};
 use dwarfstar::hf::Safetensors;
 use dwarfstar::model::Model;
 use dwarfstar::num::KvType;
-use dwarfstar::reference::{NoTaps, Reference, State, Tap, TapData, Taps};
-use std::collections::HashMap;
+use dwarfstar::reference::{NoTaps, Reference, State, Tap, Taps};
 use std::path::Path;
-
-/// Keeps everything.
-#[derive(Default)]
-struct Recorder {
-    floats: HashMap<Tap, Vec<f32>>,
-    ids: HashMap<Tap, Vec<u32>>,
-}
-
-impl Taps for Recorder {
-    fn wants(&self, _: Tap) -> bool {
-        true
-    }
-
-    fn see(&mut self, tap: Tap, data: TapData<'_>) {
-        match data {
-            TapData::Floats(values) => self.floats.entry(tap).or_default().extend_from_slice(values),
-            TapData::Ids(values) => self.ids.entry(tap).or_default().extend_from_slice(values),
-        }
-    }
-}
 
 /// Logits of `tokens`, `step` at a time (0: all at once).
 fn run(reference: &Reference, model: &Model, tokens: &[u32], step: usize, taps: &mut dyn Taps) -> (State, Vec<f32>) {
     let mut state = State::new(&model.config, KvType::F32);
     let mut logits = Vec::new();
     for chunk in tokens.chunks(if step == 0 { tokens.len() } else { step }) {
-        let x = reference.step(&mut state, chunk, taps);
+        let (x, _) = reference.step(&mut state, chunk, &[], taps);
         logits.extend(reference.logits(&x));
     }
     (state, logits)
-}
-
-fn assert_same_sets(got: &[u32], want: &[i32], width: usize, label: &str) {
-    assert_eq!(got.len(), want.len(), "{label}");
-    for (t, (got, want)) in got.chunks_exact(width).zip(want.chunks_exact(width)).enumerate() {
-        let sorted = |ids: &mut dyn Iterator<Item = i64>| {
-            let mut ids: Vec<i64> = ids.collect();
-            ids.sort_unstable();
-            ids
-        };
-        let got = sorted(&mut got.iter().map(|&i| i64::from(i as i32)));
-        let want = sorted(&mut want.iter().map(|&i| i64::from(i)));
-        assert_eq!(got, want, "{label}, row {t}");
-    }
 }
 
 fn check(folder: &Path, prompt: &str, step: usize) {
@@ -90,7 +56,7 @@ fn check(folder: &Path, prompt: &str, step: usize) {
         let mut last = logits[logits.len() - shape[1]..].to_vec();
         for (i, want) in ids(&file, "greedy_ids").into_iter().enumerate() {
             assert_eq!(best(&last), want as usize, "{label}: greedy token {i}");
-            last = reference.logits(&reference.step(&mut state, &[want as u32], &mut NoTaps));
+            last = reference.logits(&reference.step(&mut state, &[want as u32], &[], &mut NoTaps).0);
         }
     }
 }
@@ -130,14 +96,14 @@ fn dropped_tokens_leave_no_trace() {
     for (kept, dropped) in [(120, 8), (127, 5), (128, 8), (130, 3), (255, 1), (256, 8), (0, 5)] {
         let mut state = State::new(&model.config, KvType::F32);
         if kept > 0 {
-            reference.step(&mut state, &tokens[..kept], &mut NoTaps);
+            reference.step(&mut state, &tokens[..kept], &[], &mut NoTaps);
         }
         let wrong: Vec<u32> = (0..dropped).map(|i| i * 91 % 512).collect();
-        reference.step(&mut state, &wrong, &mut NoTaps);
+        reference.step(&mut state, &wrong, &[], &mut NoTaps);
         state.drop_last(&model.config, dropped);
-        let after = reference.step(&mut state, &tokens[kept..], &mut NoTaps);
+        let (after, _) = reference.step(&mut state, &tokens[kept..], &[], &mut NoTaps);
         let mut fresh = State::new(&model.config, KvType::F32);
-        let whole = reference.step(&mut fresh, &tokens, &mut NoTaps);
+        let (whole, _) = reference.step(&mut fresh, &tokens, &[], &mut NoTaps);
         assert!(after == whole[whole.len() - after.len()..], "{dropped} tokens dropped at {kept}");
     }
 }
@@ -153,7 +119,8 @@ fn draft_block_equals_the_golden() {
         let tokens: Vec<u32> = ids(&file, "mtp_tokens").iter().map(|&i| i as u32).collect();
         let (_, streams) = floats(&file, "h_last_layer");
         let row = 4 * model.config.dim as usize;
-        let logits = reference.mtp_logits(&streams[..tokens.len() * row], &tokens).unwrap();
+        let mut state = State::new(&model.config, KvType::F32);
+        let logits = reference.draft(&mut state.draft, 0, &streams[..tokens.len() * row], &tokens);
         let error = relative_l2(&logits, &floats(&file, "mtp_logits").1);
         println!("{name} draft block: relative L2 {error:.1e}");
         assert!(error <= 1e-5, "{name}: {error:.2e}");

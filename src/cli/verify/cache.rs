@@ -89,24 +89,26 @@ fn rotations(bench: &mut Bench<'_>) -> Result<()> {
         let stride = heads * dim + 16;
         let wide = bench.floats(tokens * stride);
         let turns = angles(tokens * 2, rope);
-        let (x, angles_gpu) = (bench.upload(&wide)?, bench.upload(&flat(&turns))?);
+        let angles_gpu = bench.upload(&flat(&turns))?;
         for normalise in [true, false] {
-            let x = Strided { slice: x.clone(), stride: stride as u32, offset: 8 };
-            let out = bench.output(tokens * heads * dim)?;
+            let out = bench.output_with(&wide)?;
+            let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8 };
             let sizes =
                 QRope { heads: heads as u32, dim: dim as u32, rope: rope as u32, compressed: true, norm_eps: normalise.then_some(1e-6) };
-            let words = bench.run("q_rope", &case, &[&out], |rec, kit| {
-                record_q_rope(rec, kit, sizes, &x, &angles_gpu, &out.slice(), tokens as u32);
-            })?;
-            let mut want: Vec<f32> = wide.chunks_exact(stride).flat_map(|row| &row[8..8 + heads * dim]).copied().collect();
-            if normalise {
-                reference::normalise(&mut want, dim, 1e-6);
-            }
-            for (t, row) in want.chunks_exact_mut(heads * dim).enumerate() {
-                row.chunks_exact_mut(dim).for_each(|head| reference::rotate(head, &turns[2 * t + 1]));
+            let words = bench.run("q_rope", &case, &[&out], |rec, kit| record_q_rope(rec, kit, sizes, &angles_gpu, &x, tokens as u32))?;
+            // What lies around the heads stays as it is.
+            let mut want = wide.clone();
+            for (t, row) in want.chunks_exact_mut(stride).enumerate() {
+                for head in row[8..8 + heads * dim].chunks_exact_mut(dim) {
+                    if normalise {
+                        reference::normalise(head, dim, 1e-6);
+                    }
+                    reference::rotate(head, &turns[2 * t + 1]);
+                }
             }
             bench.compare("q_rope", &case, &as_floats(&words[0]), &want, Limit::F32);
         }
+        let x = bench.upload(&wide)?;
         let weight = bench.floats(dim);
         let (weight_gpu, x) = (bench.upload(&weight)?, Strided { slice: x, stride: stride as u32, offset: 8 });
         let out = bench.output(tokens * kv.words(dim as u32) as usize)?;
@@ -288,12 +290,14 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
     let case = format!("{heads} heads of {dim}, {segments} buffers of pages");
     let (pool_words, page_table, keys) = paged(bench, dim, page_rows);
     let rows = rows_of(&[(1, 200, 3), (0, 380, 2), (1, 2, 2)]);
-    let q = bench.floats(rows.len() * heads * dim);
+    let q_stride = heads * dim + 12;
+    let q = bench.floats(rows.len() * q_stride);
     let (hw_stride, first) = (heads + 5, 1usize);
     let hw = bench.floats_around(0.0, 1.0, rows.len() * hw_stride);
     let unit = page_rows * kv.words(dim as u32) as usize;
     let pages = pool(bench, &pool_words, unit, 6usize.div_ceil(segments))?;
-    let [rows_gpu, q_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&q)?, bench.upload(&page_table)?];
+    let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&page_table)?];
+    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 4 };
     let hw_gpu = Strided { slice: bench.upload(&hw)?, stride: hw_stride as u32, offset: 4 };
     let count = rows.len() - first;
     let scores = bench.output_with(&vec![7.0; count * columns])?;
@@ -314,7 +318,7 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
     for (row, (t, want)) in rows[first..].iter().zip((first..).zip(want.chunks_exact_mut(columns))) {
         let seen = (row.position as usize + 1) / 4;
         let own = keys[row.slot as usize][..seen].iter().map(|k| &k[..]);
-        let scored = reference::index_score(&q[t * heads * dim..][..heads * dim], &hw[t * hw_stride + 4..][..heads], own);
+        let scored = reference::index_score(&q[t * q_stride + 4..][..heads * dim], &hw[t * hw_stride + 4..][..heads], own);
         want[..seen].copy_from_slice(&scored);
     }
     bench.compare("index_score", &case, &as_floats(&got[0]), &want, Limit::F32);
@@ -365,7 +369,8 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
     };
     let rows = rows_of(&runs);
     let t = rows.len();
-    let q = bench.floats(t * heads * dim);
+    let q_stride = heads * dim + 20;
+    let q = bench.floats(t * q_stride);
     let round = |values: Vec<f32>| -> Vec<f32> { values.into_iter().map(|v| cached(kv, v)).collect() };
     let fresh = round(bench.floats(t * dim));
     let ring = round(bench.floats(2 * ring_rows * dim));
@@ -398,7 +403,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         }
         most_keys = most_keys.max(keys.len());
         for (h, &sink) in sinks.iter().enumerate() {
-            let mut out = reference::attention(&q[(i * heads + h) * dim..][..dim], &keys, sink);
+            let mut out = reference::attention(&q[i * q_stride + h * dim..][..dim], &keys, sink);
             reference::rotate_back(&mut out, &turns[2 * i + usize::from(ratio > 0)]);
             want.extend(out);
         }
@@ -407,7 +412,8 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
     let ring_gpu = pool(bench, &pack(kv, &ring), row_words, (2 * ring_rows).div_ceil(segments))?;
     let pages_gpu = pool(bench, &pool_words, page_rows * row_words, 6usize.div_ceil(segments))?;
     let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&page_table)?];
-    let [q_gpu, sinks_gpu, kv_gpu] = [bench.upload(&q)?, bench.upload(&sinks)?, bench.upload(&pack(kv, &fresh))?];
+    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 0 };
+    let [sinks_gpu, kv_gpu] = [bench.upload(&sinks)?, bench.upload(&pack(kv, &fresh))?];
     let [selected_gpu, angles_gpu] = [bench.upload(&selected)?, bench.upload(&flat(&turns))?];
     let decode = t.min(DECODE_ROWS as usize);
     let partial = bench.output(decode * MAX_PARTS as usize * heads * dim)?;

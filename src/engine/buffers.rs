@@ -1,0 +1,102 @@
+//! Activation buffers: one for each role, shared by all layers, sized for the largest step.
+//!
+//! Never one arena: launches that share a buffer which one of them writes run one after the other.
+
+use super::sizes::{Capacity, FixedSizes, RowSizes};
+use crate::Result;
+use crate::gpu::{Gpu, Slice};
+use crate::kernels::{Row, Sampler, Window};
+use crate::model::Config;
+
+/// The buffers of a step.
+#[derive(Debug)]
+pub struct Buffers {
+    /// The four streams before and after a sub-layer, taking turns.
+    pub streams: [Slice; 2],
+    pub mix: Slice,
+    pub post: Slice,
+    pub normed: Slice,
+    pub inputs: Slice,
+    pub low: Slice,
+    pub queries: Slice,
+    pub kv: Slice,
+    pub selected: Slice,
+    pub heads: Slice,
+    pub out_low: Slice,
+    pub y: Slice,
+    pub shared: Slice,
+    pub act: Slice,
+    pub chosen: Slice,
+    pub weights: Slice,
+    pub pairs: Slice,
+    pub tiles: Slice,
+    pub partial: Slice,
+    pub stats: Slice,
+    pub scores: Slice,
+    pub logits: Slice,
+    /// What the host writes before a step.
+    pub rows: Slice,
+    pub draft_rows: Slice,
+    pub angles: Slice,
+    pub windows: Slice,
+    pub window_angles: Slice,
+    pub wanted: Slice,
+    pub samplers: Slice,
+    pub masks: Slice,
+    /// What the sampler leaves for the host.
+    pub results: Slice,
+}
+
+/// Rows of masks: as many as a decode step has rows.
+pub const MASK_ROWS: u64 = crate::kernels::DECODE_ROWS as u64;
+
+impl Buffers {
+    /// Takes the memory for `capacity`.
+    ///
+    /// # Errors
+    /// No memory left.
+    pub fn new(gpu: &Gpu, config: &Config, capacity: &Capacity) -> Result<Self> {
+        let rows = u64::from(capacity.rows);
+        let sizes = RowSizes::new(config, capacity.kv);
+        let fixed = FixedSizes::new(config, capacity, gpu.caps());
+        let buffer = |label: &str, bytes: u64| Ok::<_, crate::Error>(gpu.buffer(label, bytes)?.all());
+        let per_row = |label: &str, words: u64| buffer(label, rows * words * 4);
+        let rope = u64::from(config.rope_dim) * 4;
+        // A window of 4 closes at most once in four rows of a session, and every session may add one.
+        let windows = rows / 4 + rows / 128 + 2 * u64::from(capacity.sessions) + 2;
+        let row_bytes = rows * size_of::<Row>() as u64;
+        Ok(Self {
+            streams: [per_row("streams a", sizes.streams)?, per_row("streams b", sizes.streams)?],
+            mix: per_row("mix", sizes.mix)?,
+            post: per_row("post", sizes.mix)?,
+            normed: per_row("normed", sizes.normed)?,
+            inputs: per_row("inputs", sizes.inputs + 8)?,
+            low: per_row("low", sizes.low)?,
+            queries: per_row("queries", sizes.queries)?,
+            kv: per_row("kv", sizes.kv)?,
+            selected: per_row("selected", sizes.selected)?,
+            heads: per_row("heads", sizes.heads)?,
+            out_low: per_row("out low", sizes.out_low)?,
+            y: per_row("y", sizes.y)?,
+            shared: per_row("shared", sizes.shared)?,
+            act: per_row("act", sizes.act)?,
+            chosen: per_row("chosen", sizes.routes)?,
+            weights: per_row("weights", sizes.routes)?,
+            pairs: per_row("pairs", sizes.routes)?,
+            tiles: buffer("tiles", fixed.tiles)?,
+            partial: buffer("partial", fixed.partial)?,
+            stats: buffer("stats", fixed.stats)?,
+            scores: buffer("scores", fixed.scores)?,
+            logits: buffer("logits", fixed.logits)?,
+            rows: buffer("rows", row_bytes)?,
+            draft_rows: buffer("draft rows", row_bytes)?,
+            angles: buffer("angles", rows * 2 * rope)?,
+            windows: buffer("windows", windows * size_of::<Window>() as u64)?,
+            window_angles: buffer("window angles", windows * rope)?,
+            wanted: buffer("wanted", rows * 4)?,
+            samplers: buffer("samplers", rows * size_of::<Sampler>() as u64)?,
+            masks: buffer("masks", MASK_ROWS * u64::from(config.vocabulary.div_ceil(32)) * 4)?,
+            results: buffer("results", rows * 8)?,
+        })
+    }
+}

@@ -1,0 +1,71 @@
+//! Which device a model runs on.
+
+use crate::gpu::{Adapter, AdapterKind, adapters};
+use crate::{Error, Result};
+use std::str::FromStr;
+
+/// What `--device` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The best there is: a discrete GPU, an integrated one, software Vulkan, the reference.
+    #[default]
+    Auto,
+    /// The reference on the CPU, never software Vulkan.
+    Cpu,
+    /// A row of `dwarfstar devices`.
+    Index(usize),
+    /// The adapter whose name contains this.
+    Name(String),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "cpu" => Self::Cpu,
+            _ => text.parse().map_or_else(|_| Self::Name(text.to_string()), Self::Index),
+        })
+    }
+}
+
+impl DeviceChoice {
+    /// The adapter, or `None` for the reference.
+    ///
+    /// # Errors
+    /// No such adapter, with the names of those there are.
+    pub fn find(&self) -> Result<Option<Adapter>> {
+        let mut all = match self {
+            Self::Cpu => return Ok(None),
+            _ => adapters(),
+        };
+        let names = || all.iter().enumerate().map(|(i, a)| format!("{i} {}", a.name)).collect::<Vec<_>>().join(", ");
+        let unknown = |what: String| {
+            Error::Refused(format!("no device {what}; there are: {}", if all.is_empty() { "cpu".into() } else { names() + ", cpu" }))
+        };
+        let found = match self {
+            Self::Auto => {
+                let rank = |kind: AdapterKind| match kind {
+                    AdapterKind::Discrete => 0,
+                    AdapterKind::Integrated => 1,
+                    AdapterKind::Other => 2,
+                    AdapterKind::Software => 3,
+                };
+                match (0..all.len()).min_by_key(|&i| rank(all[i].kind)) {
+                    None => return Ok(None),
+                    found => found,
+                }
+            }
+            Self::Cpu => None,
+            Self::Index(index) => (*index < all.len()).then_some(*index),
+            Self::Name(name) => all.iter().position(|a| a.name.to_lowercase().contains(&name.to_lowercase())),
+        };
+        match (found, self) {
+            (Some(i), _) => Ok(Some(all.swap_remove(i))),
+            (None, Self::Index(index)) => Err(unknown(index.to_string())),
+            (None, Self::Name(name)) => Err(unknown(format!("{name:?}"))),
+            (None, _) => Ok(None),
+        }
+    }
+}

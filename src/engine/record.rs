@@ -1,0 +1,259 @@
+//! A step through the model as recordings: one for the embedding, two for each layer, one for the output.
+
+use super::buffers::Buffers;
+use super::cache::{Cache, CompressorCache, LayerCache};
+use super::layout::{Compressor, GpuModel, GpuMtp, Layer, RoutingTable};
+use super::sizes::{PAGE_TOKENS, ring_rows};
+use super::step::StepData;
+use crate::gpu::{Recording, Slice};
+use crate::kernels::{
+    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeScratch, Pool, QRope, Router,
+    SampleBuffers, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix, record_hc_post, record_hc_pre,
+    record_index_score, record_kv_row, record_linear, record_moe, record_mtp_join, record_q_rope, record_ring_store, record_rms_norm,
+    record_router, record_sample, record_swiglu_shared, record_top_k,
+};
+use crate::model::Config;
+use crate::reference::frontier_rows;
+
+/// Everything that recording a step reads.
+pub struct Recorder<'a> {
+    pub kit: &'a Kit,
+    pub config: &'a Config,
+    pub model: &'a GpuModel,
+    pub cache: &'a Cache,
+    pub buffers: &'a Buffers,
+    pub data: &'a StepData,
+}
+
+/// The streams that a sub-layer reads and the ones that it writes.
+pub struct Streams<'a> {
+    pub now: &'a Slice,
+    pub next: &'a Slice,
+}
+
+/// Rows of a part of the buffer `inputs`: strides are multiples of 8 floats, so that every kernel can read them as vectors.
+fn stride_of(matrices: &[Matrix]) -> u32 {
+    matrices.iter().map(|m| m.rows).sum::<u32>().next_multiple_of(8)
+}
+
+impl Recorder<'_> {
+    fn t(&self) -> u32 {
+        self.data.rows.len() as u32
+    }
+
+    /// Embeddings of the step's tokens. -> streams.
+    pub fn embed(&self, rec: &mut Recording, streams: &Slice) {
+        record_embed(rec, self.kit, &self.model.embed, &self.buffers.rows, &self.cache.sampled, streams, self.t());
+    }
+
+    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice) {
+        let (b, c) = (self.buffers, self.config);
+        record_hc_mix(rec, self.kit, hc, streams, &b.mix, self.t());
+        let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
+        record_hc_pre(rec, self.kit, hc, &b.mix, streams, &b.normed, &b.post, constants, self.t());
+    }
+
+    fn leave(&self, rec: &mut Recording, streams: &Streams<'_>) {
+        let b = self.buffers;
+        record_hc_post(rec, self.kit, &b.post, &b.y, streams.now, streams.next, self.config.dim, self.t());
+    }
+
+    /// The attention half of a layer.
+    pub fn attention(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, streams: &Streams<'_>) {
+        let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
+        self.enter(rec, &layer.attn_hc, streams.now);
+        let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
+        let matrices: Vec<&Matrix> = layer.inputs.iter().collect();
+        record_linear(rec, kit, &matrices, Grouping::Shared, &Strided::whole(&b.normed, c.dim), &inputs, t);
+        record_rms_norm(rec, kit, &inputs, &layer.q_norm, &b.low, c.q_rank, c.norm_eps, t);
+        let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
+        let matrices: Vec<&Matrix> = layer.queries.iter().collect();
+        record_linear(rec, kit, &matrices, Grouping::Shared, &Strided::whole(&b.low, c.q_rank), &queries, t);
+
+        let compressed = layer.ratio > 0;
+        let heads = QRope { heads: c.heads, dim: c.head_dim, rope: c.rope_dim, compressed, norm_eps: Some(c.norm_eps) };
+        record_q_rope(rec, kit, heads, &b.angles, &queries, t);
+        let key = KvRow { dim: c.head_dim, rope: c.rope_dim, compressed, eps: c.norm_eps };
+        let kv_in = inputs.at(c.q_rank);
+        record_kv_row(rec, kit, key, &kv_in, &layer.kv_norm, &b.angles, &b.kv, t);
+
+        let fresh = kv_in.at(c.head_dim);
+        let mut index_fresh = fresh.clone();
+        if let (Some(weights), Some(cache)) = (&layer.compressor, &cache.compressor) {
+            let sizes = self.compress_sizes(layer.ratio, c.head_dim, weights, cache);
+            index_fresh = fresh.at(2 * sizes.width());
+            self.compress(rec, &sizes, &fresh);
+        }
+        if let (Some(weights), Some(cache)) = (&layer.index_compressor, &cache.index) {
+            let sizes = self.compress_sizes(layer.ratio, c.index_dim, weights, cache);
+            self.compress(rec, &sizes, &index_fresh);
+            self.select(rec, layer.ratio, cache, &queries, &index_fresh.at(2 * sizes.width()));
+        }
+        self.attend(rec, layer, cache, &queries);
+
+        let heads = Strided::whole(&b.heads, c.heads * c.head_dim);
+        let low = Strided::whole(&b.out_low, layer.out_a.rows);
+        record_linear(rec, kit, &[&layer.out_a], Grouping::Rows(c.o_rank), &heads, &low, t);
+        record_linear(rec, kit, &[&layer.out_b], Grouping::Shared, &low, &Strided::whole(&b.y, c.dim), t);
+
+        // Rings are written last: attention and compressors read what they held before this step.
+        let kv_words = kit.dialect.kv.words(c.head_dim);
+        self.store(rec, &cache.ring, ring_rows(c), kv_words, &Strided::whole(&b.kv, kv_words));
+        for (cache, dim, fresh) in [(&cache.compressor, c.head_dim, &fresh), (&cache.index, c.index_dim, &index_fresh)] {
+            if let Some(cache) = cache {
+                let width = if layer.ratio == 4 { 2 * dim } else { dim };
+                self.store(rec, &cache.frontier, frontier_rows(layer.ratio), 2 * width, fresh);
+            }
+        }
+        self.leave(rec, streams);
+    }
+
+    fn compress_sizes<'s>(&'s self, ratio: u32, dim: u32, weights: &'s Compressor, cache: &'s CompressorCache) -> Compress<'s> {
+        Compress {
+            ratio,
+            dim,
+            rope: self.config.rope_dim,
+            eps: self.config.norm_eps,
+            ring: frontier_rows(ratio),
+            page_rows: PAGE_TOKENS / ratio,
+            max_pages: self.cache.max_pages(),
+            ape: &weights.ape,
+            norm: &weights.norm,
+            frontier: &cache.frontier,
+            pages: &cache.pages,
+            page_table: &self.cache.page_table,
+        }
+    }
+
+    fn compress(&self, rec: &mut Recording, sizes: &Compress<'_>, fresh: &Strided) {
+        let b = self.buffers;
+        let windows = self.data.windows_of(sizes.ratio);
+        record_compress(rec, self.kit, sizes, &b.windows, &b.window_angles, &b.rows, &self.cache.live, fresh, windows);
+    }
+
+    /// The indexer: rotated queries, scores, and the best rows, a tile of the step's rows at a time.
+    fn select(&self, rec: &mut Recording, ratio: u32, cache: &CompressorCache, queries: &Strided, weights: &Strided) {
+        let (b, c, kit) = (self.buffers, self.config, self.kit);
+        let columns = (self.data.last_position + 1) / ratio;
+        if columns <= c.index_top_k {
+            return;
+        }
+        let index_q = queries.at(c.heads * c.head_dim);
+        let heads = QRope { heads: c.index_heads, dim: c.index_dim, rope: c.rope_dim, compressed: true, norm_eps: None };
+        record_q_rope(rec, kit, heads, &b.angles, &index_q, self.t());
+        let sizes = IndexScore {
+            heads: c.index_heads,
+            dim: c.index_dim,
+            ratio,
+            page_rows: PAGE_TOKENS / ratio,
+            max_pages: self.cache.max_pages(),
+            pages: &cache.pages,
+            page_table: &self.cache.page_table,
+        };
+        let tile = (b.scores.bytes / 4 / u64::from(columns)) as u32;
+        for first in (0..self.t()).step_by(tile.max(1) as usize) {
+            let part = (first, tile.min(self.t() - first));
+            record_index_score(rec, kit, &sizes, &b.rows, &index_q, weights, &b.scores, columns, part);
+            record_top_k(rec, kit, (ratio, c.index_top_k), &b.rows, &b.scores, columns, &b.selected, part);
+        }
+    }
+
+    fn attend(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, queries: &Strided) {
+        let (b, c) = (self.buffers, self.config);
+        // A layer without compressed rows binds its ring in their place: the kernel never reads them.
+        let pages = cache.compressor.as_ref().map_or(&cache.ring, |own| &own.pages);
+        let sizes = Attention {
+            heads: c.heads,
+            dim: c.head_dim,
+            rope: c.rope_dim,
+            window: c.window,
+            ratio: layer.ratio,
+            top_k: c.most_rows(layer.ratio),
+            ring_rows: ring_rows(c),
+            page_rows: PAGE_TOKENS / layer.ratio.max(1),
+            max_pages: self.cache.max_pages(),
+            ring: &cache.ring,
+            pages,
+            page_table: &self.cache.page_table,
+            sinks: &layer.sinks,
+        };
+        let buffers = AttentionBuffers {
+            rows: &b.rows,
+            q: queries,
+            kv: &b.kv,
+            selected: &b.selected,
+            angles: &b.angles,
+            partial: &b.partial,
+            stats: &b.stats,
+            out: &b.heads,
+        };
+        record_attention(rec, self.kit, &sizes, &buffers, self.data.most_keys(c, layer.ratio), self.t());
+    }
+
+    fn store(&self, rec: &mut Recording, ring: &Pool, size: u32, words: u32, source: &Strided) {
+        record_ring_store(rec, self.kit, ring, size, words, source, &self.buffers.rows, &self.cache.live, self.t());
+    }
+
+    /// The experts' half of a layer.
+    pub fn experts(&self, rec: &mut Recording, layer: &Layer, streams: &Streams<'_>) {
+        let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
+        self.enter(rec, &layer.ffn_hc, streams.now);
+        let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
+        let matrices: Vec<&Matrix> = layer.ffn_inputs.iter().collect();
+        record_linear(rec, kit, &matrices, Grouping::Shared, &Strided::whole(&b.normed, c.dim), &inputs, t);
+        let router = match &layer.routing {
+            RoutingTable::Scored(bias) => Router::Scored(bias),
+            RoutingTable::Hashed(table) => Router::Hashed { table, rows: &b.rows, sampled: &self.cache.sampled },
+        };
+        let sizes = (c.experts, c.experts_used, c.routed_scale);
+        record_router(rec, kit, &router, sizes, &inputs, &b.chosen, &b.weights, t);
+        let width = c.expert_width;
+        record_swiglu_shared(rec, kit, &inputs.at(c.experts), width, width, layer.limit, &b.shared, t);
+        let y = Strided::whole(&b.y, c.dim);
+        record_linear(rec, kit, &[&layer.shared_down], Grouping::Shared, &Strided::whole(&b.shared, width), &y, t);
+        let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
+        // The heads are done with: their buffer takes the experts' rows.
+        let scratch = MoeScratch { act: &b.act, out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
+        record_moe(rec, kit, &moe, &scratch, &b.normed, &b.chosen, &b.weights, &b.y, t);
+        self.leave(rec, streams);
+    }
+
+    /// Logits of the `count` rows named in `wanted`.
+    pub fn head(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, wanted: &Slice, count: u32) {
+        let (b, c, kit) = (self.buffers, self.config, self.kit);
+        record_hc_mix(rec, kit, hc, streams, &b.mix, self.t());
+        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, &b.normed, (c.hc_eps, c.norm_eps), count);
+        let logits = Strided::whole(&b.logits, c.vocabulary);
+        record_linear(rec, kit, &[&self.model.output], Grouping::Shared, &Strided::whole(&b.normed, c.dim), &logits, count);
+    }
+
+    /// Next tokens of the first `count` rows of logits.
+    pub fn sample(&self, rec: &mut Recording, count: u32) {
+        let b = self.buffers;
+        let buffers = SampleBuffers {
+            samplers: &b.samplers,
+            masks: &b.masks,
+            sampled: &self.cache.sampled,
+            live: &self.cache.live,
+            results: &b.results,
+        };
+        record_sample(rec, self.kit, &b.logits, &buffers, self.config.vocabulary, count);
+    }
+
+    /// The draft block's input, from the last layer's streams and the tokens in `draft_rows`: reads and overwrites `streams.now`, leaves
+    /// the result in `streams.next`.
+    pub fn draft_input(&self, rec: &mut Recording, mtp: &GpuMtp, streams: &Streams<'_>) {
+        let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
+        record_embed(rec, kit, &self.model.embed, &b.draft_rows, &self.cache.sampled, streams.next, t);
+        // One of the four equal streams.
+        let embedded = Strided::whole(streams.next, 4 * c.dim);
+        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, &b.normed, c.dim, c.norm_eps, t);
+        let (normed, y) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.y, c.dim));
+        record_linear(rec, kit, &[&mtp.e_proj], Grouping::Shared, &normed, &y, t);
+        let each = Strided::whole(streams.now, c.dim);
+        record_rms_norm(rec, kit, &each, &mtp.h_norm, streams.next, c.dim, c.norm_eps, 4 * t);
+        let normed = Strided::whole(streams.next, c.dim);
+        record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed, &each, 4 * t);
+        record_mtp_join(rec, kit, &b.y, streams.now, streams.next, c.dim, t);
+    }
+}

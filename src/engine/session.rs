@@ -1,0 +1,314 @@
+//! One timeline of tokens: bring it to a prompt, and generate from there.
+
+use super::backend::Ticket;
+use super::step::{SampleRequest, Step, StepRow, Token, TokenId, Unsampled, Want};
+use super::{Engine, StepOutput};
+use crate::progress::Progress;
+use crate::reference::{NoTaps, REWIND, Sampling, Taps};
+use crate::{Error, Result};
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// A prefill piece should take no longer than this, seconds: cancel is looked at in between.
+const CHUNK_SECONDS: f64 = 0.2;
+
+/// Rows of the first piece, before anything is measured.
+const FIRST_CHUNK: usize = 64;
+
+/// Rows of the next prefill piece, when one row is known to take this long.
+pub(super) fn chunk_rows(seconds_per_row: Option<f64>) -> usize {
+    seconds_per_row.map_or(FIRST_CHUNK, |seconds| (CHUNK_SECONDS / seconds.max(1e-9)) as usize).max(FIRST_CHUNK)
+}
+
+/// One timeline of tokens on an engine. Close it with [`Engine::close`]; its slot is taken until then.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) slot: u32,
+    tokens: Vec<TokenId>,
+}
+
+/// How to generate.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Most tokens.
+    pub limit: usize,
+    /// Ids that end the turn; at most two.
+    pub stops: Vec<TokenId>,
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A stop id, which is not part of the timeline.
+    Stop,
+    /// The limit, or the end of the context.
+    Length,
+    /// The caller said so.
+    Cancelled,
+}
+
+/// What a generation did.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// Why it ended.
+    pub ending: Ending,
+    /// Prompt tokens that were in the session already.
+    pub reused: usize,
+    /// Prompt tokens that were run.
+    pub prefilled: usize,
+    /// Seconds from the start until the first token was known.
+    pub prefill_seconds: f64,
+    /// Tokens after the first.
+    pub decoded: usize,
+    /// Seconds that those took.
+    pub decode_seconds: f64,
+}
+
+impl Session {
+    pub(super) fn new(slot: u32) -> Self {
+        Self { slot, tokens: Vec::new() }
+    }
+
+    /// The tokens that the session holds.
+    pub fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    /// Makes the session hold exactly `tokens`, running as few of them as it can: what it holds already is reused, up to [`REWIND`] wrong
+    /// tokens at its end are dropped, otherwise it starts anew. Returns how many tokens were reused.
+    ///
+    /// # Errors
+    /// The tokens do not fit in the context or the vocabulary; the device fails. Cancelled work is not an error: the session then holds
+    /// a prefix.
+    pub fn sync(&mut self, engine: &mut Engine, tokens: &[TokenId], progress: &Progress, cancel: &AtomicBool) -> Result<usize> {
+        engine.check(tokens, 0)?;
+        let reused = self.cut_to_prefix(engine, tokens);
+        progress.add(reused as u64);
+        self.prefill(engine, &tokens[reused..], progress, cancel)?;
+        Ok(reused)
+    }
+
+    /// Drops what does not belong to `tokens`. Returns how many tokens are left.
+    fn cut_to_prefix(&mut self, engine: &mut Engine, tokens: &[TokenId]) -> usize {
+        let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        let kept = if self.tokens.len() - common <= REWIND as usize { common } else { 0 };
+        self.cut(engine, kept);
+        kept
+    }
+
+    fn cut(&mut self, engine: &mut Engine, kept: usize) {
+        if kept < self.tokens.len() {
+            engine.backend.rewind(self.slot, kept as u32);
+            self.tokens.truncate(kept);
+        }
+    }
+
+    /// Drops the last `count` tokens exactly, as if they had never been.
+    ///
+    /// # Errors
+    /// More than [`REWIND`], or more than there are.
+    pub fn drop_last(&mut self, engine: &mut Engine, count: usize) -> Result<()> {
+        if count > self.tokens.len() || count > REWIND as usize {
+            let held = self.tokens.len();
+            return Err(Error::Refused(format!("cannot drop {count} tokens of {held}: at most {REWIND} can be dropped exactly")));
+        }
+        self.cut(engine, self.tokens.len() - count);
+        Ok(())
+    }
+
+    fn rows(&self, tokens: &[TokenId]) -> Vec<StepRow> {
+        let first = self.tokens.len() as u32;
+        (first..).zip(tokens).map(|(position, &id)| StepRow { slot: self.slot, position, token: Token::Id(id) }).collect()
+    }
+
+    /// Runs one step of `tokens` and waits for what is wanted of its rows.
+    ///
+    /// # Errors
+    /// Too many tokens for a step or for the context, ids out of range; the device fails.
+    pub fn step(
+        &mut self,
+        engine: &mut Engine,
+        tokens: &[TokenId],
+        wants: Vec<(u32, Want)>,
+        draft: Vec<TokenId>,
+        taps: &mut dyn Taps,
+    ) -> Result<StepOutput> {
+        engine.check(tokens, self.tokens.len())?;
+        if tokens.len() > engine.max_rows() {
+            return Err(Error::Refused(format!("a step of {} rows, this engine has room for {}", tokens.len(), engine.max_rows())));
+        }
+        engine.backend.resume(self.slot);
+        let step = Step { rows: self.rows(tokens), wants, draft };
+        let ticket = engine.backend.submit(&step, taps)?;
+        self.tokens.extend_from_slice(tokens);
+        engine.backend.wait(ticket)
+    }
+
+    /// Runs `tokens` in pieces that suit the device's speed. Stops early when `cancel` is set.
+    fn prefill(&mut self, engine: &mut Engine, tokens: &[TokenId], progress: &Progress, cancel: &AtomicBool) -> Result<()> {
+        let mut left = tokens;
+        while !left.is_empty() && !cancel.load(Ordering::Relaxed) {
+            let rows = engine.chunk_rows().min(left.len());
+            let (now, later) = left.split_at(rows);
+            let started = Instant::now();
+            self.step(engine, now, Vec::new(), Vec::new(), &mut NoTaps)?;
+            engine.measured(rows, started.elapsed().as_secs_f64());
+            progress.add(rows as u64);
+            left = later;
+        }
+        Ok(())
+    }
+
+    /// Brings the session to `prompt` and generates. Every new token goes to `sink` as soon as it is known; `sink` ends the generation
+    /// with [`ControlFlow::Break`]. The session afterwards holds the prompt and what the sink got, without a stop id, and perhaps without
+    /// the very last token, which then runs with the next prompt.
+    ///
+    /// # Errors
+    /// An empty prompt, or one that leaves no room in the context; ids out of range; logits that are not finite; the device fails.
+    pub fn generate(
+        &mut self,
+        engine: &mut Engine,
+        prompt: &[TokenId],
+        generation: &Generation,
+        progress: &Progress,
+        cancel: &AtomicBool,
+        mut sink: impl FnMut(TokenId) -> ControlFlow<()>,
+    ) -> Result<Report> {
+        let Some((&last, before)) = prompt.split_last() else {
+            return Err(Error::Refused("the prompt is empty".into()));
+        };
+        engine.check(prompt, 0)?;
+        generation.check(engine)?;
+        let context = engine.context();
+        if prompt.len() >= context {
+            return Err(Error::Refused(format!(
+                "the prompt has {} tokens, which leaves no room in a context of {context}; raise --ctx",
+                prompt.len()
+            )));
+        }
+        let started = Instant::now();
+        // The last token is run again even if the session holds it: its logits are needed.
+        let reused = self.cut_to_prefix(engine, before);
+        progress.add(reused as u64);
+        self.prefill(engine, &before[reused..], progress, cancel)?;
+        let mut report = Report {
+            ending: Ending::Cancelled,
+            reused,
+            prefilled: prompt.len() - reused,
+            prefill_seconds: 0.0,
+            decoded: 0,
+            decode_seconds: 0.0,
+        };
+        if cancel.load(Ordering::Relaxed) || self.tokens.len() < before.len() {
+            return Ok(report);
+        }
+        let limit = generation.limit.min(context - prompt.len());
+        if limit == 0 {
+            self.sync(engine, prompt, progress, cancel)?;
+            report.ending = Ending::Length;
+            return Ok(report);
+        }
+
+        engine.backend.resume(self.slot);
+        let mut flight = Flight { pending: VecDeque::new(), next: before.len() as u32, last: (prompt.len() + limit - 2) as u32 };
+        flight.submit(engine, self.slot, Token::Id(last), generation)?;
+        self.tokens.push(last);
+        let mut first_at = None;
+        report.ending = loop {
+            while flight.pending.len() <= engine.backend.look_ahead() && flight.next <= flight.last {
+                flight.submit(engine, self.slot, Token::Sampled, generation)?;
+            }
+            let Some(ticket) = flight.pending.pop_front() else { break Ending::Length };
+            let sample = engine.backend.wait(ticket)?.samples.first().copied();
+            let id = self.sampled(sample)?;
+            let first = *first_at.get_or_insert_with(Instant::now);
+            report.decode_seconds = first.elapsed().as_secs_f64();
+            report.decoded = self.tokens.len() - prompt.len();
+            if generation.stops.contains(&id) {
+                break Ending::Stop;
+            }
+            let goes_on = sink(id).is_continue() && !cancel.load(Ordering::Relaxed);
+            // Its row is on its way, unless it is the last token: that one is left for a later turn to run.
+            if self.tokens.len() < flight.next as usize {
+                self.tokens.push(id);
+            }
+            if !goes_on {
+                break Ending::Cancelled;
+            }
+        };
+        report.prefill_seconds = first_at.map_or_else(|| started.elapsed(), |at| at - started).as_secs_f64();
+        flight.land(engine)?;
+        if flight.next > self.tokens.len() as u32 {
+            // Rows that ran ahead of the end are behind the timeline.
+            engine.backend.rewind(self.slot, self.tokens.len() as u32);
+        }
+        Ok(report)
+    }
+
+    fn sampled(&self, sample: Option<Result<TokenId, Unsampled>>) -> Result<TokenId> {
+        let (slot, position) = (self.slot, self.tokens.len());
+        match sample {
+            Some(Ok(id)) => Ok(id),
+            Some(Err(Unsampled::NotFinite)) => {
+                Err(Error::NotFinite(format!("session {slot}: the logits after position {} are not finite numbers", position - 1)))
+            }
+            Some(Err(Unsampled::NothingAllowed)) => {
+                Err(Error::Refused(format!("session {slot}: the mask allows no token at position {position}")))
+            }
+            Some(Err(Unsampled::NotLive)) | None => Err(Error::Device(format!("session {slot}: no token at position {position}"))),
+        }
+    }
+}
+
+impl Generation {
+    fn check(&self, engine: &Engine) -> Result<()> {
+        let s = &self.sampling;
+        let bad = |what: String| Err(Error::Refused(what));
+        if !(s.temperature >= 0.0 && s.temperature.is_finite()) {
+            return bad(format!("temperature is {}, it must be 0 or more", s.temperature));
+        }
+        if !(s.top_p > 0.0 && s.top_p <= 1.0) {
+            return bad(format!("top-p is {}, it must be above 0 and at most 1", s.top_p));
+        }
+        if !(0.0..=1.0).contains(&s.min_p) {
+            return bad(format!("min-p is {}, it must be between 0 and 1", s.min_p));
+        }
+        if self.stops.len() > 2 {
+            return bad(format!("{} stop tokens, at most 2 are possible", self.stops.len()));
+        }
+        engine.check(&self.stops, 0)
+    }
+}
+
+/// Steps of one session on their way.
+struct Flight {
+    pending: VecDeque<Ticket>,
+    /// Position of the next row to submit.
+    next: u32,
+    /// Position of the last row whose token is wanted.
+    last: u32,
+}
+
+impl Flight {
+    fn submit(&mut self, engine: &mut Engine, slot: u32, token: Token, generation: &Generation) -> Result<()> {
+        let row = StepRow { slot, position: self.next, token };
+        let request =
+            SampleRequest { sampling: generation.sampling, stops: generation.stops.clone(), is_last: self.next == self.last, mask: None };
+        let step = Step { rows: vec![row], wants: vec![(0, Want::Sample(request))], draft: Vec::new() };
+        self.pending.push_back(engine.backend.submit(&step, &mut NoTaps)?);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Waits for what is still on its way, whose tokens nobody needs.
+    fn land(&mut self, engine: &mut Engine) -> Result<()> {
+        for ticket in self.pending.drain(..) {
+            engine.backend.wait(ticket)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! Sizes of everything a session and a step need in GPU memory: one formula each, for allocation and for the printed plan.
+
+use crate::gpu::Caps;
+use crate::kernels::{DECODE_ROWS, MAX_PARTS, MoeScratch};
+use crate::model::Config;
+use crate::num::KvType;
+use crate::reference::REWIND;
+use crate::{Error, Result};
+
+/// Tokens in a page of compressed rows.
+pub const PAGE_TOKENS: u32 = 512;
+
+/// Rows that a step may write into a ring before the window is read: the largest decode step.
+const RING_MARGIN: u32 = DECODE_ROWS;
+
+/// Bindings that one pool may be spread over: what leaves a kernel within 16 bindings.
+const MAX_SEGMENTS: u64 = 4;
+
+/// Scores of the indexer that are held at a time.
+const SCORE_BYTES: u64 = 64 << 20;
+
+/// Logits that are held at a time.
+const LOGIT_BYTES: u64 = 64 << 20;
+
+const _: () = assert!(RING_MARGIN >= REWIND);
+
+/// What the engine was asked to make room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Longest session, in tokens.
+    pub context: u32,
+    /// Sessions at a time.
+    pub sessions: u32,
+    /// Most rows of a step.
+    pub rows: u32,
+    /// How cached rows are stored.
+    pub kv: KvType,
+}
+
+/// Equal units in as many buffers as their size needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSize {
+    /// Bytes of one unit: a row of a ring, or a page.
+    pub unit: u64,
+    /// How many there are.
+    pub units: u64,
+    /// How many one buffer holds.
+    pub held: u64,
+}
+
+impl PoolSize {
+    fn new(what: &str, unit: u64, units: u64, caps: &Caps) -> Result<Self> {
+        let limit = caps.max_binding_bytes.min(caps.max_buffer_bytes);
+        let held = (limit / unit.max(1)).min(units);
+        if held * MAX_SEGMENTS < units {
+            let (mib, most) = (unit * units >> 20, MAX_SEGMENTS * limit >> 20);
+            return Err(Error::Refused(format!("{what}: {mib} MiB for one layer, this device can bind {most} MiB; ask for less context")));
+        }
+        Ok(Self { unit, units, held })
+    }
+
+    /// Bytes of all units.
+    pub fn bytes(&self) -> u64 {
+        self.unit * self.units
+    }
+}
+
+/// The caches of one layer, for all sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerSizes {
+    /// Window keys.
+    pub ring: PoolSize,
+    /// Values and gates of the layer's compressor, and its pages.
+    pub compressor: Option<(PoolSize, PoolSize)>,
+    /// Those of the indexer's.
+    pub index: Option<(PoolSize, PoolSize)>,
+}
+
+/// Rows of a session's ring of window keys.
+pub fn ring_rows(config: &Config) -> u32 {
+    config.window + RING_MARGIN
+}
+
+/// Pages of a session of `context` tokens.
+pub fn pages(context: u32) -> u32 {
+    context.div_ceil(PAGE_TOKENS)
+}
+
+impl LayerSizes {
+    /// For a layer of ratio `ratio`.
+    ///
+    /// # Errors
+    /// More than the device can bind.
+    pub fn new(config: &Config, ratio: u32, capacity: &Capacity, caps: &Caps) -> Result<Self> {
+        let sessions = u64::from(capacity.sessions);
+        let row = |dim: u32| u64::from(dim) * capacity.kv.bytes();
+        let compressor = |dim: u32| {
+            let width = u64::from(if ratio == 4 { 2 * dim } else { dim });
+            let slots = sessions * u64::from(crate::reference::frontier_rows(ratio));
+            let page_rows = u64::from(PAGE_TOKENS / ratio);
+            let frontier = PoolSize::new("open windows", 2 * width * 4, slots, caps)?;
+            let all_pages = sessions * u64::from(pages(capacity.context));
+            Ok((frontier, PoolSize::new("compressed rows", page_rows * row(dim), all_pages, caps)?))
+        };
+        Ok(Self {
+            ring: PoolSize::new("window keys", row(config.head_dim), sessions * u64::from(ring_rows(config)), caps)?,
+            compressor: if ratio > 0 { Some(compressor(config.head_dim)?) } else { None },
+            index: if ratio == 4 { Some(compressor(config.index_dim)?) } else { None },
+        })
+    }
+}
+
+/// Floats (or words) of one row of a step, by what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowSizes {
+    /// The four streams; there are two such buffers.
+    pub streams: u64,
+    /// Mix and residual weights of the hyper-connections.
+    pub mix: u64,
+    /// Normed input of a sub-layer.
+    pub normed: u64,
+    /// Projections of a sub-layer's input.
+    pub inputs: u64,
+    /// Low-rank queries.
+    pub low: u64,
+    /// Queries, the indexer's behind them.
+    pub queries: u64,
+    /// New window keys.
+    pub kv: u64,
+    /// Compressed rows that the indexer chose.
+    pub selected: u64,
+    /// Results of the heads; of the routed experts afterwards.
+    pub heads: u64,
+    /// Low-rank attention output.
+    pub out_low: u64,
+    /// Result of a sub-layer.
+    pub y: u64,
+    /// Activations of the shared expert.
+    pub shared: u64,
+    /// Activations of the routed experts.
+    pub act: u64,
+    /// Experts, weights, pairs: each this many.
+    pub routes: u64,
+}
+
+impl RowSizes {
+    /// For `config`, cached rows of type `kv`.
+    pub fn new(config: &Config, kv: KvType) -> Self {
+        let c = config;
+        let has = |ratio: u32| c.layers.iter().any(|l| l.ratio == ratio);
+        let (dim, q) = (u64::from(c.dim), u64::from(c.heads * c.head_dim));
+        let index_q = if has(4) { u64::from(c.index_heads * c.index_dim) } else { 0 };
+        let compressed = [(4, 4 * c.head_dim + 4 * c.index_dim + c.index_heads), (128, 2 * c.head_dim)];
+        let widest = compressed.iter().filter(|(ratio, _)| has(*ratio)).map(|(_, width)| *width).max().unwrap_or(0);
+        let used = u64::from(c.experts_used);
+        Self {
+            streams: 4 * dim,
+            mix: 32,
+            normed: dim,
+            inputs: u64::from((c.q_rank + c.head_dim + widest).max(c.experts + 2 * c.expert_width)),
+            low: u64::from(c.q_rank),
+            queries: q + index_q,
+            kv: u64::from(kv.words(c.head_dim)),
+            selected: if has(4) { u64::from(c.index_top_k) } else { 1 },
+            heads: q.max(used * dim),
+            out_low: u64::from(c.o_groups * c.o_rank),
+            y: dim,
+            shared: u64::from(c.expert_width),
+            act: used * u64::from(c.expert_width),
+            routes: used,
+        }
+    }
+
+    /// Bytes of all activations of one row.
+    pub fn bytes(&self) -> u64 {
+        let words = 2 * self.streams
+            + 2 * self.mix
+            + self.normed
+            + self.inputs
+            + self.low
+            + self.queries
+            + self.kv
+            + self.selected
+            + self.heads
+            + self.out_low
+            + self.y
+            + self.shared
+            + self.act
+            + 3 * self.routes;
+        4 * words
+    }
+
+    /// Bytes of the largest buffer's share of one row.
+    pub fn largest(&self) -> u64 {
+        4 * [self.streams, self.queries, self.heads, self.act, self.inputs].into_iter().max().unwrap_or(0)
+    }
+}
+
+/// Sizes that do not grow with the rows of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedSizes {
+    /// Parts of a decode step's attention, f32.
+    pub partial: u64,
+    /// Their maxima and sums.
+    pub stats: u64,
+    /// Indexer scores.
+    pub scores: u64,
+    /// Rows of logits held at a time.
+    pub logit_rows: u64,
+    /// Bytes of those.
+    pub logits: u64,
+    /// Tiles of the experts' matmul.
+    pub tiles: u64,
+}
+
+impl FixedSizes {
+    /// For `config` and `capacity` on a device of `caps`; bytes.
+    pub fn new(config: &Config, capacity: &Capacity, caps: &Caps) -> Self {
+        let c = config;
+        let decode = u64::from(capacity.rows.min(DECODE_ROWS));
+        let partial = decode * u64::from(MAX_PARTS * c.heads);
+        let score_row = u64::from((capacity.context / 4).max(1)) * 4;
+        let has_index = c.layers.iter().any(|l| l.ratio == 4);
+        let score_limit = SCORE_BYTES.min(caps.max_binding_bytes).max(score_row);
+        let logit_row = u64::from(c.vocabulary) * 4;
+        let logit_rows = (LOGIT_BYTES.min(caps.max_binding_bytes) / logit_row).clamp(1, u64::from(capacity.rows));
+        Self {
+            partial: partial * u64::from(c.head_dim) * 4,
+            stats: partial * 8,
+            scores: if has_index { (score_row * u64::from(capacity.rows)).min(score_limit / score_row * score_row) } else { 4 },
+            logit_rows,
+            logits: logit_rows * logit_row,
+            tiles: u64::from(MoeScratch::most_tiles(capacity.rows, c.experts_used, c.experts)) * 16,
+        }
+    }
+
+    /// All of them.
+    pub fn bytes(&self) -> u64 {
+        self.partial + self.stats + self.scores + self.logits + self.tiles
+    }
+}
+
+/// Most rows of a step that the device can hold the activations of, `wanted` at most.
+///
+/// # Errors
+/// Not even one.
+pub fn rows_of_a_step(config: &Config, kv: KvType, caps: &Caps, wanted: u32) -> Result<u32> {
+    let sizes = RowSizes::new(config, kv);
+    let limit = caps.max_binding_bytes.min(caps.max_buffer_bytes);
+    let rows = (limit / sizes.largest()).min(u64::from(wanted)) as u32;
+    if rows == 0 {
+        return Err(Error::Refused(format!("one row of activations takes {} bytes, this device can bind {limit}", sizes.largest())));
+    }
+    // Between the two, a step would be neither a decode step nor worth a matmul.
+    Ok(if rows > DECODE_ROWS && rows < 2 * DECODE_ROWS { DECODE_ROWS } else { rows })
+}

@@ -1,0 +1,74 @@
+//! Weights from files into GPU memory: many threads, each with its own mapped staging memory.
+
+use super::place::Copy;
+use crate::gpu::{Buffer, Gpu, Uploader};
+use crate::progress::Progress;
+use crate::{Error, Result};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// Threads that copy at most: more do not help one link, and each takes two pieces of staging memory.
+const MOST_THREADS: usize = 8;
+
+/// Bytes copied at a time at most.
+const PIECE_BYTES: usize = 32 << 20;
+
+/// A part of a copy that fits in staging memory.
+struct Piece<'a> {
+    copy: &'a Copy,
+    first: usize,
+    rows: usize,
+}
+
+/// Copies all of `copies` into `arenas`. Stops early, without an error, when `cancel` is set.
+///
+/// # Errors
+/// The device failed.
+pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], progress: &Progress, cancel: &AtomicBool) -> Result<()> {
+    let pieces: Vec<Piece<'_>> = copies.iter().flat_map(pieces).collect();
+    let largest = pieces.iter().map(|p| p.rows * p.copy.tensor.row_bytes()).max().unwrap_or(0);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(pieces.len());
+    let next = AtomicUsize::new(0);
+    let failure: Mutex<Option<Error>> = Mutex::new(None);
+    let work = || -> Result<()> {
+        let mut uploader = Uploader::new(gpu, (largest as u64).next_multiple_of(4))?;
+        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if cancel.load(Ordering::Relaxed) {
+                break;
+            }
+            let Copy { tensor, rows, arena, offset } = piece.copy;
+            let stride = tensor.row_bytes();
+            let bytes = piece.rows * stride;
+            let first = rows.start + piece.first;
+            // Pieces but the last are multiples of 4 bytes; the last is filled up to one, within the arena's alignment.
+            uploader.write(&arenas[*arena], offset + (piece.first * stride) as u64, bytes.next_multiple_of(4) as u64, |staging| {
+                tensor.read_rows(first..first + piece.rows, |at, part| staging.put(at, part));
+                staging.put(bytes, &[0; 4][..bytes.next_multiple_of(4) - bytes]);
+            })?;
+            progress.add(bytes as u64);
+        }
+        uploader.finish()
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                if let Err(error) = work() {
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    next.store(pieces.len(), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn pieces(copy: &Copy) -> impl Iterator<Item = Piece<'_>> {
+    // Four rows of any format are a multiple of 4 bytes.
+    let each = (PIECE_BYTES / copy.tensor.row_bytes().max(1) / 4 * 4).max(4);
+    let rows = copy.rows.len();
+    (0..rows).step_by(each).map(move |first| Piece { copy, first, rows: each.min(rows - first) })
+}
