@@ -15,6 +15,8 @@ pub struct Environment {
     pub require_golden: bool,
     /// `DWARFSTAR_SHADERS`: a folder laid out like `shaders/` to read shaders from instead of the built-in ones.
     pub shaders: Option<PathBuf>,
+    /// `DWARFSTAR_BINDING_CAP`: pretend that a GPU can bind no more than so many bytes at once.
+    pub binding_cap: Option<u64>,
     /// `DWARFSTAR_LOG`: tracing filter: off, error, warn, info, debug or trace.
     pub log: Option<String>,
 }
@@ -27,6 +29,7 @@ pub fn environment() -> &'static Environment {
         golden: path("DWARFSTAR_GOLDEN"),
         require_golden: env::var("DWARFSTAR_REQUIRE_GOLDEN").is_ok_and(|v| v == "1"),
         shaders: path("DWARFSTAR_SHADERS"),
+        binding_cap: env::var("DWARFSTAR_BINDING_CAP").ok().and_then(|v| v.parse().ok()),
         log: env::var("DWARFSTAR_LOG").ok(),
     })
 }

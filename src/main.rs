@@ -1,2 +1,5 @@
 //! The `dwarfstar` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    dwarfstar::cli::main()
+}

@@ -1,3 +1,47 @@
-//! The commands.
+//! The commands: one file each, and what they share. Turns arguments into calls and results into lines; does no work of its own.
 
+mod answer;
+mod args;
+mod bench;
+mod chat;
+mod common;
+mod devices;
+mod inspect;
+mod logits;
+mod render;
+mod run;
+mod synth;
+mod tokenize;
 pub mod verify;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own).
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(filter) = &crate::debug::environment().log {
+        let level = filter.parse().unwrap_or(tracing_subscriber::filter::LevelFilter::WARN);
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    }
+    let done = match arguments.command {
+        Command::Run(command) => command.run(),
+        Command::Chat(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::Logits(command) => command.run(),
+        Command::Tokenize(command) => command.run(),
+        Command::Render(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Devices(command) => command.run(),
+        Command::Verify(command) => command.run(),
+        Command::Synth(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            common::note(&format!("dwarfstar: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -2,6 +2,12 @@
 //!
 //! Called by the commands and by `verify`, which needs weights of every format. Tests: in each file.
 
+mod directory;
+mod metadata;
 mod random;
+mod recipe;
+mod synth;
 
 pub use random::random_rows;
+pub use recipe::Recipe;
+pub use synth::{Shape, synth};

@@ -166,6 +166,11 @@ impl Layout {
         self.placer.arenas.iter().sum::<u64>() + 4 * (self.vectors.values.len() + tables) as u64
     }
 
+    /// Bytes of each buffer.
+    pub fn arenas(&self) -> &[u64] {
+        &self.placer.arenas
+    }
+
     /// What to copy where.
     pub fn copies(&self) -> &[Copy] {
         &self.placer.copies

@@ -22,9 +22,9 @@ mod upload;
 pub use device::DeviceChoice;
 pub use layout::Layout;
 pub use plan::{MemoryPlan, mib};
-pub use session::{Ending, Generation, Report, Session};
+pub use session::{Ending, Generation, Part, Report, Session};
 pub use sizes::{Capacity, rows_of_a_step};
-pub use step::{SampleRequest, Step, StepOutput, StepRow, Token, TokenId, Unsampled, Want};
+pub use step::{SampleRequest, StepOutput, TokenId, Unsampled, Want};
 
 use crate::gpu::{AdapterKind, OpenOptions};
 use crate::model::{Config, Model, Mtp};

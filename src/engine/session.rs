@@ -120,15 +120,11 @@ impl Session {
         Ok(())
     }
 
-    fn rows(&self, tokens: &[TokenId]) -> Vec<StepRow> {
-        let first = self.tokens.len() as u32;
-        (first..).zip(tokens).map(|(position, &id)| StepRow { slot: self.slot, position, token: Token::Id(id) }).collect()
-    }
-
-    /// Runs one step of `tokens` and waits for what is wanted of its rows.
+    /// Runs one step of `tokens` and waits for what is wanted of its rows. `draft`: the tokens after the first of them, for the draft
+    /// block's logits.
     ///
     /// # Errors
-    /// Too many tokens for a step or for the context, ids out of range; the device fails.
+    /// As [`Engine::step`].
     pub fn step(
         &mut self,
         engine: &mut Engine,
@@ -137,15 +133,7 @@ impl Session {
         draft: Vec<TokenId>,
         taps: &mut dyn Taps,
     ) -> Result<StepOutput> {
-        engine.check(tokens, self.tokens.len())?;
-        if tokens.len() > engine.max_rows() {
-            return Err(Error::Refused(format!("a step of {} rows, this engine has room for {}", tokens.len(), engine.max_rows())));
-        }
-        engine.backend.resume(self.slot);
-        let step = Step { rows: self.rows(tokens), wants, draft };
-        let ticket = engine.backend.submit(&step, taps)?;
-        self.tokens.extend_from_slice(tokens);
-        engine.backend.wait(ticket)
+        engine.step(&mut [Part { session: self, tokens, wants }], draft, taps)
     }
 
     /// Runs `tokens` in pieces that suit the device's speed. Stops early when `cancel` is set.
@@ -261,6 +249,50 @@ impl Session {
             }
             Some(Err(Unsampled::NotLive)) | None => Err(Error::Device(format!("session {slot}: no token at position {position}"))),
         }
+    }
+}
+
+/// A session's share of a step.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// The session.
+    pub session: &'a mut Session,
+    /// Its tokens.
+    pub tokens: &'a [TokenId],
+    /// What is wanted, by number of the token.
+    pub wants: Vec<(u32, Want)>,
+}
+
+impl Engine {
+    /// Runs one step of several sessions, each in `parts` once, and waits for what is wanted of their rows: logits and samples come in
+    /// the order of the parts and their wants. `draft`: the tokens after the first rows, for the draft block's logits.
+    ///
+    /// # Errors
+    /// Too many tokens for a step or for the context, ids out of range; the device fails.
+    pub fn step(&mut self, parts: &mut [Part<'_>], draft: Vec<TokenId>, taps: &mut dyn Taps) -> Result<StepOutput> {
+        let mut step = Step { draft, ..Default::default() };
+        for part in &*parts {
+            self.check(part.tokens, part.session.tokens.len())?;
+            let first = step.rows.len() as u32;
+            step.wants.extend(part.wants.iter().map(|(row, want)| (first + row, want.clone())));
+            let positions = part.session.tokens.len() as u32..;
+            let slot = part.session.slot;
+            step.rows.extend(positions.zip(part.tokens).map(|(position, &id)| StepRow { slot, position, token: Token::Id(id) }));
+        }
+        let (rows, most) = (step.rows.len(), self.max_rows());
+        if rows == 0 || rows > most || step.wants.iter().any(|(row, _)| *row as usize >= rows) {
+            return Err(Error::Refused(format!(
+                "a step of {rows} rows; this engine runs 1 to {most}, and wants must name rows of the step"
+            )));
+        }
+        for part in &*parts {
+            self.backend.resume(part.session.slot);
+        }
+        let ticket = self.backend.submit(&step, taps)?;
+        for part in parts {
+            part.session.tokens.extend_from_slice(part.tokens);
+        }
+        self.backend.wait(ticket)
     }
 }
 

@@ -33,6 +33,7 @@ shaders! {
     "rope/q_rope"
     "router/router"
     "sample/sample"
+    "stream/stream_read"
     "lib/attention"
     "lib/bytes"
     "lib/dequant"

@@ -18,6 +18,7 @@ mod matrix;
 mod moe;
 mod norm;
 mod sample;
+mod stream;
 mod variants;
 
 pub use attention::{Attention, AttentionBuffers, MAX_PARTS, parts, record_attention};
@@ -33,4 +34,5 @@ pub use moe::{Moe, MoeScratch, Router, record_moe, record_router, record_swiglu_
 pub use norm::record_rms_norm;
 pub use params::{ParamsLayout, layouts};
 pub use sample::{NO_MASK, NO_TOKEN, SampleBuffers, Sampler, record_sample};
+pub use stream::record_stream_read;
 pub use variants::variants;

@@ -31,7 +31,7 @@ macro_rules! params {
 
 /// Every kernel's parameter block.
 pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
-    use super::{attention, compressor, embed, hc, indexer, kv, linear, moe, norm, sample};
+    use super::{attention, compressor, embed, hc, indexer, kv, linear, moe, norm, sample, stream};
     [
         attention::LAYOUTS,
         compressor::LAYOUTS,
@@ -43,6 +43,7 @@ pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
         moe::LAYOUTS,
         norm::LAYOUTS,
         sample::LAYOUTS,
+        stream::LAYOUTS,
     ]
     .into_iter()
     .flatten()

@@ -11,10 +11,22 @@ use crate::quant::BlockFormat;
 
 /// All variants for a device, with V4 Flash's head sizes and with each pool whole and split.
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
-    let mut all: Vec<Variant> =
-        ["hc_pre", "hc_post", "hc_head", "rms_norm", "mtp_join", "q_rope", "ring_store", "top_k", "swiglu_shared", "moe_combine", "sample"]
-            .map(|kernel| dialect.variant(kernel))
-            .to_vec();
+    let mut all: Vec<Variant> = [
+        "hc_pre",
+        "hc_post",
+        "hc_head",
+        "rms_norm",
+        "mtp_join",
+        "q_rope",
+        "ring_store",
+        "top_k",
+        "swiglu_shared",
+        "moe_combine",
+        "sample",
+        "stream_read",
+    ]
+    .map(|kernel| dialect.variant(kernel))
+    .to_vec();
     all.extend([
         dialect.variant("router"),
         dialect.variant("router").flag("HASHED"),

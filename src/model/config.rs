@@ -83,6 +83,29 @@ pub struct Config {
 }
 
 impl Config {
+    /// The sizes in one line, for people.
+    pub fn summary(&self) -> String {
+        let count = |ratio: u32| self.layers.iter().filter(|l| l.ratio == ratio).count();
+        format!(
+            "{}: {} layers ({} window only, {} of ratio 4, {} of ratio 128; {} routed by token), width {}, {} heads of {}, {} experts of {} ({} a token), \
+             vocabulary {}, context up to {}",
+            if self.name.is_empty() { "model" } else { &self.name },
+            self.layers.len(),
+            count(0),
+            count(4),
+            count(128),
+            self.layers.iter().filter(|l| l.hashed).count(),
+            self.dim,
+            self.heads,
+            self.head_dim,
+            self.experts,
+            self.expert_width,
+            self.experts_used,
+            self.vocabulary,
+            self.max_context
+        )
+    }
+
     /// Rotary frequencies of window-only layers: theta^(-2i/R).
     pub fn plain_frequencies(&self) -> RopeFrequencies {
         self.powers(self.rope_theta).map(|f| f as f32).collect()

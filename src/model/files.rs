@@ -45,7 +45,67 @@ pub(super) struct Raw<'a> {
     pub bytes: &'a [u8],
 }
 
+/// A tensor of a file, for people.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Element type, as the file's own kind of file calls it.
+    pub kind: String,
+    /// Dimensions, slowest first.
+    pub shape: Vec<u64>,
+    /// How many values it stands for.
+    pub elements: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
 impl Files {
+    /// Every tensor, in the file's order.
+    pub fn listing(&self) -> Vec<Listed> {
+        let from_views = |views: &mut dyn Iterator<Item = hf::TensorView<'_>>| {
+            views
+                .map(|view| {
+                    let shape: Vec<u64> = view.shape.iter().map(|&d| d as u64).collect();
+                    // A checkpoint packs two FP4 values in a byte; its scales stand for no values of their own.
+                    let each = match view.dtype {
+                        Dtype::I8 => 2,
+                        Dtype::F8E8m0 => 0,
+                        _ => 1,
+                    };
+                    let elements = shape.iter().product::<u64>() * each;
+                    Listed { name: view.name.into(), kind: view.dtype.name().into(), shape, elements, bytes: view.bytes.len() as u64 }
+                })
+                .collect()
+        };
+        match self {
+            Self::Gguf(file) => file
+                .tensors()
+                .iter()
+                .map(|t| Listed {
+                    name: t.name.clone(),
+                    kind: t.kind.name(),
+                    shape: t.shape.iter().rev().copied().collect(),
+                    elements: t.shape.iter().product(),
+                    bytes: t.bytes,
+                })
+                .collect(),
+            Self::Folder(folder) => from_views(&mut folder.names().filter_map(|name| folder.tensor(name))),
+            Self::Safetensors(file) => from_views(&mut file.names().filter_map(|name| file.tensor(name))),
+        }
+    }
+
+    /// Every metadata key with a short value, a line each.
+    pub fn metadata_lines(&self) -> Vec<String> {
+        match self {
+            Self::Gguf(file) => file.metadata().iter().map(|(key, value)| format!("{key} = {value}")).collect(),
+            Self::Folder(folder) => {
+                folder.config().as_object().map_or(Vec::new(), |o| o.iter().map(|(k, v)| format!("{k} = {v}")).collect())
+            }
+            Self::Safetensors(_) => Vec::new(),
+        }
+    }
+
     /// Opens a folder, a `.safetensors` file, or a GGUF file, by what `path` is.
     ///
     /// # Errors

@@ -14,6 +14,6 @@ mod tensor;
 mod weights;
 
 pub use config::{Config, LayerConfig, RopeFrequencies, Yarn};
-pub use files::Files;
+pub use files::{Files, Listed};
 pub use tensor::{Bytes, Table, Tensor};
 pub use weights::{AttentionWeights, CompressorWeights, ExpertWeights, Hc, HeadWeights, IndexerWeights, Layer, Model, Mtp, Routing};

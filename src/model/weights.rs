@@ -197,6 +197,23 @@ impl Model {
         Ok(Self { embed, layers, head, output, config })
     }
 
+    /// Bytes of weights that one decoded token reads: everything but the embedding, of which a row, and the experts, of which its own.
+    pub fn bytes_per_token(&self) -> u64 {
+        let (experts, used) = (u64::from(self.config.experts), u64::from(self.config.experts_used));
+        let sum = |tensors: &[&Tensor]| tensors.iter().map(|t| t.bytes()).sum::<u64>();
+        let layer = |l: &Layer| {
+            let (a, e) = (&l.attention, &l.experts);
+            let compressors = [l.compressor.as_ref(), l.indexer.as_ref().map(|i| &i.compressor)];
+            sum(&[&l.attn_hc.mix, &l.ffn_hc.mix, &a.q_a, &a.q_b, &a.kv, &a.out_a, &a.out_b])
+                + compressors.into_iter().flatten().map(|c| sum(&[&c.kv, &c.gate])).sum::<u64>()
+                + l.indexer.as_ref().map_or(0, |i| sum(&[&i.q_b, &i.proj]))
+                + sum(&[&e.router, &e.shared_gate, &e.shared_up, &e.shared_down])
+                + sum(&[&e.gate, &e.up, &e.down]) * used / experts
+        };
+        let layers: u64 = self.layers.iter().map(layer).sum();
+        layers + sum(&[&self.head.hc.mix, &self.output]) + self.embed.row_bytes() as u64
+    }
+
     /// Binds the draft block in `path` (safetensors or GGUF) to this model.
     ///
     /// # Errors

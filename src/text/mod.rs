@@ -10,6 +10,7 @@
 
 mod detokenizer;
 pub mod encoding;
+mod gguf;
 mod json;
 pub mod parse;
 pub mod special;

@@ -5,12 +5,17 @@ mod cache;
 mod dense;
 mod experts;
 
+use super::common::put;
 use crate::Result;
-use crate::gpu::Gpu;
+use crate::engine::DeviceChoice;
+use crate::gpu::{Gpu, OpenOptions, adapters};
 use crate::kernels::Kit;
 use crate::num::KvType;
 use bench::Bench;
 pub use bench::Outcome;
+use clap::Args;
+use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Runs all checks on `gpu`, with `kv` caches; `exact`: without cooperative matrices.
 ///
@@ -22,4 +27,92 @@ pub fn check(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Vec<Outcome>> {
     experts::run(&mut bench)?;
     cache::run(&mut bench)?;
     Ok(bench.into_outcomes())
+}
+
+/// The arguments of `dwarfstar verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Only this device: a row of `dwarfstar devices`, or part of a name
+    #[arg(long)]
+    device: Option<DeviceChoice>,
+    /// Name every check, not only the failed ones
+    #[arg(long)]
+    all: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The ways in which a device is opened: what it offers, exact, what every device has, and with shader checks.
+const WAYS: [(&str, KvType, bool, bool, bool); 4] = [
+    ("best", KvType::F16, false, false, false),
+    ("exact", KvType::F32, true, false, false),
+    ("portable", KvType::F16, false, true, false),
+    ("checked", KvType::F16, false, false, true),
+];
+
+/// Checks of one kernel in one way.
+#[derive(Default)]
+struct Row {
+    checks: usize,
+    failed: usize,
+    nmse: f64,
+    max: f64,
+}
+
+impl Verify {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// No adapter, or a kernel that differs from the reference.
+    pub fn run(self) -> anyhow::Result<()> {
+        let all = match self.device.clone() {
+            None => adapters(),
+            Some(choice) => choice.find()?.into_iter().collect(),
+        };
+        if all.is_empty() {
+            anyhow::bail!("no adapter to verify; the reference is what the others are compared with");
+        }
+        let mut failed = 0;
+        for adapter in all {
+            for (way, kv, exact, portable, checks) in WAYS {
+                let gpu = adapter.open(OpenOptions { portable, checks, binding_cap: None })?;
+                let outcomes = check(&gpu, kv, exact)?;
+                failed += outcomes.iter().filter(|o| o.failure.is_some()).count();
+                let title = format!("{} ({}, {}), {way}: {kv} cache", adapter.name, adapter.backend, adapter.driver);
+                self.report(&title, &gpu.caps().summary(), &outcomes)?;
+            }
+        }
+        if failed > 0 {
+            anyhow::bail!("{failed} checks failed");
+        }
+        Ok(())
+    }
+
+    fn report(&self, title: &str, caps: &str, outcomes: &[Outcome]) -> anyhow::Result<()> {
+        let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+        for outcome in outcomes {
+            let row = rows.entry(outcome.kernel).or_default();
+            row.checks += 1;
+            row.failed += usize::from(outcome.failure.is_some());
+            row.nmse = row.nmse.max(outcome.nmse);
+            row.max = row.max.max(outcome.max);
+        }
+        if self.json {
+            let kernels: Vec<_> = rows
+                .iter()
+                .map(|(kernel, r)| json!({ "kernel": kernel, "checks": r.checks, "failed": r.failed, "nmse": r.nmse, "max": r.max }))
+                .collect();
+            return put(&format!("{}\n", json!({ "device": title, "caps": caps, "kernels": kernels })));
+        }
+        put(&format!("{title}\n{caps}\n{:<16} {:>6} {:>6} {:>9} {:>9}\n", "kernel", "checks", "failed", "NMSE", "max/rms"))?;
+        for (kernel, row) in &rows {
+            put(&format!("{kernel:<16} {:>6} {:>6} {:>9.1e} {:>9.1e}\n", row.checks, row.failed, row.nmse, row.max))?;
+        }
+        for outcome in outcomes.iter().filter(|o| self.all || o.failure.is_some()) {
+            let verdict = outcome.failure.as_deref().unwrap_or("equal");
+            put(&format!("  {}: {}: {verdict} (NMSE {:.1e}, max {:.1e})\n", outcome.kernel, outcome.case, outcome.nmse, outcome.max))?;
+        }
+        put("\n")
+    }
 }

@@ -99,6 +99,14 @@ impl Effort {
 }
 
 impl EffortTable {
+    /// `original` or `0731`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::V0731 => "0731",
+        }
+    }
+
     /// From `original` or `0731`.
     ///
     /// # Errors

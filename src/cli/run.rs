@@ -1,0 +1,86 @@
+//! `dwarfstar run`: one prompt, one streamed answer.
+
+use super::answer::{Style, answer, speed};
+use super::args::{DeviceArgs, ModelArgs, SamplingArgs, ThinkingArgs};
+use super::common::{Loaded, note, put};
+use crate::engine::{Ending, Generation};
+use crate::text::encoding::{Chat, ChatTurn};
+use crate::text::{Tokenizer, special};
+use anyhow::{Context, Result};
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    #[command(flatten)]
+    thinking: ThinkingArgs,
+    /// The prompt
+    #[arg(short, long, value_name = "TEXT", required_unless_present = "prompt_file")]
+    prompt: Option<String>,
+    /// Read the prompt from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    prompt_file: Option<PathBuf>,
+    /// System text
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Most tokens of the answer
+    #[arg(short, default_value_t = 4096, value_name = "N")]
+    n: usize,
+    /// Longest context, in tokens
+    #[arg(long, default_value_t = 8192, value_name = "N")]
+    ctx: u32,
+    /// Continue the prompt as it is, without the chat template
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Run {
+    pub fn run(self) -> Result<()> {
+        let prompt = match (&self.prompt, &self.prompt_file) {
+            (Some(text), _) => text.clone(),
+            (None, Some(file)) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
+            (None, None) => String::new(),
+        };
+        let loaded = Loaded::open(&self.model)?;
+        let (mode, effort) = self.thinking.mode();
+        let (ids, style) = if self.raw {
+            (raw_ids(&loaded.tokenizer, &prompt)?, Style::Raw)
+        } else {
+            let turns = vec![ChatTurn::User(prompt)];
+            let chat = Chat { system: self.system.clone(), turns, thinking: mode, effort };
+            if effort.is_some() {
+                note(&format!("effort table: {}", loaded.efforts.name()));
+            }
+            (chat.render(loaded.efforts)?.ids(&loaded.tokenizer)?, Style::Split(mode))
+        };
+        let context = self.ctx.min(loaded.model.config.max_context);
+        let mut engine = loaded.load(None, &self.device, context)?;
+        let mut session = engine.open()?;
+        let stops = loaded.tokenizer.eos().into_iter().collect();
+        let generation = Generation { sampling: self.sampling.sampling(), limit: self.n, stops };
+        let answer = answer(&mut engine, &mut session, &loaded.tokenizer, &ids, &generation, &style)?;
+        if !answer.text.ends_with('\n') {
+            put("\n")?;
+        }
+        if let Some(report) = &answer.report {
+            note(&speed(report));
+            if report.ending == Ending::Cancelled {
+                note("stopped");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Plain text behind BOS, as a base model reads it.
+fn raw_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
+    let mut ids: Vec<u32> = tokenizer.token_id(special::BOS).into_iter().collect();
+    ids.extend(tokenizer.encode(prompt)?);
+    Ok(ids)
+}

@@ -1,0 +1,35 @@
+//! `dwarfstar synth`: a model file with random weights.
+
+use super::common::note;
+use crate::convert::{Recipe, Shape, synth};
+use crate::text::v4_tokenizer_json;
+use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(Args, Debug)]
+pub struct Synth {
+    /// The GGUF file to write
+    output: PathBuf,
+    /// flash, pro or tiny
+    #[arg(long)]
+    shape: Shape,
+    /// q2, q2-q4, q4, mxfp4, q8 or f16
+    #[arg(long, default_value = "q2")]
+    recipe: Recipe,
+    /// The same seed makes the same file
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Synth {
+    pub fn run(self) -> Result<()> {
+        let started = Instant::now();
+        synth(&self.output, self.shape, self.recipe, self.seed, &v4_tokenizer_json()?)?;
+        let bytes = std::fs::metadata(&self.output)?.len();
+        let seconds = started.elapsed().as_secs_f64();
+        note(&format!("{}: {bytes} bytes in {seconds:.1} s ({:.2} GB/s)", self.output.display(), bytes as f64 / 1e9 / seconds));
+        Ok(())
+    }
+}

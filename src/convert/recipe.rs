@@ -1,0 +1,87 @@
+//! Recipes: which block format each tensor of a model is stored in (SPEC section 9).
+
+use crate::quant::BlockFormat;
+use std::str::FromStr;
+
+/// A named mix of formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipe {
+    /// Routed experts IQ2_XXS (gate, up) and Q2_K (down); attention, shared expert and output Q8_0; the rest F16.
+    Q2,
+    /// As q2, the last six layers' experts Q4_K.
+    Q2Q4,
+    /// Routed experts Q4_K, the rest as q2.
+    Q4,
+    /// Routed experts MXFP4, the rest as q2.
+    Mxfp4,
+    /// Routed experts Q8_0, the rest as q2.
+    Q8,
+    /// Everything F16.
+    F16,
+}
+
+/// What a tensor is for, as far as recipes tell tensors apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Gate or up of the routed experts.
+    ExpertsIn,
+    /// Down of the routed experts.
+    ExpertsOut,
+    /// Attention projections, shared expert, output head.
+    Dense,
+    /// Embedding, hyper-connections, compressors, indexer, router.
+    Sensitive,
+    /// Norms, sinks, biases and other vectors: always F32.
+    Vector,
+    /// The experts of token ids: always I32.
+    Table,
+}
+
+/// How many of the last layers q2-q4 keeps at four bits.
+const LAST_LAYERS: usize = 6;
+
+impl Recipe {
+    /// All recipes.
+    pub const ALL: [Self; 6] = [Self::Q2, Self::Q2Q4, Self::Q4, Self::Mxfp4, Self::Q8, Self::F16];
+
+    /// `q2`, `q2-q4`, ...
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q2 => "q2",
+            Self::Q2Q4 => "q2-q4",
+            Self::Q4 => "q4",
+            Self::Mxfp4 => "mxfp4",
+            Self::Q8 => "q8",
+            Self::F16 => "f16",
+        }
+    }
+
+    /// The format of a tensor in layer `layer` of `layers`; `None` for tables.
+    pub fn format(self, role: Role, layer: usize, layers: usize) -> Option<BlockFormat> {
+        let experts = |two_bits: BlockFormat| match self {
+            Self::Q2 => two_bits,
+            Self::Q2Q4 if layer + LAST_LAYERS < layers => two_bits,
+            Self::Q2Q4 | Self::Q4 => BlockFormat::Q4K,
+            Self::Mxfp4 => BlockFormat::Mxfp4,
+            Self::Q8 => BlockFormat::Q8_0,
+            Self::F16 => BlockFormat::F16,
+        };
+        Some(match role {
+            Role::ExpertsIn => experts(BlockFormat::Iq2Xxs),
+            Role::ExpertsOut => experts(BlockFormat::Q2K),
+            Role::Dense if self != Self::F16 => BlockFormat::Q8_0,
+            Role::Dense | Role::Sensitive => BlockFormat::F16,
+            Role::Vector => BlockFormat::F32,
+            Role::Table => return None,
+        })
+    }
+}
+
+impl FromStr for Recipe {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL.into_iter().find(|r| r.name() == text).ok_or_else(|| format!("unknown recipe {text:?}; there are {}", names()))
+    }
+}
