@@ -36,7 +36,7 @@ var<workgroup> staged_w: array<f16, TILE_W * STRIDE>;
 // One subgroup's results on their way to ragged or paired rows of y.
 var<workgroup> results: array<f32, SUBGROUPS_T * SUBGROUPS_W * 2u * SIZE * SIZE>;
 
-var<workgroup> shared_tile: Tile;
+var<workgroup> tile_count: u32;
 
 #ifdef GATE_UP
 const CHANNELS: u32 = TILE_W / 2u;
@@ -102,12 +102,12 @@ fn stage(tile: Tile, first_channel: u32, first: u32, lid: u32) {
 
 @compute @workgroup_size(WG)
 fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    // Through workgroup memory, because cooperative operations must be in control flow that is known to be uniform.
+    let tile = tile_of(wid.y, TILE_T);
+    // The count through workgroup memory, because cooperative operations must be in control flow that is known to be uniform.
     if (lid == 0u) {
-        shared_tile = tile_of(wid.y, TILE_T);
+        tile_count = tile.count;
     }
-    let tile = workgroupUniformLoad(&shared_tile);
-    if (tile.count == 0u) {
+    if (workgroupUniformLoad(&tile_count) == 0u) {
         return;
     }
     let first_channel = wid.x * CHANNELS;

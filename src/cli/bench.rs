@@ -2,17 +2,19 @@
 
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::{describe, interrupted, model_path, note, put};
-use crate::engine::{Engine, Generation, TokenId};
-use crate::gpu::{Gpu, Recording};
+use crate::engine::{Engine, Generation, SampleRequest, Session, TokenId, Want};
+use crate::gpu::{Gpu, Recording, Span};
 use crate::kernels::{Kit, record_stream_read};
 use crate::model::Model;
 use crate::num::KvType;
 use crate::progress::{Progress, Unit};
-use crate::reference::Sampling;
-use anyhow::{Result, bail};
+use crate::reference::{NoTaps, Sampling};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -28,6 +30,9 @@ pub struct Bench {
     /// Tokens to decode at each
     #[arg(short, default_value_t = 32, value_name = "N")]
     n: usize,
+    /// Write a trace of one prefill step and one decode step at the last context, for chrome://tracing or Perfetto, and its sums by kernel
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// As JSON lines instead of CSV
     #[arg(long)]
     json: bool,
@@ -86,12 +91,15 @@ impl Bench {
             };
             put(&format!("{line}\n"))?;
         }
-        Ok(())
+        match &self.trace {
+            Some(file) => trace(&mut engine, &mut session, &tokens, file),
+            None => Ok(()),
+        }
     }
 
     /// Brings the session to `prompt` and decodes; the newest piece of the prompt is timed. The session is left at the prompt's last
     /// token but one, so that the next frontier continues it.
-    fn measure(&self, engine: &mut Engine, session: &mut crate::engine::Session, prompt: &[TokenId]) -> Result<Row> {
+    fn measure(&self, engine: &mut Engine, session: &mut Session, prompt: &[TokenId]) -> Result<Row> {
         let progress = Progress::bar("prefill", prompt.len() as u64, Unit::Items);
         let started = Instant::now();
         let reused = session.sync(engine, &prompt[..prompt.len() - 1], &progress, interrupted())?;
@@ -107,6 +115,43 @@ impl Bench {
             decoded: report.decoded,
             decode_rate: report.decoded as f64 / report.decode_seconds,
         })
+    }
+}
+
+/// Traces one long step of a new prompt and one decode step behind `session`.
+fn trace(engine: &mut Engine, session: &mut Session, tokens: &[TokenId], file: &Path) -> Result<()> {
+    // A decode step as in a generation: one row whose next token is wanted.
+    let request = SampleRequest { sampling: Sampling::GREEDY, stops: Vec::new(), is_last: false, mask: None };
+    let mut events = Vec::new();
+    let last = tokens[session.tokens().len()];
+    engine.trace(true)?;
+    session.step(engine, &[last], vec![(0, Want::Sample(request))], Vec::new(), &mut NoTaps)?;
+    report("decode step", &engine.trace(true)?, 1, &mut events);
+    session.sync(engine, &[], &Progress::hidden(), interrupted())?;
+    let rows = engine.max_rows().min(tokens.len());
+    session.step(engine, &tokens[..rows], Vec::new(), Vec::new(), &mut NoTaps)?;
+    report("prefill step", &engine.trace(false)?, 2, &mut events);
+    std::fs::write(file, json!({ "traceEvents": events }).to_string()).with_context(|| file.display().to_string())
+}
+
+/// Sums of a traced step by kernel, on stderr, and its launches as events of thread `thread`.
+fn report(what: &str, spans: &[Span], thread: u32, events: &mut Vec<serde_json::Value>) {
+    let mut sums: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    let origin = spans.first().map_or(0, |s| s.start_ns);
+    for span in spans {
+        let sum = sums.entry(span.kernel).or_default();
+        *sum = (sum.0 + 1, sum.1 + span.end_ns - span.start_ns);
+        let (start, length) = ((span.start_ns - origin) as f64 / 1e3, (span.end_ns - span.start_ns) as f64 / 1e3);
+        events.push(json!({
+            "name": span.kernel, "cat": what, "ph": "X", "ts": start, "dur": length, "pid": 1, "tid": thread, "args": { "variant": span.label },
+        }));
+    }
+    let total: u64 = sums.values().map(|(_, ns)| ns).sum();
+    note(&format!("{what}: {} launches, {:.1} us", spans.len(), total as f64 / 1e3));
+    let mut rows: Vec<_> = sums.into_iter().collect();
+    rows.sort_by_key(|(_, (_, ns))| std::cmp::Reverse(*ns));
+    for (kernel, (count, ns)) in rows {
+        note(&format!("  {kernel:<16} {count:>5} x {:>9.1} us {:>5.1}%", ns as f64 / 1e3, ns as f64 * 100.0 / total as f64));
     }
 }
 

@@ -43,8 +43,14 @@ pub trait Backend {
     /// The results of a step.
     fn wait(&mut self, ticket: Ticket) -> Result<StepOutput>;
 
+    /// Bytes of GPU memory in use, 0 without a GPU.
+    fn held_bytes(&self) -> u64;
+
     /// Steps to submit ahead of the one whose token is waited for; what they write can be dropped exactly.
     fn look_ahead(&self) -> usize;
+
+    /// Collects when each launch of the following steps ran, which makes them slow; `false` stops it. Returns what was collected.
+    fn trace(&mut self, on: bool) -> Result<Vec<gpu::Span>>;
 
     /// Tells how long a long step of `rows` rows took, so that the next ones are cut to suit.
     fn measured(&mut self, rows: usize, seconds: f64);

@@ -2,7 +2,7 @@
 //!
 //! Never one arena: launches that share a buffer which one of them writes run one after the other.
 
-use super::sizes::{Capacity, FixedSizes, RowSizes};
+use super::sizes::{Capacity, FixedSizes, MASK_ROWS, RowSizes, mask_bytes};
 use crate::Result;
 use crate::gpu::{Gpu, Slice};
 use crate::kernels::{Row, Sampler, Window};
@@ -30,6 +30,8 @@ pub struct Buffers {
     pub weights: Slice,
     pub pairs: Slice,
     pub tiles: Slice,
+    /// Parts that a decode step's keys are split into at most.
+    pub max_parts: u32,
     pub partial: Slice,
     pub stats: Slice,
     pub scores: Slice,
@@ -47,9 +49,6 @@ pub struct Buffers {
     pub results: Slice,
 }
 
-/// Rows of masks: as many as a decode step has rows.
-pub const MASK_ROWS: u64 = crate::kernels::DECODE_ROWS as u64;
-
 impl Buffers {
     /// Takes the memory for `capacity`.
     ///
@@ -62,15 +61,14 @@ impl Buffers {
         let buffer = |label: &str, bytes: u64| Ok::<_, crate::Error>(gpu.buffer(label, bytes)?.all());
         let per_row = |label: &str, words: u64| buffer(label, rows * words * 4);
         let rope = u64::from(config.rope_dim) * 4;
-        // A window of 4 closes at most once in four rows of a session, and every session may add one.
-        let windows = rows / 4 + rows / 128 + 2 * u64::from(capacity.sessions) + 2;
+        let windows = fixed.windows;
         let row_bytes = rows * size_of::<Row>() as u64;
         Ok(Self {
             streams: [per_row("streams a", sizes.streams)?, per_row("streams b", sizes.streams)?],
             mix: per_row("mix", sizes.mix)?,
             post: per_row("post", sizes.mix)?,
             normed: per_row("normed", sizes.normed)?,
-            inputs: per_row("inputs", sizes.inputs + 8)?,
+            inputs: per_row("inputs", sizes.inputs)?,
             low: per_row("low", sizes.low)?,
             queries: per_row("queries", sizes.queries)?,
             kv: per_row("kv", sizes.kv)?,
@@ -84,6 +82,7 @@ impl Buffers {
             weights: per_row("weights", sizes.routes)?,
             pairs: per_row("pairs", sizes.routes)?,
             tiles: buffer("tiles", fixed.tiles)?,
+            max_parts: fixed.max_parts,
             partial: buffer("partial", fixed.partial)?,
             stats: buffer("stats", fixed.stats)?,
             scores: buffer("scores", fixed.scores)?,
@@ -95,7 +94,7 @@ impl Buffers {
             window_angles: buffer("window angles", windows * rope)?,
             wanted: buffer("wanted", rows * 4)?,
             samplers: buffer("samplers", rows * size_of::<Sampler>() as u64)?,
-            masks: buffer("masks", MASK_ROWS * u64::from(config.vocabulary.div_ceil(32)) * 4)?,
+            masks: buffer("masks", MASK_ROWS * mask_bytes(config))?,
             results: buffer("results", rows * 8)?,
         })
     }

@@ -3,6 +3,7 @@
 use super::backend::{Backend, Ticket};
 use super::sizes::Capacity;
 use super::step::{SampleRequest, Step, StepOutput, StepRow, Token, TokenId, Unsampled, Want};
+use crate::gpu::Span;
 use crate::model::{Config, Model, Mtp};
 use crate::reference::{self, Reference, State, Taps};
 use crate::{Error, Result};
@@ -88,9 +89,17 @@ impl Backend for CpuBackend {
         }
     }
 
+    fn held_bytes(&self) -> u64 {
+        0
+    }
+
     // Submitting is running: a step ahead would only delay the token before it.
     fn look_ahead(&self) -> usize {
         0
+    }
+
+    fn trace(&mut self, _: bool) -> Result<Vec<Span>> {
+        Err(Error::Refused("the device cpu has no launches to trace".into()))
     }
 
     fn measured(&mut self, _: usize, _: f64) {}

@@ -1,14 +1,14 @@
 //! The GPU as a backend: recordings of a step, submitted in as many pieces as its length asks for.
 
 use super::backend::{Backend, GpuTicket, Ticket};
-use super::buffers::{Buffers, MASK_ROWS};
+use super::buffers::Buffers;
 use super::cache::Cache;
 use super::layout::{GpuModel, Layout};
 use super::record::{Recorder, Streams};
-use super::sizes::{Capacity, FixedSizes, RowSizes};
+use super::sizes::{Capacity, FixedSizes, MASK_ROWS, RowSizes};
 use super::step::{Step, StepData, StepOutput, Unsampled, Want};
 use super::upload::upload;
-use crate::gpu::{self, Gpu, Recording, Slice};
+use crate::gpu::{self, Gpu, Recording, Slice, Span};
 use crate::kernels::{HcWeights, Kit, NO_MASK, NO_TOKEN, Sampler};
 use crate::model::{Config, RopeFrequencies};
 use crate::progress::Progress;
@@ -293,8 +293,16 @@ impl Backend for GpuBackend {
         Ok(output)
     }
 
+    fn held_bytes(&self) -> u64 {
+        self.gpu.held_bytes()
+    }
+
     fn look_ahead(&self) -> usize {
         LOOK_AHEAD
+    }
+
+    fn trace(&mut self, on: bool) -> Result<Vec<Span>> {
+        self.gpu.trace(on)
     }
 
     fn measured(&mut self, rows: usize, seconds: f64) {

@@ -163,7 +163,13 @@ impl Layout {
     /// Bytes of all weights in GPU memory.
     pub fn bytes(&self) -> u64 {
         let tables: usize = self.layers.iter().map(|l| if let PlacedRouting::Hashed(t) = &l.routing { t.len() } else { 0 }).sum();
-        self.placer.arenas.iter().sum::<u64>() + 4 * (self.vectors.values.len() + tables) as u64
+        let arenas: u64 = self.placer.arenas.iter().map(|bytes| bytes + SLACK).sum();
+        arenas + 4 * (self.vectors.values.len() + tables) as u64
+    }
+
+    /// Whether the draft block is placed too.
+    pub fn has_draft(&self) -> bool {
+        self.mtp.is_some()
     }
 
     /// Bytes of each buffer.

@@ -26,7 +26,7 @@ pub use session::{Ending, Generation, Part, Report, Session};
 pub use sizes::{Capacity, rows_of_a_step};
 pub use step::{SampleRequest, StepOutput, TokenId, Unsampled, Want};
 
-use crate::gpu::{AdapterKind, OpenOptions};
+use crate::gpu::{AdapterKind, OpenOptions, Span};
 use crate::model::{Config, Model, Mtp};
 use crate::num::KvType;
 use crate::progress::{Progress, Unit};
@@ -71,8 +71,8 @@ pub struct Engine {
     device: String,
     plan: Option<MemoryPlan>,
     load_seconds: f64,
-    /// Measured: seconds of one row of a long step.
-    seconds_per_row: Option<f64>,
+    /// Rows and seconds of the last long step.
+    measured: Option<(usize, f64)>,
 }
 
 impl Engine {
@@ -127,7 +127,7 @@ impl Engine {
         started: Instant,
     ) -> Self {
         let load_seconds = started.elapsed().as_secs_f64();
-        Self { backend, config: model.config.clone(), capacity, device, plan, load_seconds, seconds_per_row: None }
+        Self { backend, config: model.config.clone(), capacity, device, plan, load_seconds, measured: None }
     }
 
     /// Hyper-parameters of the model.
@@ -143,6 +143,11 @@ impl Engine {
     /// What the engine takes on a GPU.
     pub fn plan(&self) -> Option<&MemoryPlan> {
         self.plan.as_ref()
+    }
+
+    /// Bytes of GPU memory in use: no more than the plan says.
+    pub fn held_bytes(&self) -> u64 {
+        self.backend.held_bytes()
     }
 
     /// Seconds that loading took.
@@ -173,6 +178,14 @@ impl Engine {
         self.backend.close(session.slot);
     }
 
+    /// Collects when each launch of the following steps ran, which makes them slow; `false` ends that. Returns what was collected.
+    ///
+    /// # Errors
+    /// The device has no timestamps.
+    pub fn trace(&mut self, on: bool) -> Result<Vec<Span>> {
+        self.backend.trace(on)
+    }
+
     /// Refuses ids that the model does not have, and more tokens than fit behind `held` ones.
     fn check(&self, tokens: &[TokenId], held: usize) -> Result<()> {
         if let Some((i, id)) = tokens.iter().enumerate().find(|(_, id)| **id >= self.config.vocabulary) {
@@ -188,13 +201,13 @@ impl Engine {
 
     /// Rows of the next prefill piece.
     fn chunk_rows(&self) -> usize {
-        session::chunk_rows(self.seconds_per_row).min(self.max_rows())
+        session::chunk_rows(self.measured).min(self.max_rows())
     }
 
     fn measured(&mut self, rows: usize, seconds: f64) {
         // A short last piece says little about long ones.
-        if self.seconds_per_row.is_none() || rows >= self.chunk_rows() / 2 {
-            self.seconds_per_row = Some(seconds / rows as f64);
+        if self.measured.is_none_or(|(before, _)| rows >= before) {
+            self.measured = Some((rows, seconds));
         }
         self.backend.measured(rows, seconds);
     }

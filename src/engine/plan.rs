@@ -42,8 +42,10 @@ impl MemoryPlan {
             activations: u64::from(capacity.rows) * RowSizes::new(config, capacity.kv).bytes()
                 + FixedSizes::new(config, &capacity, caps).bytes(),
         };
-        for layer in &config.layers {
-            let sizes = LayerSizes::new(config, layer.ratio, &capacity, caps)?;
+        // The draft block's layer has a window and nothing else.
+        let draft = layout.has_draft().then_some(0);
+        for ratio in config.layers.iter().map(|l| l.ratio).chain(draft) {
+            let sizes = LayerSizes::new(config, ratio, &capacity, caps)?;
             plan.rings += sizes.ring.bytes();
             for (pages, (frontier, own)) in [(&mut plan.compressed_rows, sizes.compressor), (&mut plan.index_rows, sizes.index)]
                 .into_iter()

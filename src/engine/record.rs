@@ -169,6 +169,7 @@ impl Recorder<'_> {
             window: c.window,
             ratio: layer.ratio,
             top_k: c.most_rows(layer.ratio),
+            max_parts: b.max_parts,
             ring_rows: ring_rows(c),
             page_rows: PAGE_TOKENS / layer.ratio.max(1),
             max_pages: self.cache.max_pages(),

@@ -11,15 +11,17 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// A prefill piece should take no longer than this, seconds: cancel is looked at in between.
-const CHUNK_SECONDS: f64 = 0.2;
+/// A prefill piece should take no longer than this, seconds: cancel is looked at in between. Its submissions are shorter: a long piece
+/// is cut at layer borders.
+const CHUNK_SECONDS: f64 = 2.0;
 
-/// Rows of the first piece, before anything is measured.
+/// Rows of the first piece, before anything is measured, and of the shortest.
 const FIRST_CHUNK: usize = 64;
 
-/// Rows of the next prefill piece, when one row is known to take this long.
-pub(super) fn chunk_rows(seconds_per_row: Option<f64>) -> usize {
-    seconds_per_row.map_or(FIRST_CHUNK, |seconds| (CHUNK_SECONDS / seconds.max(1e-9)) as usize).max(FIRST_CHUNK)
+/// Rows of the next prefill piece, after one of `rows` rows took `seconds`. Longer pieces cost less a row, so this grows until it fits.
+pub(super) fn chunk_rows(measured: Option<(usize, f64)>) -> usize {
+    let next = measured.map_or(0.0, |(rows, seconds)| rows as f64 * CHUNK_SECONDS / seconds.max(1e-6));
+    (next as usize).max(FIRST_CHUNK)
 }
 
 /// One timeline of tokens on an engine. Close it with [`Engine::close`]; its slot is taken until then.

@@ -1,7 +1,7 @@
 //! Sizes of everything a session and a step need in GPU memory: one formula each, for allocation and for the printed plan.
 
 use crate::gpu::Caps;
-use crate::kernels::{DECODE_ROWS, MAX_PARTS, MoeScratch};
+use crate::kernels::{DECODE_ROWS, MAX_PARTS, MoeScratch, Row, Sampler, Window};
 use crate::model::Config;
 use crate::num::KvType;
 use crate::reference::REWIND;
@@ -157,9 +157,10 @@ impl RowSizes {
             streams: 4 * dim,
             mix: 32,
             normed: dim,
-            inputs: u64::from((c.q_rank + c.head_dim + widest).max(c.experts + 2 * c.expert_width)),
+            // A row's projections end at a multiple of 8 floats.
+            inputs: u64::from((c.q_rank + c.head_dim + widest).max(c.experts + 2 * c.expert_width).next_multiple_of(8)),
             low: u64::from(c.q_rank),
-            queries: q + index_q,
+            queries: (q + index_q).next_multiple_of(8),
             kv: u64::from(kv.words(c.head_dim)),
             selected: if has(4) { u64::from(c.index_top_k) } else { 1 },
             heads: q.max(used * dim),
@@ -199,6 +200,8 @@ impl RowSizes {
 /// Sizes that do not grow with the rows of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedSizes {
+    /// Parts that a decode step's keys are split into at most.
+    pub max_parts: u32,
     /// Parts of a decode step's attention, f32.
     pub partial: u64,
     /// Their maxima and sums.
@@ -211,6 +214,12 @@ pub struct FixedSizes {
     pub logits: u64,
     /// Tiles of the experts' matmul.
     pub tiles: u64,
+    /// Closing windows of a step.
+    pub windows: u64,
+    /// What the host writes before a step and reads after it.
+    pub inputs: u64,
+    /// Tables of session pages and of block formats, live words, sampled ids.
+    pub tables: u64,
 }
 
 impl FixedSizes {
@@ -218,26 +227,45 @@ impl FixedSizes {
     pub fn new(config: &Config, capacity: &Capacity, caps: &Caps) -> Self {
         let c = config;
         let decode = u64::from(capacity.rows.min(DECODE_ROWS));
-        let partial = decode * u64::from(MAX_PARTS * c.heads);
+        let part = decode * u64::from(c.heads * c.head_dim) * 4;
+        let max_parts = (caps.max_binding_bytes / part.max(1)).clamp(1, u64::from(MAX_PARTS)) as u32;
+        let partial = decode * u64::from(max_parts * c.heads);
         let score_row = u64::from((capacity.context / 4).max(1)) * 4;
         let has_index = c.layers.iter().any(|l| l.ratio == 4);
         let score_limit = SCORE_BYTES.min(caps.max_binding_bytes).max(score_row);
         let logit_row = u64::from(c.vocabulary) * 4;
+        let (rows, rope) = (u64::from(capacity.rows), u64::from(c.rope_dim) * 4);
+        // A window of 4 closes at most once in four rows of a session, and every session may add one.
+        let windows = rows / 4 + rows / 128 + 2 * u64::from(capacity.sessions) + 2;
         let logit_rows = (LOGIT_BYTES.min(caps.max_binding_bytes) / logit_row).clamp(1, u64::from(capacity.rows));
         Self {
+            max_parts,
             partial: partial * u64::from(c.head_dim) * 4,
             stats: partial * 8,
             scores: if has_index { (score_row * u64::from(capacity.rows)).min(score_limit / score_row * score_row) } else { 4 },
             logit_rows,
             logits: logit_rows * logit_row,
             tiles: u64::from(MoeScratch::most_tiles(capacity.rows, c.experts_used, c.experts)) * 16,
+            windows,
+            inputs: rows * (2 * size_of::<Row>() as u64 + 2 * rope + 4 + size_of::<Sampler>() as u64 + 8)
+                + windows * (size_of::<Window>() as u64 + rope)
+                + MASK_ROWS * mask_bytes(config),
+            tables: u64::from(capacity.sessions) * (u64::from(pages(capacity.context)) + 2) * 4 + 2048 + 64,
         }
     }
 
     /// All of them.
     pub fn bytes(&self) -> u64 {
-        self.partial + self.stats + self.scores + self.logits + self.tiles
+        self.partial + self.stats + self.scores + self.logits + self.tiles + self.inputs + self.tables
     }
+}
+
+/// Rows of masks: as many as a decode step has rows.
+pub const MASK_ROWS: u64 = DECODE_ROWS as u64;
+
+/// Bytes of a mask: a bit a token.
+pub fn mask_bytes(config: &Config) -> u64 {
+    u64::from(config.vocabulary.div_ceil(32)) * 4
 }
 
 /// Most rows of a step that the device can hold the activations of, `wanted` at most.

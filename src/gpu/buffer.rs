@@ -13,13 +13,22 @@ pub struct Buffer(Arc<Inner>);
 struct Inner {
     raw: wgpu::Buffer,
     id: u64,
-    /// Counts buffers that were freed, so that the device knows when cached bind groups may be stale.
-    freed: Arc<AtomicU64>,
+    account: Arc<Account>,
+}
+
+/// What buffers a device holds.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// Buffers that were freed: tells when cached bind groups may be stale.
+    pub freed: AtomicU64,
+    /// Bytes of those that are not.
+    pub held: AtomicU64,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.freed.fetch_add(1, Ordering::Relaxed);
+        self.account.freed.fetch_add(1, Ordering::Relaxed);
+        self.account.held.fetch_sub(self.raw.size(), Ordering::Relaxed);
     }
 }
 
@@ -94,7 +103,14 @@ impl Gpu {
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let raw = self.guarded(&format!("buffer {label} of {size} bytes"), || self.device().create_buffer(&descriptor))?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Ok(Buffer(Arc::new(Inner { raw, id: NEXT.fetch_add(1, Ordering::Relaxed), freed: self.freed_counter() })))
+        let account = self.account().clone();
+        account.held.fetch_add(size, Ordering::Relaxed);
+        Ok(Buffer(Arc::new(Inner { raw, id: NEXT.fetch_add(1, Ordering::Relaxed), account })))
+    }
+
+    /// Bytes of all storage buffers that are alive.
+    pub fn held_bytes(&self) -> u64 {
+        self.account().held.load(Ordering::Relaxed)
     }
 
     /// A storage buffer that holds `data`.

@@ -1,10 +1,11 @@
 //! Adapters, and an opened device.
 
+use super::buffer::Account;
 use super::caps::{Caps, Cooperative};
 use super::pipeline::Cache;
+use super::profiler::Span;
 use super::queue::StagingPool;
 use crate::{Error, Result};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What kind of device an adapter is.
@@ -196,7 +197,8 @@ pub struct Gpu {
     params_layout: Option<wgpu::BindGroupLayout>,
     cache: Mutex<Cache>,
     staging: Mutex<StagingPool>,
-    freed: Arc<AtomicU64>,
+    traced: Mutex<Option<Vec<Span>>>,
+    account: Arc<Account>,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -229,9 +231,9 @@ impl Gpu {
                 }],
             })
         });
-        let freed = Arc::new(AtomicU64::new(0));
-        let (cache, staging) = (Mutex::default(), Mutex::default());
-        Self { device, queue, caps, name, checks, params_layout, cache, staging, freed, failure }
+        let account = Arc::default();
+        let (cache, staging, traced) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { device, queue, caps, name, checks, params_layout, cache, staging, traced, account, failure }
     }
 
     /// What the device can do, under the options it was opened with.
@@ -268,8 +270,13 @@ impl Gpu {
         lock(&self.staging)
     }
 
-    pub(super) fn freed_counter(&self) -> Arc<AtomicU64> {
-        self.freed.clone()
+    /// What was traced so far, while launches are traced.
+    pub(super) fn traced(&self) -> MutexGuard<'_, Option<Vec<Span>>> {
+        lock(&self.traced)
+    }
+
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Runs `make`, and turns what wgpu reports meanwhile into an error about `what`.

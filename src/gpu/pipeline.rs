@@ -7,6 +7,7 @@ use crate::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A compiled kernel.
 pub(super) struct Pipeline {
@@ -116,7 +117,7 @@ impl Gpu {
 
     /// Drops bind groups of freed buffers: they would keep the memory alive.
     pub(super) fn sweep(&self, cache: &mut Cache) {
-        let freed = self.freed_counter().load(std::sync::atomic::Ordering::Relaxed);
+        let freed = self.account().freed.load(Ordering::Relaxed);
         if freed != cache.swept_at {
             cache.groups.retain(|_, group| group.buffers_live.iter().all(|live| live()));
             cache.swept_at = freed;

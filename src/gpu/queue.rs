@@ -39,16 +39,13 @@ impl Gpu {
     pub fn submit(&self, recording: &Recording) -> Result<Ticket> {
         self.healthy()?;
         let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("step") });
-        let mut cache = self.cache();
-        self.sweep(&mut cache);
-        let uniforms = self.upload_params(recording)?;
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("step"), timestamp_writes: None });
-            for (i, dispatch) in recording.dispatches.iter().enumerate() {
-                self.encode(&mut pass, &mut cache, dispatch, uniforms.as_ref().map(|group| (group, i)))?;
-            }
+        let traced = self.traced().is_some();
+        if traced {
+            let spans = self.profile(recording)?;
+            self.traced().get_or_insert_default().extend(spans);
+        } else {
+            self.encode_pass(&mut encoder, recording, None)?;
         }
-        drop(cache);
         let parts: Vec<u64> = recording.downloads.iter().map(|s| s.bytes.next_multiple_of(4)).collect();
         let total: u64 = parts.iter().sum();
         let staging = if total > 0 { Some(self.take_staging(total)?) } else { None };
@@ -68,6 +65,29 @@ impl Gpu {
             });
         }
         Ok(Ticket { submission, staging, parts: recording.downloads.iter().map(|s| s.bytes).collect(), mapped })
+    }
+
+    /// One pass with all launches, each followed by a timestamp where `queries` are given.
+    pub(super) fn encode_pass(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        recording: &Recording,
+        queries: Option<&wgpu::QuerySet>,
+    ) -> Result<()> {
+        let mut cache = self.cache();
+        self.sweep(&mut cache);
+        let uniforms = self.upload_params(recording)?;
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("step"), timestamp_writes: None });
+        if let Some(queries) = queries {
+            pass.write_timestamp(queries, 0);
+        }
+        for (i, dispatch) in recording.dispatches.iter().enumerate() {
+            self.encode(&mut pass, &mut cache, dispatch, uniforms.as_ref().map(|group| (group, i)))?;
+            if let Some(queries) = queries {
+                pass.write_timestamp(queries, i as u32 + 1);
+            }
+        }
+        Ok(())
     }
 
     fn encode(

@@ -17,12 +17,12 @@ params! {
     }
 }
 
-/// Parts that a row's keys are split into at most.
+/// Parts that a row's keys are split into at most, on a device that can bind the sums of as many.
 pub const MAX_PARTS: u32 = 16;
 
 /// Parts for `keys` keys: as in `lib/attention`, a function of the row's own position alone.
-pub fn parts(keys: u32) -> u32 {
-    keys.div_ceil(64).min(MAX_PARTS)
+pub fn parts(keys: u32, max_parts: u32) -> u32 {
+    keys.div_ceil(64).min(max_parts)
 }
 
 /// Sizes of a layer's attention and where its rows lie.
@@ -40,6 +40,8 @@ pub struct Attention<'a> {
     pub ratio: u32,
     /// Compressed rows attended to at most; beyond it `selected` says which.
     pub top_k: u32,
+    /// Parts that keys are split into at most: the same for every step on a device.
+    pub max_parts: u32,
     /// Rows of a session's ring.
     pub ring_rows: u32,
     /// Rows in a page.
@@ -70,16 +72,24 @@ pub(super) struct Segments {
     pub pages_held: u32,
 }
 
-pub(super) fn attention_variant(dialect: &Dialect, heads: u32, dim: u32, page_rows: u32, segments: Segments, whole: bool) -> Variant {
+/// Sizes that a variant of the attention kernels is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heads {
+    pub heads: u32,
+    pub dim: u32,
+    pub max_parts: u32,
+}
+
+pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
     let variant = dialect
         .kv_variant("attention")
         .flag_if(whole, "WHOLE")
-        .constant("DIM", dim)
-        .constant("HEADS", heads_each(heads))
-        .constant("MAX_PARTS", MAX_PARTS)
+        .constant("DIM", heads.dim)
+        .constant("HEADS", heads_each(heads.heads))
+        .constant("MAX_PARTS", heads.max_parts)
         .constant("RING_SEGMENTS", segments.ring);
     let variant = if segments.ring > 1 { variant.flag("RING_SPLIT").constant("RING_SEGMENT_ROWS", segments.ring_held) } else { variant };
-    pages_variant(variant, dim, page_rows, segments.pages, segments.pages_held)
+    pages_variant(variant, heads.dim, page_rows, segments.pages, segments.pages_held)
 }
 
 /// What attention reads and writes in a step.
@@ -95,9 +105,9 @@ pub struct AttentionBuffers<'a> {
     pub selected: &'a Slice,
     /// Rotations (T, 2, R/2).
     pub angles: &'a Slice,
-    /// Parts (16, MAX_PARTS, H, K) f32.
+    /// Parts (16, max_parts, H, K) f32.
     pub partial: &'a Slice,
-    /// Their (maximum, sum) (16, MAX_PARTS, H).
+    /// Their (maximum, sum) (16, max_parts, H).
     pub stats: &'a Slice,
     /// The result (T, H, K) f32.
     pub out: &'a Slice,
@@ -112,7 +122,8 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
         pages: sizes.pages.segments.len() as u32,
         pages_held: sizes.pages.held,
     };
-    let variant = attention_variant(&kit.dialect, sizes.heads, sizes.dim, sizes.page_rows, segments, whole);
+    let heads = Heads { heads: sizes.heads, dim: sizes.dim, max_parts: sizes.max_parts };
+    let variant = attention_variant(&kit.dialect, heads, sizes.page_rows, segments, whole);
     let params = AttentionParams {
         heads: sizes.heads,
         q_stride: buffers.q.stride,
@@ -132,7 +143,7 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
         bindings.extend([buffers.partial, buffers.stats].map(Clone::clone));
     }
     bindings.extend(sizes.ring.segments.iter().chain([sizes.page_table]).chain(&sizes.pages.segments).cloned());
-    let parts = if whole { 1 } else { parts(most_keys) };
+    let parts = if whole { 1 } else { parts(most_keys, sizes.max_parts) };
     rec.dispatch(variant, &params, bindings, [sizes.heads / heads_each(sizes.heads), parts, t]);
     if !whole {
         let params = AttentionMergeParams {
@@ -144,12 +155,12 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
             angle_set: u32::from(sizes.ratio > 0),
         };
         let bindings = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, buffers.out].map(Clone::clone);
-        rec.dispatch(merge_variant(&kit.dialect, sizes.dim), &params, bindings.to_vec(), [sizes.heads, t, 1]);
+        rec.dispatch(merge_variant(&kit.dialect, heads), &params, bindings.to_vec(), [sizes.heads, t, 1]);
     }
 }
 
-pub(super) fn merge_variant(dialect: &Dialect, dim: u32) -> Variant {
-    dialect.variant("attention_merge").constant("DIM", dim).constant("MAX_PARTS", MAX_PARTS)
+pub(super) fn merge_variant(dialect: &Dialect, heads: Heads) -> Variant {
+    dialect.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts)
 }
 
 const _: () = assert!(WG * 2 >= 512, "an invocation owns one pair of a head of up to 512 channels");

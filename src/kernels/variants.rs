@@ -1,6 +1,6 @@
 //! Every variant that a device can select, for the tests that translate them all without a GPU.
 
-use super::attention::{Segments, attention_variant, merge_variant};
+use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, merge_variant};
 use super::compressor::compress_variant;
 use super::indexer::index_score_variant;
 use super::kit::{Dialect, with_formats};
@@ -11,6 +11,7 @@ use crate::quant::BlockFormat;
 
 /// All variants for a device, with V4 Flash's head sizes and with each pool whole and split.
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
+    let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
     let mut all: Vec<Variant> = [
         "hc_pre",
         "hc_post",
@@ -31,7 +32,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         dialect.variant("router"),
         dialect.variant("router").flag("HASHED"),
         dialect.kv_variant("kv_row"),
-        merge_variant(dialect, 512),
+        merge_variant(dialect, heads),
     ]);
     let tile = Tile::choose(dialect);
     all.push(group_variant(dialect, tile.tokens));
@@ -51,7 +52,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
             all.push(compress_variant(dialect, ratio, page_rows, segments, 100));
             for whole in [false, true] {
                 let segments = Segments { ring: segments, ring_held: 100, pages: segments, pages_held: 100 };
-                all.push(attention_variant(dialect, 64, 512, page_rows, segments, whole));
+                all.push(attention_variant(dialect, heads, page_rows, segments, whole));
             }
         }
         all.push(index_score_variant(dialect, 128, 128, segments, 100));

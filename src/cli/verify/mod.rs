@@ -35,6 +35,9 @@ pub struct Verify {
     /// Only this device: a row of `dwarfstar devices`, or part of a name
     #[arg(long)]
     device: Option<DeviceChoice>,
+    /// Only this way of opening it: best, exact, portable or checked
+    #[arg(long)]
+    way: Option<String>,
     /// Name every check, not only the failed ones
     #[arg(long)]
     all: bool,
@@ -73,9 +76,15 @@ impl Verify {
         if all.is_empty() {
             anyhow::bail!("no adapter to verify; the reference is what the others are compared with");
         }
+        if let Some(way) = self.way.as_ref().filter(|way| !WAYS.iter().any(|(name, ..)| name == way)) {
+            anyhow::bail!("unknown way {way:?}; there are best, exact, portable and checked");
+        }
         let mut failed = 0;
         for adapter in all {
             for (way, kv, exact, portable, checks) in WAYS {
+                if self.way.as_ref().is_some_and(|only| only != way) {
+                    continue;
+                }
                 let gpu = adapter.open(OpenOptions { portable, checks, binding_cap: None })?;
                 let outcomes = check(&gpu, kv, exact)?;
                 failed += outcomes.iter().filter(|o| o.failure.is_some()).count();
