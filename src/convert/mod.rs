@@ -8,6 +8,8 @@ mod random;
 mod recipe;
 mod synth;
 
+pub use directory::{Entry, directory};
+pub use metadata::hyper_parameters;
 pub use random::random_rows;
-pub use recipe::Recipe;
+pub use recipe::{Recipe, Role};
 pub use synth::{Shape, synth};

@@ -44,6 +44,7 @@ impl Config {
         range("head dim", self.head_dim, 8, MAX_HEAD_DIM)?;
         range("rotary dim", self.rope_dim, 2, self.head_dim)?;
         range("query rank", self.q_rank, 8, 1 << 16)?;
+        range("number of output groups", self.o_groups, 1, self.heads)?;
         range("output rank", self.o_rank, 8, 1 << 16)?;
         range("sliding window", self.window, 1, 1 << 16)?;
         range("number of experts", self.experts, 1, MAX_EXPERTS)?;
@@ -58,7 +59,7 @@ impl Config {
             ("query rank", self.q_rank, 8),
             ("output rank", self.o_rank, 8),
             ("expert width", self.expert_width, 8),
-            ("number of heads", self.heads, self.o_groups.max(1)),
+            ("number of heads", self.heads, self.o_groups),
         ] {
             multiple(name, value, of)?;
         }

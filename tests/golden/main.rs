@@ -4,6 +4,7 @@ mod blocks;
 mod corruption;
 mod encoding;
 mod engine;
+mod hyper_parameters;
 mod parse;
 mod recorder;
 mod reference;
