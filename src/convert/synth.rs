@@ -8,7 +8,7 @@ use super::metadata::{hyper_parameters, tokenizer};
 use super::random::random_rows;
 use super::recipe::{Recipe, Role};
 use crate::gguf::{GgmlType, Writer};
-use crate::model::{Config, LayerConfig, Yarn};
+use crate::model::{Config, LayerConfig};
 use crate::progress::{Progress, Unit};
 use crate::quant::BlockFormat;
 use crate::{Error, Result};
@@ -44,52 +44,13 @@ impl FromStr for Shape {
 impl Shape {
     /// Hyper-parameters of the shape (SPEC section 1; Tiny has those of the golden model nano).
     pub fn config(self) -> Config {
-        let layer = |ratio: u32, hashed: bool| LayerConfig { ratio, hashed, swiglu_limit: 10.0 };
-        let flash = Config {
-            name: "DeepSeek V4 Flash (synthetic random weights)".into(),
-            layers: (0..43u32).map(|l| layer(if l < 2 { 0 } else { [4, 128][l as usize % 2] }, l < 3)).collect(),
-            dim: 4096,
-            vocabulary: 129_280,
-            heads: 64,
-            head_dim: 512,
-            rope_dim: 64,
-            q_rank: 1024,
-            o_groups: 8,
-            o_rank: 1024,
-            window: 128,
-            index_heads: 64,
-            index_dim: 128,
-            index_top_k: 512,
-            experts: 256,
-            experts_used: 6,
-            expert_width: 2048,
-            routed_scale: 1.5,
-            sinkhorn_iterations: 20,
-            hc_eps: 1e-6,
-            norm_eps: 1e-6,
-            rope_theta: 10_000.0,
-            compress_rope_theta: 160_000.0,
-            yarn: Yarn { factor: 16.0, original_context: 65_536, beta_fast: 32.0, beta_slow: 1.0 },
-            max_context: 1 << 20,
-        };
+        let flash = Config::flash();
         match self {
             Self::Flash => flash,
-            Self::Pro => Config {
-                name: "DeepSeek V4 Pro (synthetic random weights)".into(),
-                layers: (0..61u32).map(|l| layer(if l < 2 { 128 } else { [4, 128][l as usize % 2] }, l < 3)).collect(),
-                dim: 7168,
-                heads: 128,
-                q_rank: 1536,
-                o_groups: 16,
-                index_top_k: 1024,
-                experts: 384,
-                expert_width: 3072,
-                routed_scale: 2.5,
-                ..flash
-            },
+            Self::Pro => Config::pro(),
             Self::Tiny => Config {
-                name: "DeepSeek V4 tiny (synthetic random weights)".into(),
-                layers: [0, 0, 4, 128, 4, 128].iter().enumerate().map(|(l, &ratio)| layer(ratio, l < 3)).collect(),
+                name: "DeepSeek V4 tiny".into(),
+                layers: [0, 0, 4, 128, 4, 128].iter().zip(&flash.layers).map(|(&ratio, own)| LayerConfig { ratio, ..*own }).collect(),
                 dim: 256,
                 heads: 4,
                 head_dim: 128,
@@ -124,7 +85,8 @@ const PIECE_BYTES: usize = 4 << 20;
 /// # Errors
 /// The recipe needs rows that the shape does not have; the file cannot be written.
 pub fn synth(path: &Path, shape: Shape, recipe: Recipe, seed: u64, tokenizer_json: &[u8]) -> Result<()> {
-    let config = shape.config();
+    let mut config = shape.config();
+    config.name.push_str(" (synthetic random weights)");
     let entries = directory(&config);
     let formats: Vec<Option<BlockFormat>> = entries.iter().map(|e| shape.format(recipe, e, config.layers.len())).collect();
     let mut tensors = Vec::new();

@@ -53,7 +53,7 @@ impl PoolSize {
         let limit = caps.max_binding_bytes.min(caps.max_buffer_bytes);
         let held = (limit / unit.max(1)).min(units);
         if held * MAX_SEGMENTS < units {
-            let (mib, most) = (unit * units >> 20, MAX_SEGMENTS * limit >> 20);
+            let (mib, most) = ((unit * units) >> 20, (MAX_SEGMENTS * limit) >> 20);
             return Err(Error::Refused(format!("{what}: {mib} MiB for one layer, this device can bind {most} MiB; ask for less context")));
         }
         Ok(Self { unit, units, held })

@@ -152,7 +152,7 @@ impl StepData {
 
     /// The most keys that any row attends to in a layer of `ratio`.
     pub fn most_keys(&self, config: &Config, ratio: u32) -> u32 {
-        let rows = if ratio == 0 { 0 } else { ((self.last_position + 1) / ratio).min(config.most_rows(ratio)) };
+        let rows = (self.last_position + 1).checked_div(ratio).unwrap_or(0).min(config.most_rows(ratio));
         (self.last_position + 1).min(config.window) + rows
     }
 }

@@ -113,7 +113,7 @@ pub struct AttentionBuffers<'a> {
     pub out: &'a Slice,
 }
 
-/// out[t, h] = attention of query head h over the keys that row t sees. `most_keys`: the most that any row sees.
+/// `out[t, h]` = attention of query head h over the keys that row t sees. `most_keys`: the most that any row sees.
 pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, most_keys: u32, t: u32) {
     let whole = t > DECODE_ROWS;
     let segments = Segments {

@@ -69,7 +69,6 @@ pub(super) fn compress_variant(dialect: &Dialect, ratio: u32, page_rows: u32, se
 
 /// Rows of `count` windows from `first` in `windows`, whose rotations lie at the same numbers in `angles` (n, R/2).
 /// `fresh`: T rows with values then gates. Writes pages of live slots.
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 pub fn record_compress(
     rec: &mut Recording,
     kit: &Kit,

@@ -9,7 +9,7 @@ params! {
     MtpJoinParams for "mtp_join" { dim: u32 }
 }
 
-/// X[t, j] = table[token t] for the four streams j. rows (T) Row, sampled (slots) ids -> x (T, 4, D).
+/// `X[t, j] = table[token t]` for the four streams j. rows (T) Row, sampled (slots) ids -> x (T, 4, D).
 pub fn record_embed(rec: &mut Recording, kit: &Kit, table: &Matrix, rows: &Slice, sampled: &Slice, x: &Slice, t: u32) {
     let formats = [table.format];
     for slice in &table.slices {
@@ -22,7 +22,7 @@ pub fn record_embed(rec: &mut Recording, kit: &Kit, table: &Matrix, rows: &Slice
     }
 }
 
-/// x[t, j] = embedding[t] + streams[t, j]. embedding (T, D), streams (T, 4, D) -> x (T, 4, D).
+/// `x[t, j] = embedding[t] + streams[t, j]`. embedding (T, D), streams (T, 4, D) -> x (T, 4, D).
 pub fn record_mtp_join(rec: &mut Recording, kit: &Kit, embedding: &Slice, streams: &Slice, x: &Slice, dim: u32, t: u32) {
     let bindings = vec![embedding.clone(), streams.clone(), x.clone()];
     rec.dispatch(kit.variant("mtp_join"), &MtpJoinParams { dim }, bindings, [(dim / 4).div_ceil(WG), t * 4, 1]);

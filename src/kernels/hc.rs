@@ -22,7 +22,7 @@ pub struct HcWeights {
     pub norm: Slice,
 }
 
-/// mix[t, o] = fn[o] . X[t], and |X[t]|^2 behind the outputs. x (T, 4, D) -> mix (T, 32).
+/// `mix[t, o] = fn[o] . X[t]`, and `|X[t]|^2` behind the outputs. x (T, 4, D) -> mix (T, 32).
 pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Slice, mix: &Slice, t: u32) {
     let matrix = &weights.mix;
     let formats = [matrix.format];
@@ -35,8 +35,7 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
     }
 }
 
-/// The sub-layer's input N(sum_j pre[j] X[j]) and what its residual needs. mix (T, 32), x (T, 4, D) -> normed (T, D), post (T, 32).
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+/// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, 32), x (T, 4, D) -> normed (T, D), post (T, 32).
 pub fn record_hc_pre(
     rec: &mut Recording,
     kit: &Kit,
@@ -53,14 +52,13 @@ pub fn record_hc_pre(
     rec.dispatch(kit.variant("hc_pre"), &params, bindings, [t, 1, 1]);
 }
 
-/// X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]. post (T, 32), y (T, D), x (T, 4, D) -> next (T, 4, D).
+/// `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`. post (T, 32), y (T, D), x (T, 4, D) -> next (T, 4, D).
 pub fn record_hc_post(rec: &mut Recording, kit: &Kit, post: &Slice, y: &Slice, x: &Slice, next: &Slice, dim: u32, t: u32) {
     let bindings = [post, y, x, next].map(Clone::clone).to_vec();
     rec.dispatch(kit.variant("hc_post"), &HcPostParams { dim }, bindings, [(dim / 4).div_ceil(WG), t, 1]);
 }
 
 /// The input of the output head for the rows named in `wanted`. mix (T, 32), x (T, 4, D), wanted (R) -> normed (R, D).
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 pub fn record_hc_head(
     rec: &mut Recording,
     kit: &Kit,

@@ -43,7 +43,6 @@ pub(super) fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, s
 
 /// Scores of the rows `first..first + count` of the step. q: T rows of (heads, dim) rotated; hw: T rows of raw head weights
 /// -> scores (count, columns).
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 pub fn record_index_score(
     rec: &mut Recording,
     kit: &Kit,
@@ -78,7 +77,6 @@ pub fn record_index_score(
 }
 
 /// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 pub fn record_top_k(
     rec: &mut Recording,
     kit: &Kit,

@@ -27,7 +27,7 @@ pub struct QRope {
     pub norm_eps: Option<f32>,
 }
 
-/// x[t, h] = RoPE(N0(x[t, h])), in place. angles (T, 2, R/2), x: T rows of (H, K).
+/// `x[t, h] = RoPE(N0(x[t, h]))`, in place. angles (T, 2, R/2), x: T rows of (H, K).
 pub fn record_q_rope(rec: &mut Recording, kit: &Kit, sizes: QRope, angles: &Slice, x: &Strided, t: u32) {
     let params = QRopeParams {
         dim: sizes.dim,
@@ -54,8 +54,7 @@ pub struct KvRow {
     pub eps: f32,
 }
 
-/// kv[t] = RoPE(N(x[t]; weight)) as cached. x: T rows, weight (K), angles (T, 2, R/2) -> kv (T, K) of the cache's type.
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+/// `kv[t] = RoPE(N(x[t]; weight))` as cached. x: T rows, weight (K), angles (T, 2, R/2) -> kv (T, K) of the cache's type.
 pub fn record_kv_row(rec: &mut Recording, kit: &Kit, sizes: KvRow, x: &Strided, weight: &Slice, angles: &Slice, kv: &Slice, t: u32) {
     let params = KvRowParams {
         dim: sizes.dim,
@@ -70,7 +69,6 @@ pub fn record_kv_row(rec: &mut Recording, kit: &Kit, sizes: KvRow, x: &Strided, 
 }
 
 /// The newest rows of each session into its ring. `source`: T rows, `words` words of each -> ring (slots, size, words) of live slots.
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 pub fn record_ring_store(
     rec: &mut Recording,
     kit: &Kit,

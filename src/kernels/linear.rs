@@ -34,7 +34,7 @@ pub enum Grouping {
     Rows(u32),
 }
 
-/// y[t, r] = W[r] . x[t], the rows of all `matrices` one after another in y. x: T rows -> y: T rows.
+/// `y[t, r] = W[r] . x[t]`, the rows of all `matrices` one after another in y. x: T rows -> y: T rows.
 pub fn record_linear(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, t: u32) {
     if t <= DECODE_ROWS {
         record_matvec(rec, kit, matrices, grouping, x, y, 0, t);
@@ -56,7 +56,6 @@ struct Part<'a> {
     y_row: u32,
 }
 
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 fn record_matvec(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, first: u32, t: u32) {
     let mut parts = Vec::new();
     let mut y_row = 0;
@@ -74,7 +73,6 @@ fn record_matvec(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping:
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 fn launch_matvec(
     rec: &mut Recording,
     kit: &Kit,

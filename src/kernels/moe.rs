@@ -37,7 +37,6 @@ pub enum Router<'a> {
 }
 
 /// The experts of each row and their weights. logits: T rows of E -> chosen (T, used), weights (T, used).
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 pub fn record_router(
     rec: &mut Recording,
     kit: &Kit,
@@ -64,8 +63,7 @@ pub fn record_router(
     rec.dispatch(variant, &params, bindings, [t, 1, 1]);
 }
 
-/// act[t, f] = swiglu(gate, up) of the shared expert. x: T rows with gate at its offset, up `up` floats further -> act (T, F).
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+/// `act[t, f] = swiglu(gate, up)` of the shared expert. x: T rows with gate at its offset, up `up` floats further -> act (T, F).
 pub fn record_swiglu_shared(rec: &mut Recording, kit: &Kit, x: &Strided, up: u32, width: u32, limit: f32, act: &Slice, t: u32) {
     let params = SwigluSharedParams { width, stride: x.stride, gate: x.offset, up: x.offset + up, limit };
     rec.dispatch(kit.variant("swiglu_shared"), &params, vec![x.slice.clone(), act.clone()], [width.div_ceil(WG), t, 1]);
@@ -104,8 +102,7 @@ impl MoeScratch<'_> {
     }
 }
 
-/// y[t] += sum_k weights[t, k] expert(chosen[t, k])(x[t]). x (T, D), chosen and weights (T, used) -> y (T, D), added to.
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
+/// `y[t] += sum_k weights[t, k] expert(chosen[t, k])(x[t])`. x (T, D), chosen and weights (T, used) -> y (T, D), added to.
 pub fn record_moe(
     rec: &mut Recording,
     kit: &Kit,
@@ -160,7 +157,6 @@ pub(super) fn down_variant(dialect: &Dialect, formats: &[BlockFormat]) -> (Varia
     (with_formats(variant, formats), rows)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 fn record_down(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, act: &Slice, chosen: &Slice, weights: &Slice, y: &Slice, t: u32) {
     let stack = moe.down;
     let (variant, rows_each) = down_variant(&kit.dialect, &stack.formats);
@@ -182,7 +178,6 @@ fn record_down(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, act: &Slice, chose
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one argument a binding")]
 fn record_grouped(
     rec: &mut Recording,
     kit: &Kit,

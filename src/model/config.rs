@@ -83,6 +83,57 @@ pub struct Config {
 }
 
 impl Config {
+    /// V4 Flash, as released.
+    pub fn flash() -> Self {
+        let layer = |l: u32| LayerConfig { ratio: if l < 2 { 0 } else { [4, 128][l as usize % 2] }, hashed: l < 3, swiglu_limit: 10.0 };
+        Self {
+            name: "DeepSeek V4 Flash".into(),
+            layers: (0..43).map(layer).collect(),
+            dim: 4096,
+            vocabulary: 129_280,
+            heads: 64,
+            head_dim: 512,
+            rope_dim: 64,
+            q_rank: 1024,
+            o_groups: 8,
+            o_rank: 1024,
+            window: 128,
+            index_heads: 64,
+            index_dim: 128,
+            index_top_k: 512,
+            experts: 256,
+            experts_used: 6,
+            expert_width: 2048,
+            routed_scale: 1.5,
+            sinkhorn_iterations: 20,
+            hc_eps: 1e-6,
+            norm_eps: 1e-6,
+            rope_theta: 10_000.0,
+            compress_rope_theta: 160_000.0,
+            yarn: Yarn { factor: 16.0, original_context: 65_536, beta_fast: 32.0, beta_slow: 1.0 },
+            max_context: 1 << 20,
+        }
+    }
+
+    /// V4 Pro, as released.
+    pub fn pro() -> Self {
+        let flash = Self::flash();
+        let layer = |l: u32| LayerConfig { ratio: if l < 2 { 128 } else { [4, 128][l as usize % 2] }, ..flash.layers[l.min(3) as usize] };
+        Self {
+            name: "DeepSeek V4 Pro".into(),
+            layers: (0..61).map(layer).collect(),
+            dim: 7168,
+            heads: 128,
+            q_rank: 1536,
+            o_groups: 16,
+            index_top_k: 1024,
+            experts: 384,
+            expert_width: 3072,
+            routed_scale: 2.5,
+            ..flash
+        }
+    }
+
     /// The sizes in one line, for people.
     pub fn summary(&self) -> String {
         let count = |ratio: u32| self.layers.iter().filter(|l| l.ratio == ratio).count();
@@ -142,55 +193,13 @@ impl Config {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// V4 Flash.
-    pub fn flash() -> Config {
-        let layer = |l: u32| LayerConfig {
-            ratio: if l < 2 {
-                0
-            } else if l % 2 == 0 {
-                4
-            } else {
-                128
-            },
-            hashed: l < 3,
-            swiglu_limit: 10.0,
-        };
-        Config {
-            name: "DeepSeek-V4-Flash".into(),
-            layers: (0..43).map(layer).collect(),
-            dim: 4096,
-            vocabulary: 129_280,
-            heads: 64,
-            head_dim: 512,
-            rope_dim: 64,
-            q_rank: 1024,
-            o_groups: 8,
-            o_rank: 1024,
-            window: 128,
-            index_heads: 64,
-            index_dim: 128,
-            index_top_k: 512,
-            experts: 256,
-            experts_used: 6,
-            expert_width: 2048,
-            routed_scale: 1.5,
-            sinkhorn_iterations: 20,
-            hc_eps: 1e-6,
-            norm_eps: 1e-6,
-            rope_theta: 10_000.0,
-            compress_rope_theta: 160_000.0,
-            yarn: Yarn { factor: 16.0, original_context: 65_536, beta_fast: 32.0, beta_slow: 1.0 },
-            max_context: 1 << 20,
-        }
-    }
 
     #[test]
     fn yarn_keeps_fast_pairs_and_stretches_slow_ones() {
         // SPEC 2: pairs 0..15 keep their frequency, pairs 25..31 are divided by 16, between them a linear blend.
-        let config = flash();
+        let config = Config::flash();
         let base: Vec<f64> = config.powers(config.compress_rope_theta).collect();
         let got = config.compressed_frequencies();
         for (i, (&f, &b)) in got.iter().zip(&base).enumerate() {

@@ -90,29 +90,23 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::tests::flash;
+    use super::Config;
 
     #[test]
     fn flash_and_pro_fit() {
-        let mut config = flash();
-        config.check().unwrap();
-        // SPEC section 1: V4 Pro.
-        (config.dim, config.heads, config.experts, config.expert_width) = (7168, 128, 384, 3072);
-        (config.q_rank, config.o_groups, config.index_top_k, config.routed_scale) = (1536, 16, 1024, 2.5);
-        config.layers =
-            (0..61).map(|l| super::super::LayerConfig { ratio: if l < 2 || l % 2 == 1 { 128 } else { 4 }, ..config.layers[0] }).collect();
-        config.check().unwrap();
+        Config::flash().check().unwrap();
+        Config::pro().check().unwrap();
     }
 
     #[test]
     fn what_no_kernel_is_written_for_is_refused_by_name() {
-        let mut config = flash();
+        let mut config = Config::flash();
         config.layers[7].ratio = 8;
         assert_eq!(config.check().unwrap_err(), "layer 7 has compress ratio 8, this program knows 0, 4 and 128");
-        let mut config = flash();
+        let mut config = Config::flash();
         config.experts_used = 17;
         assert_eq!(config.check().unwrap_err(), "experts a token is 17, this program runs 1 to 16");
-        let mut config = flash();
+        let mut config = Config::flash();
         config.norm_eps = f32::NAN;
         assert_eq!(config.check().unwrap_err(), "RMS norm epsilon is NaN, it must be positive");
     }

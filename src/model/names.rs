@@ -20,22 +20,22 @@ names! {
     EMBED = "embed.weight", "token_embd.weight";
     /// [vocabulary, D].
     HEAD = "head.weight", "output.weight";
-    /// [D].
+    /// (D).
     NORM = "norm.weight", "output_norm.weight";
     /// [4, 4D].
     HEAD_HC_FN = "hc_head_fn", "output_hc_fn.weight";
-    /// [4].
+    /// (4).
     HEAD_HC_BASE = "hc_head_base", "output_hc_base.weight";
-    /// [1].
+    /// (1).
     HEAD_HC_SCALE = "hc_head_scale", "output_hc_scale.weight";
 
     /// [24, 4D].
     ATTN_HC_FN = "hc_attn_fn", "hc_attn_fn.weight";
-    /// [24].
+    /// (24).
     ATTN_HC_BASE = "hc_attn_base", "hc_attn_base.weight";
-    /// [3].
+    /// (3).
     ATTN_HC_SCALE = "hc_attn_scale", "hc_attn_scale.weight";
-    /// [D].
+    /// (D).
     ATTN_NORM = "attn_norm.weight", "attn_norm.weight";
     /// [q rank, D].
     Q_A = "attn.wq_a.weight", "attn_q_a.weight";
@@ -45,9 +45,9 @@ names! {
     Q_B = "attn.wq_b.weight", "attn_q_b.weight";
     /// [K, D].
     KV = "attn.wkv.weight", "attn_kv.weight";
-    /// [K].
+    /// (K).
     KV_NORM = "attn.kv_norm.weight", "attn_kv_a_norm.weight";
-    /// [H].
+    /// (H).
     SINKS = "attn.attn_sink", "attn_sinks.weight";
     /// [groups * rank, H K / groups].
     OUT_A = "attn.wo_a.weight", "attn_output_a.weight";
@@ -60,7 +60,7 @@ names! {
     COMPRESSOR_KV = "attn.compressor.wkv.weight", "attn_compressor_kv.weight";
     /// [width, D].
     COMPRESSOR_GATE = "attn.compressor.wgate.weight", "attn_compressor_gate.weight";
-    /// [K].
+    /// (K).
     COMPRESSOR_NORM = "attn.compressor.norm.weight", "attn_compressor_norm.weight";
 
     /// [indexer heads * dim, q rank].
@@ -73,20 +73,20 @@ names! {
     INDEXER_KV = "attn.indexer.compressor.wkv.weight", "indexer_compressor_kv.weight";
     /// [2 dim, D].
     INDEXER_GATE = "attn.indexer.compressor.wgate.weight", "indexer_compressor_gate.weight";
-    /// [dim].
+    /// (dim).
     INDEXER_NORM = "attn.indexer.compressor.norm.weight", "indexer_compressor_norm.weight";
 
     /// [24, 4D].
     FFN_HC_FN = "hc_ffn_fn", "hc_ffn_fn.weight";
-    /// [24].
+    /// (24).
     FFN_HC_BASE = "hc_ffn_base", "hc_ffn_base.weight";
-    /// [3].
+    /// (3).
     FFN_HC_SCALE = "hc_ffn_scale", "hc_ffn_scale.weight";
-    /// [D].
+    /// (D).
     FFN_NORM = "ffn_norm.weight", "ffn_norm.weight";
     /// [E, D].
     ROUTER = "ffn.gate.weight", "ffn_gate_inp.weight";
-    /// [E].
+    /// (E).
     ROUTER_BIAS = "ffn.gate.bias", "exp_probs_b.bias";
     /// [vocabulary, used].
     ROUTER_TABLE = "ffn.gate.tid2eid", "ffn_gate_tid2eid.weight";
@@ -107,17 +107,17 @@ names! {
     MTP_E_PROJ = "e_proj.weight", "e_proj.weight";
     /// [D, D].
     MTP_H_PROJ = "h_proj.weight", "h_proj.weight";
-    /// [D].
+    /// (D).
     MTP_E_NORM = "enorm.weight", "enorm.weight";
-    /// [D].
+    /// (D).
     MTP_H_NORM = "hnorm.weight", "hnorm.weight";
-    /// [D].
+    /// (D).
     MTP_NORM = "norm.weight", "norm.weight";
     /// [4, 4D].
     MTP_HC_FN = "hc_head_fn", "hc_head_fn.weight";
-    /// [4].
+    /// (4).
     MTP_HC_BASE = "hc_head_base", "hc_head_base.weight";
-    /// [1].
+    /// (1).
     MTP_HC_SCALE = "hc_head_scale", "hc_head_scale.weight";
 }
 

@@ -31,9 +31,9 @@ pub struct AttentionWeights {
     pub q_b: Tensor,
     /// [K, D].
     pub kv: Tensor,
-    /// [K].
+    /// (K).
     pub kv_norm: Tensor,
-    /// [H].
+    /// (H).
     pub sinks: Tensor,
     /// [groups * rank, H K / groups].
     pub out_a: Tensor,
@@ -50,7 +50,7 @@ pub struct CompressorWeights {
     pub kv: Tensor,
     /// [width, D].
     pub gate: Tensor,
-    /// [dim].
+    /// (dim).
     pub norm: Tensor,
 }
 
@@ -68,7 +68,7 @@ pub struct IndexerWeights {
 /// How a layer finds its experts.
 #[derive(Clone, Debug)]
 pub enum Routing {
-    /// A bias [E] added to the scores for the choice.
+    /// A bias (E) added to the scores for the choice.
     Scored(Tensor),
     /// A table of token ids.
     Hashed(Table),
@@ -104,7 +104,7 @@ pub struct Layer {
     pub swiglu_limit: f32,
     /// Hyper-connections around attention.
     pub attn_hc: Hc,
-    /// [D].
+    /// (D).
     pub attn_norm: Tensor,
     /// Attention.
     pub attention: AttentionWeights,
@@ -114,7 +114,7 @@ pub struct Layer {
     pub indexer: Option<IndexerWeights>,
     /// Hyper-connections around the experts.
     pub ffn_hc: Hc,
-    /// [D].
+    /// (D).
     pub ffn_norm: Tensor,
     /// The experts.
     pub experts: ExpertWeights,
@@ -125,7 +125,7 @@ pub struct Layer {
 pub struct HeadWeights {
     /// Hyper-connections that make one stream of four.
     pub hc: Hc,
-    /// [D].
+    /// (D).
     pub norm: Tensor,
 }
 
@@ -151,9 +151,9 @@ pub struct Mtp {
     pub e_proj: Tensor,
     /// [D, D].
     pub h_proj: Tensor,
-    /// [D].
+    /// (D).
     pub e_norm: Tensor,
-    /// [D].
+    /// (D).
     pub h_norm: Tensor,
     /// Its layer: window only, score-routed.
     pub layer: Layer,

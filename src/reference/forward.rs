@@ -105,7 +105,7 @@ impl Reference {
         linear(&self.output.matrix(), &hc_head(&self.head_hc.view(), &self.head_norm, x, self.constants()))
     }
 
-    /// The draft block: row t joins streams x[t], the state after the last layer, with token[t] = the token after it; its logits predict
+    /// The draft block: row t joins streams `x[t]`, the state after the last layer, with `token[t]`, the token after it; its logits predict
     /// the token after that. -> (T, vocabulary), empty without the block.
     pub fn draft(&self, state: &mut LayerState, first: u32, x: &[f32], next_tokens: &[u32]) -> Vec<f32> {
         let Some(mtp) = &self.mtp else { return Vec::new() };
@@ -121,7 +121,6 @@ impl Reference {
         linear(&self.output.matrix(), &head)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one layer's step")]
     fn layer(
         &self,
         l: usize,
@@ -149,7 +148,6 @@ impl Reference {
         x
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one layer's step")]
     fn attention(
         &self,
         l: usize,
@@ -232,7 +230,6 @@ impl Reference {
     }
 
     /// The compressed rows that each position of a ratio-4 layer attends to, ascending.
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one layer's step")]
     fn select(
         &self,
         layer: &Layer,

@@ -31,7 +31,7 @@ fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
 }
 
-/// fn @ X[t] and |X[t]|^2. x (T, 4, D) -> (T, outputs + 1).
+/// `fn @ X[t]` and `|X[t]|^2`. x (T, 4, D) -> (T, outputs + 1).
 pub fn hc_mix(mix: &Matrix<'_>, x: &[f32]) -> Vec<f32> {
     let products = linear(mix, x);
     products
@@ -48,7 +48,7 @@ pub struct Mix {
     pub pre: [f64; STREAMS],
     /// Weights of the sub-layer's result in each stream.
     pub post: [f64; STREAMS],
-    /// C[j][k]: what stream j gives to the new stream k.
+    /// `C[j][k]`: what stream j gives to the new stream k.
     pub comb: [[f64; STREAMS]; STREAMS],
 }
 
@@ -92,13 +92,13 @@ fn linear_row(w: &Matrix<'_>, x: &[f32]) -> Vec<f64> {
         .collect()
 }
 
-/// sum_j pre[j] X[j]. x (4, D) -> (D).
+/// `sum_j pre[j] X[j]`. x (4, D) -> (D).
 pub fn collapse(x: &[f32], pre: &[f64; STREAMS]) -> Vec<f32> {
     let dim = x.len() / STREAMS;
     (0..dim).map(|d| (0..STREAMS).map(|j| pre[j] * f64::from(x[j * dim + d])).sum::<f64>() as f32).collect()
 }
 
-/// The input of a sub-layer: N(sum_j pre[j] X[j]; norm), and the mix for its residual. x (T, 4, D) -> (T, D).
+/// The input of a sub-layer: `N(sum_j pre[j] X[j]; norm)`, and the mix for its residual. x (T, 4, D) -> (T, D).
 pub fn hc_pre(hc: &Hc<'_>, norm: &[f32], x: &[f32], constants: HcConstants) -> (Vec<f32>, Vec<Mix>) {
     use rayon::prelude::*;
     let rows = x.par_chunks_exact(norm.len() * STREAMS);
@@ -111,7 +111,7 @@ pub fn hc_pre(hc: &Hc<'_>, norm: &[f32], x: &[f32], constants: HcConstants) -> (
     (rms_norm(&collapsed.concat(), norm, constants.norm_eps), mixes)
 }
 
-/// X'[k] = post[k] y + sum_j C[j][k] X[j]: the sum runs over the first index. y (T, D), x (T, 4, D) -> (T, 4, D).
+/// `X'[k] = post[k] y + sum_j C[j][k] X[j]`: the sum runs over the first index. y (T, D), x (T, 4, D) -> (T, 4, D).
 pub fn hc_post(y: &[f32], x: &[f32], mixes: &[Mix]) -> Vec<f32> {
     let dim = y.len() / mixes.len().max(1);
     let mut next = vec![0f32; x.len()];
@@ -126,7 +126,7 @@ pub fn hc_post(y: &[f32], x: &[f32], mixes: &[Mix]) -> Vec<f32> {
     next
 }
 
-/// The input of the output head: N(sum_j pre[j] X[j]; norm) with the head's own four weights. x (T, 4, D) -> (T, D).
+/// The input of the output head: `N(sum_j pre[j] X[j]; norm)` with the head's own four weights. x (T, 4, D) -> (T, D).
 pub fn hc_head(hc: &Hc<'_>, norm: &[f32], x: &[f32], constants: HcConstants) -> Vec<f32> {
     let collapsed: Vec<f32> = x
         .chunks_exact(norm.len() * STREAMS)

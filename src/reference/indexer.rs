@@ -3,7 +3,7 @@
 use super::linear::dot;
 use super::router::by_value;
 
-/// score[i] = sum_h hw[h] max(0, Q[h] . K[i]) * dim^-1/2 heads^-1/2 for one position. q (heads, dim), hw (heads), rows: keys (n, dim).
+/// `score[i] = sum_h hw[h] max(0, Q[h] . K[i]) * dim^-1/2 heads^-1/2` for one position. q (heads, dim), hw (heads), rows: keys (n, dim).
 pub fn index_score<'a>(q: &[f32], hw: &[f32], keys: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
     let dim = q.len() / hw.len();
     let scale = 1.0 / ((dim as f64).sqrt() * (hw.len() as f64).sqrt());

@@ -40,7 +40,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
-/// y[t] = W x[t]. x (T, C) -> y (T, R).
+/// `y[t] = W x[t]`. x (T, C) -> y (T, R).
 pub fn linear(w: &Matrix<'_>, x: &[f32]) -> Vec<f32> {
     let tokens = x.len() / w.columns;
     // By weight row, so that each is decoded once; then turned round.
@@ -63,7 +63,7 @@ pub fn linear(w: &Matrix<'_>, x: &[f32]) -> Vec<f32> {
     y
 }
 
-/// y[t] = the concatenation over groups g of W_g x_g[t]: rows of W and channels of x are cut into equal groups (SPEC 3.1, step 7).
+/// `y[t]` = the concatenation over groups g of `W_g x_g[t]`: rows of W and channels of x are cut into equal groups (SPEC 3.1, step 7).
 /// x (T, groups * C) -> y (T, R).
 pub fn linear_grouped(w: &Matrix<'_>, groups: usize, x: &[f32]) -> Vec<f32> {
     let (rows, width) = (w.rows / groups, w.columns * groups);
@@ -84,7 +84,7 @@ pub fn inverse_rms(x: &[f32], eps: f32) -> f64 {
     1.0 / (dot(x, x) / x.len() as f64 + f64::from(eps)).sqrt()
 }
 
-/// N(x[t]; weight) for every row (SPEC 2). x (T, C), weight (C).
+/// `N(x[t]; weight)` for every row (SPEC 2). x (T, C), weight (C).
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     let mut y = x.to_vec();
     for row in y.chunks_exact_mut(weight.len()) {
@@ -96,7 +96,7 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     y
 }
 
-/// N0(x[t]): RMS normalisation without a weight, in place. x (T, width).
+/// `N0(x[t])`: RMS normalisation without a weight, in place. x (T, width).
 pub fn normalise(x: &mut [f32], width: usize, eps: f32) {
     for row in x.chunks_exact_mut(width) {
         let scale = inverse_rms(row, eps);

@@ -1,8 +1,6 @@
 //! Block formats against values that other implementations decoded: `blocks.safetensors` (gguf-py and numpy), bit for bit, and a
 //! checkpoint folder in the formats of the real release.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests, which clippy takes for production code")]
-
 use dwarfstar::hf::{Dtype, Folder, Safetensors, TensorView};
 use dwarfstar::num::{E2M1, e4m3_to_f32, e8m0_to_f32};
 use dwarfstar::quant::{BlockFormat, GRID, fp8, mxfp4};

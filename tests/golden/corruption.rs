@@ -4,8 +4,6 @@
 //! Inputs are made from seeds, so that a failure names what to repeat. Half of them are valid files with a few bytes changed, half are
 //! headers in which every number and name may have been replaced by an awkward one.
 
-#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used, reason = "helpers of tests, which clippy takes for production code")]
-
 use dwarfstar::gguf::{File, GgmlType};
 use dwarfstar::hf::{Folder, Safetensors};
 use std::alloc::{GlobalAlloc, Layout, System};

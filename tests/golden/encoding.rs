@@ -1,8 +1,6 @@
 //! Conversations to prompts, against DeepSeek's reference code and against what its API billed.
 
 // Clippy knows test functions, not the helpers beside them.
-#![allow(clippy::unwrap_used)]
-
 use crate::tokenizer::{data, ids, rows, v4};
 use dwarfstar::text::encoding::{Chat, ChatTurn, Conversation, Effort, EffortTable, Prompt, ThinkingMode};
 use dwarfstar::text::{Segment, Tokenizer};

@@ -1,7 +1,5 @@
 //! The engine on every adapter found, against the outputs of other implementations: logits, greedy tokens, expert and indexer choices.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
-
 use crate::recorder::{Recorder, assert_same_sets};
 use crate::support::{assert_same_best, floats, golden, ids, relative_l2};
 use dwarfstar::engine::{DeviceChoice, Ending, Engine, Generation, LoadOptions, Part, Report, Session, TokenId, Want};
@@ -14,7 +12,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-const GO_ON: AtomicBool = AtomicBool::new(false);
+static GO_ON: AtomicBool = AtomicBool::new(false);
 
 /// Options for exact runs on adapter `index`.
 fn exact(index: usize, open: OpenOptions) -> LoadOptions {

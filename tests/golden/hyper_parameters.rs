@@ -1,8 +1,6 @@
 //! Hyper-parameters that say anything at all: a model is bound, or refused in one line. Never a panic, never work that a few numbers in
 //! a file can make large.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
-
 use crate::support::golden;
 use dwarfstar::convert::{Shape, directory, hyper_parameters};
 use dwarfstar::gguf::{File, GgmlType, Value, Writer};

@@ -1,5 +1,7 @@
 //! Golden data: what other implementations computed, against this one.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+
 mod blocks;
 mod corruption;
 mod encoding;

@@ -1,8 +1,6 @@
 //! Completions back to messages, against DeepSeek's reference code.
 
 // Clippy knows test functions, not the helpers beside them.
-#![allow(clippy::unwrap_used)]
-
 use crate::tokenizer::{ids, rows, v4};
 use dwarfstar::text::encoding::{Conversation, EffortTable, ThinkingMode};
 use dwarfstar::text::parse::{Message, parse};

@@ -1,7 +1,5 @@
 //! A tap that keeps everything, and the comparison of choices.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
 use dwarfstar::reference::{Tap, TapData, Taps};
 use std::collections::HashMap;
 

@@ -1,8 +1,6 @@
 //! Generated tokens and text to events, against DeepSeek's serving library.
 
 // Clippy knows test functions, not the helpers beside them.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use crate::tokenizer::{ids, rows, v4};
 use dwarfstar::text::encoding::ThinkingMode;
 use dwarfstar::text::parse::parse;

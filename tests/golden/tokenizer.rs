@@ -1,8 +1,6 @@
 //! The tokenizer against Hugging Face's: ids, bytes, every code point, whole books, and vocabularies that are broken.
 
 // Clippy knows test functions, not the helpers beside them.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
-
 use dwarfstar::debug::environment;
 use dwarfstar::text::{Detokenizer, GgufVocabulary, Segment, TokenId, Tokenizer, v4_tokenizer_json};
 use proptest::prelude::*;

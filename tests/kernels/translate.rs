@@ -80,7 +80,7 @@ fn to_msl(label: &str, module: &naga::Module, info: &ModuleInfo) {
         }
     }
     let entry = module.entry_points[0].name.clone();
-    let entry_resources = msl::EntryPointResources { resources, immediates_buffer: Some(29), sizes_buffer: Some(30), ..Default::default() };
+    let entry_resources = msl::EntryPointResources { resources, immediates_buffer: Some(29), sizes_buffer: Some(30) };
     let options = msl::Options {
         lang_version: (3, 1),
         per_entry_point_map: BTreeMap::from([(entry, entry_resources)]),

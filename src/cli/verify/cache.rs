@@ -376,7 +376,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
     let ring = round(bench.floats(2 * ring_rows * dim));
     let sinks = bench.floats(heads);
     let turns = angles(t * 2, rope);
-    let seen = |row: &Row| if ratio == 0 { 0 } else { ((row.position + 1) / ratio) as usize };
+    let seen = |row: &Row| (row.position + 1).checked_div(ratio).unwrap_or(0) as usize;
     // The indexer's choice: every second of the visible rows, as many as fit.
     let mut selected = vec![u32::MAX; t * top_k];
     for (row, selected) in rows.iter().zip(selected.chunks_exact_mut(top_k)) {
