@@ -31,12 +31,42 @@ const WG: u32 = SUBGROUPS_T * SUBGROUPS_W * SUBGROUP;
 const DEPTH: u32 = 32u;          // columns staged at a time
 const STRIDE: u32 = DEPTH + 8u;  // of a staged row, so that neighbouring rows fall into different banks
 
+// Loads of 16 x 16 need pointers at multiples of 16 bytes: every workgroup variable here is a whole number of them. Vectors are staged
+// faster; where only 8 x 8 exists, loading from arrays of vectors is not to be trusted.
+#ifdef SIZE_16
+const UNIT: u32 = 4u; // f16 in an element of the staged arrays
+var<workgroup> staged_x: array<vec4<f16>, TILE_T * STRIDE / 4u>;
+var<workgroup> staged_w: array<vec4<f16>, TILE_W * STRIDE / 4u>;
+#else
+const UNIT: u32 = 1u;
 var<workgroup> staged_x: array<f16, TILE_T * STRIDE>;
 var<workgroup> staged_w: array<f16, TILE_W * STRIDE>;
+#endif
 // One subgroup's results on their way to ragged or paired rows of y.
 var<workgroup> results: array<f32, SUBGROUPS_T * SUBGROUPS_W * 2u * SIZE * SIZE>;
+var<workgroup> shared_tile: vec4<u32>;
 
-var<workgroup> tile_count: u32;
+fn put_x(at: u32, values: vec4<f16>) {
+#ifdef SIZE_16
+    staged_x[at / 4u] = values;
+#else
+    staged_x[at] = values.x;
+    staged_x[at + 1u] = values.y;
+    staged_x[at + 2u] = values.z;
+    staged_x[at + 3u] = values.w;
+#endif
+}
+
+fn put_w(at: u32, values: vec4<f16>) {
+#ifdef SIZE_16
+    staged_w[at / 4u] = values;
+#else
+    staged_w[at] = values.x;
+    staged_w[at + 1u] = values.y;
+    staged_w[at + 2u] = values.z;
+    staged_w[at + 3u] = values.w;
+#endif
+}
 
 #ifdef GATE_UP
 const CHANNELS: u32 = TILE_W / 2u;
@@ -75,39 +105,27 @@ fn stage(tile: Tile, first_channel: u32, first: u32, lid: u32) {
         if (row < tile.count && first + column < params.columns) {
             values = x[(x_row(tile, row) * params.x_stride + params.x_offset + first + column) >> 2u];
         }
-        let h = to_half(values);
-        let at = row * STRIDE + column;
-        staged_x[at] = h.x;
-        staged_x[at + 1u] = h.y;
-        staged_x[at + 2u] = h.z;
-        staged_x[at + 3u] = h.w;
+        put_x(row * STRIDE + column, to_half(values));
     }
     for (var i = lid; i < TILE_W * (DEPTH / 8u); i += WG) {
         let row = i / (DEPTH / 8u);
         let column = i % (DEPTH / 8u) * 8u;
         let weights = tile_weights(tile, first_channel, row, first + column);
-        let a = to_half(weights.a);
-        let b = to_half(weights.b);
-        let at = row * STRIDE + column;
-        staged_w[at] = a.x;
-        staged_w[at + 1u] = a.y;
-        staged_w[at + 2u] = a.z;
-        staged_w[at + 3u] = a.w;
-        staged_w[at + 4u] = b.x;
-        staged_w[at + 5u] = b.y;
-        staged_w[at + 6u] = b.z;
-        staged_w[at + 7u] = b.w;
+        put_w(row * STRIDE + column, to_half(weights.a));
+        put_w(row * STRIDE + column + 4u, to_half(weights.b));
     }
 }
 
 @compute @workgroup_size(WG)
 fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let tile = tile_of(wid.y, TILE_T);
-    // The count through workgroup memory, because cooperative operations must be in control flow that is known to be uniform.
+    // Through workgroup memory, because cooperative operations must be in control flow that is known to be uniform.
     if (lid == 0u) {
-        tile_count = tile.count;
+        let own = tile_of(wid.y, TILE_T);
+        shared_tile = vec4<u32>(own.expert, own.first, own.count, 0u);
     }
-    if (workgroupUniformLoad(&tile_count) == 0u) {
+    let packed = workgroupUniformLoad(&shared_tile);
+    let tile = Tile(packed.x, packed.y, packed.z);
+    if (tile.count == 0u) {
         return;
     }
     let first_channel = wid.x * CHANNELS;
@@ -123,10 +141,10 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
         stage(tile, first_channel, first, lid);
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k += SIZE) {
-            let w0 = coopLoad<Right>(&staged_w[block_w * STRIDE + k], STRIDE);
-            let w1 = coopLoad<Right>(&staged_w[(block_w + SIZE) * STRIDE + k], STRIDE);
+            let w0 = coopLoad<Right>(&staged_w[(block_w * STRIDE + k) / UNIT], STRIDE / UNIT);
+            let w1 = coopLoad<Right>(&staged_w[((block_w + SIZE) * STRIDE + k) / UNIT], STRIDE / UNIT);
 #for I BLOCKS_T
-            let x$I = coopLoadT<Left>(&staged_x[(block_t + $Iu * SIZE) * STRIDE + k], STRIDE);
+            let x$I = coopLoadT<Left>(&staged_x[((block_t + $Iu * SIZE) * STRIDE + k) / UNIT], STRIDE / UNIT);
             c$I_0 = coopMultiplyAdd(x$I, w0, c$I_0);
             c$I_1 = coopMultiplyAdd(x$I, w1, c$I_1);
 #end
