@@ -20,7 +20,7 @@ impl Progress {
     /// A bar on stderr where stderr is a terminal; silent otherwise.
     pub fn bar(label: impl Into<Cow<'static, str>>, total: u64, unit: Unit) -> Self {
         let template = match unit {
-            Unit::Bytes => "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+            Unit::Bytes => "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left {msg}",
             Unit::Items => "{prefix} [{bar:30}] {pos}/{len} {per_sec} {eta} left",
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -36,6 +36,11 @@ impl Progress {
     /// `n` more are done.
     pub fn add(&self, n: u64) {
         self.0.inc(n);
+    }
+
+    /// What is worked on now, behind the numbers.
+    pub fn say(&self, what: impl Into<Cow<'static, str>>) {
+        self.0.set_message(what);
     }
 
     /// Removes the bar; later output starts on a clean line.

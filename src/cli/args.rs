@@ -5,6 +5,7 @@ use super::chat::ChatCommand;
 use super::devices::Devices;
 use super::inspect::Inspect;
 use super::logits::Logits;
+use super::quantize::Quantize;
 use super::render::Render;
 use super::run::Run;
 use super::synth::Synth;
@@ -46,6 +47,8 @@ pub enum Command {
     Devices(Devices),
     /// Compare every kernel with the reference on this machine's devices
     Verify(Verify),
+    /// A checkpoint folder or GGUF file into a GGUF file in smaller formats
+    Quantize(Quantize),
     /// Write a model with random weights, for benchmarks and tests
     Synth(Synth),
 }

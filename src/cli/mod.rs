@@ -8,6 +8,7 @@ mod common;
 mod devices;
 mod inspect;
 mod logits;
+mod quantize;
 mod render;
 mod run;
 mod synth;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(command) => command.run(),
         Command::Devices(command) => command.run(),
         Command::Verify(command) => command.run(),
+        Command::Quantize(command) => command.run(),
         Command::Synth(command) => command.run(),
     };
     match done {

@@ -1,9 +1,11 @@
 //! GGUF metadata of a model: hyper-parameters under the keys that ds4 and llama.cpp read, and the tokenizer (SPEC section 9).
 
+use super::quantize::Request;
 use crate::gguf::{Value, ValueKind};
-use crate::model::Config;
+use crate::model::{Config, Files};
 use crate::{Error, Result};
 use serde_json::Value as Json;
+use std::io::ErrorKind;
 
 /// Keys and values of `config`.
 pub fn hyper_parameters(config: &Config) -> Vec<(String, Value)> {
@@ -11,6 +13,7 @@ pub fn hyper_parameters(config: &Config) -> Vec<(String, Value)> {
     let mut out = vec![
         ("general.architecture".to_string(), Value::String("deepseek4".into())),
         ("general.name".to_string(), Value::String(c.name.clone())),
+        ("general.type".to_string(), Value::String("model".into())),
     ];
     let mut add = |key: &str, value: Value| out.push((format!("deepseek4.{key}"), value));
     for (key, value) in [
@@ -63,6 +66,56 @@ pub fn hyper_parameters(config: &Config) -> Vec<(String, Value)> {
     let limits = c.layers.iter().map(|l| Value::F32(l.swiglu_limit)).collect();
     add("swiglu_clamp_exp", Value::Array(ValueKind::F32, limits));
     out
+}
+
+/// Keys that are not carried over from another GGUF file: they describe that file, not the model.
+const ABOUT_THE_FILE: [&str; 6] =
+    ["general.file_type", "general.quantization_version", "general.alignment", "quantize.", "split.", "general.architecture"];
+
+/// All keys of the file that `request` makes of `files`: hyper-parameters, tokenizer, how it was quantised, and whatever else a GGUF file
+/// had, such as a chat template.
+///
+/// # Errors
+/// A tokenizer that cannot be read.
+pub fn of_file(files: &Files, config: &Config, request: Request<'_>) -> Result<Vec<(String, Value)>> {
+    let mut out = hyper_parameters(config);
+    out.push(("general.file_type".into(), Value::U32(request.recipe.file_type())));
+    out.push(("general.quantization_version".into(), Value::U32(2)));
+    if let Some(importance) = request.importance {
+        let text = |text: String| Value::String(text);
+        out.push(("quantize.imatrix.file".into(), text(importance.path.display().to_string())));
+        out.push(("quantize.imatrix.dataset".into(), text(importance.datasets.join(", "))));
+        out.push(("quantize.imatrix.entries_count".into(), Value::U32(importance.inputs.len() as u32)));
+        out.push(("quantize.imatrix.chunks_count".into(), Value::U32(importance.chunks)));
+    }
+    if request.draft {
+        return Ok(out);
+    }
+    match files {
+        Files::Gguf(file) => {
+            let metadata = file.metadata();
+            for (key, _) in metadata.iter() {
+                let known = out.iter().any(|(own, _)| own == key) || key.starts_with("deepseek4.");
+                if known || ABOUT_THE_FILE.iter().any(|own| key.starts_with(own)) {
+                    continue;
+                }
+                if let Some(value) = metadata.value(key)? {
+                    out.push((key.to_string(), value));
+                }
+            }
+        }
+        Files::Folder(_) | Files::Safetensors(_) => {
+            let path = files.path().join("tokenizer.json");
+            match std::fs::read(&path) {
+                Ok(json) => out.extend(tokenizer(&json, config.vocabulary)?),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    tracing::warn!("{}: is not there; the file will have no tokenizer", path.display());
+                }
+                Err(error) => return Err(Error::file(&path, error)),
+            }
+        }
+    }
+    Ok(out)
 }
 
 /// GGUF's token types.

@@ -1,15 +1,19 @@
-//! Making model files: random weights in every block format, and whole synthetic models.
+//! Making model files: quantised ones from checkpoints, synthetic ones from nothing; and importance matrices.
 //!
-//! Called by the commands and by `verify`, which needs weights of every format. Tests: in each file.
+//! Called by the commands, and by `verify`, which needs weights of every format. Tests: in each file, and `tests/golden/quantize.rs`.
 
 mod directory;
+mod importance;
 mod metadata;
+mod quantize;
 mod random;
 mod recipe;
 mod synth;
 
-pub use directory::{Entry, directory};
+pub use directory::{Entry, directory, draft_directory};
+pub use importance::{Importance, Inputs};
 pub use metadata::hyper_parameters;
+pub use quantize::{FormatSummary, Request, Summary, quantize};
 pub use random::random_rows;
-pub use recipe::{Recipe, Role};
+pub use recipe::{Override, Recipe, Role};
 pub use synth::{Shape, synth};

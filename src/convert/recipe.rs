@@ -1,6 +1,8 @@
 //! Recipes: which block format each tensor of a model is stored in (SPEC section 9).
 
+use crate::gguf::GgmlType;
 use crate::quant::BlockFormat;
+use regex::Regex;
 use std::str::FromStr;
 
 /// A named mix of formats.
@@ -29,12 +31,21 @@ pub enum Role {
     ExpertsOut,
     /// Attention projections, shared expert, output head.
     Dense,
-    /// Embedding, hyper-connections, compressors, indexer, router.
+    /// Embedding, hyper-connections, compressors, indexer, router: matrices that are small or decide much.
     Sensitive,
+    /// The compressors' biases by position: always F16.
+    PositionBias,
     /// Norms, sinks, biases and other vectors: always F32.
     Vector,
     /// The experts of token ids: always I32.
     Table,
+}
+
+impl Role {
+    /// Whether it is a weight matrix, which may have any format.
+    pub fn is_matrix(self) -> bool {
+        matches!(self, Self::ExpertsIn | Self::ExpertsOut | Self::Dense | Self::Sensitive)
+    }
 }
 
 /// How many of the last layers q2-q4 keeps at four bits.
@@ -56,6 +67,17 @@ impl Recipe {
         }
     }
 
+    /// What `general.file_type` says: llama.cpp's number of the nearest of its mixes.
+    pub fn file_type(self) -> u32 {
+        match self {
+            Self::Q2 | Self::Q2Q4 => 19,
+            Self::Q4 => 15,
+            Self::Mxfp4 => 38,
+            Self::Q8 => 7,
+            Self::F16 => 1,
+        }
+    }
+
     /// The format of a tensor in layer `layer` of `layers`; `None` for tables.
     pub fn format(self, role: Role, layer: usize, layers: usize) -> Option<BlockFormat> {
         let experts = |two_bits: BlockFormat| match self {
@@ -70,7 +92,7 @@ impl Recipe {
             Role::ExpertsIn => experts(BlockFormat::Iq2Xxs),
             Role::ExpertsOut => experts(BlockFormat::Q2K),
             Role::Dense if self != Self::F16 => BlockFormat::Q8_0,
-            Role::Dense | Role::Sensitive => BlockFormat::F16,
+            Role::Dense | Role::Sensitive | Role::PositionBias => BlockFormat::F16,
             Role::Vector => BlockFormat::F32,
             Role::Table => return None,
         })
@@ -83,5 +105,27 @@ impl FromStr for Recipe {
     fn from_str(text: &str) -> Result<Self, String> {
         let names = || Self::ALL.map(Self::name).join(", ");
         Self::ALL.into_iter().find(|r| r.name() == text).ok_or_else(|| format!("unknown recipe {text:?}; there are {}", names()))
+    }
+}
+
+/// A format for the weight matrices whose names match: `PATTERN=TYPE`, a regular expression found anywhere in the name.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// Names that it is for.
+    pub pattern: Regex,
+    /// Their format.
+    pub format: BlockFormat,
+}
+
+impl FromStr for Override {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (pattern, name) = text.rsplit_once('=').ok_or("expected PATTERN=TYPE, for example attn_q_b=q4_k")?;
+        let pattern = Regex::new(pattern).map_err(|error| format!("{pattern:?} is no regular expression: {error}"))?;
+        let known = || BlockFormat::ALL.into_iter().filter(|f| GgmlType::of(*f).is_some());
+        let format = known().find(|f| f.name().eq_ignore_ascii_case(name));
+        let names = || known().map(BlockFormat::name).collect::<Vec<_>>().join(", ");
+        Ok(Self { pattern, format: format.ok_or_else(|| format!("unknown type {name:?}; there are {}", names()))? })
     }
 }

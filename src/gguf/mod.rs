@@ -13,6 +13,7 @@ mod directory;
 mod file;
 mod kind;
 mod metadata;
+mod partial;
 mod value;
 mod writer;
 

@@ -2,22 +2,39 @@
 
 use super::directory::{align, tensor_bytes};
 use super::kind::GgmlType;
+use super::partial::Partial;
 use super::value::{Value, write_string};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, VERSION};
 use crate::{Error, Result};
 use std::collections::HashSet;
-use std::fs;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// A file in the making: a temporary file beside the target, which takes the target's name when it is complete. A writer that is
-/// dropped before leaves nothing behind, and an existing target untouched.
+/// A file in the making: another file beside the target, which takes the target's name when it is complete. Until then an existing target
+/// is untouched. A writer of [`Writer::create`] that is dropped leaves nothing behind; one of [`Writer::resume`] leaves what the next
+/// attempt goes on with.
 pub struct Writer {
     target: PathBuf,
-    file: NamedTempFile,
+    file: Unfinished,
     /// Name, offset in the file and size of each tensor.
-    places: Vec<(String, u64, u64)>,
+    places: Vec<Place>,
+}
+
+/// The file before it has its name.
+enum Unfinished {
+    Temporary(NamedTempFile),
+    Partial(Partial),
+}
+
+impl Unfinished {
+    fn file(&self) -> &File {
+        match self {
+            Self::Temporary(file) => file.as_file(),
+            Self::Partial(partial) => partial.file(),
+        }
+    }
 }
 
 impl Writer {
@@ -36,7 +53,41 @@ impl Writer {
             file.as_file().set_len(size)?;
             Ok(file)
         });
-        Ok(Self { target: final_path.to_path_buf(), file: file.map_err(|error| Error::file(final_path, error))?, places })
+        let file = Unfinished::Temporary(file.map_err(|error| Error::file(final_path, error))?);
+        Ok(Self { target: final_path.to_path_buf(), file, places })
+    }
+
+    /// As [`Writer::create`], for work that may be interrupted: the file is `final_path` with `.partial` behind, and beside it lies a
+    /// note of the tensors that [`Writer::completed`] said are done. Returns how many an earlier attempt with the same header and the
+    /// same `identity` did, 0 otherwise.
+    ///
+    /// # Errors
+    /// As [`Writer::create`]; another process is at it.
+    pub fn resume(
+        final_path: &Path,
+        metadata: Vec<(String, Value)>,
+        tensors: Vec<(String, Vec<u64>, GgmlType)>,
+        alignment: u32,
+        identity: &str,
+    ) -> Result<(Self, usize)> {
+        let (header, places, size) = layout(metadata, tensors, alignment).map_err(|what| Error::file(final_path, what))?;
+        let (partial, done) = Partial::open(final_path, &header, size, identity)?;
+        Ok((Self { target: final_path.to_path_buf(), file: Unfinished::Partial(partial), places }, done))
+    }
+
+    /// The first `tensors` tensors are written: an attempt after an interruption goes on behind them. Nothing where there are no attempts.
+    pub fn completed(&self, tensors: usize) -> Result<()> {
+        match &self.file {
+            Unfinished::Temporary(_) => Ok(()),
+            Unfinished::Partial(partial) => partial.completed(tensors),
+        }
+    }
+
+    /// Removes what was written: no attempt could go on with it.
+    pub fn discard(self) {
+        if let Unfinished::Partial(partial) = self.file {
+            partial.remove();
+        }
     }
 
     /// Writes `bytes` at `byte_offset` from the start of tensor number `tensor_index`. Callable from many threads; where two writes
@@ -50,14 +101,19 @@ impl Writer {
             let what = format!("tensor {name:?}: {} bytes at {byte_offset} are written, but it has {size}", bytes.len());
             return Err(Error::file(&self.target, what));
         }
-        write_all_at(self.file.as_file(), bytes, offset + byte_offset).map_err(|error| Error::file(&self.target, error))
+        write_all_at(self.file.file(), bytes, offset + byte_offset).map_err(|error| Error::file(&self.target, error))
     }
 
     /// Makes the file durable and gives it its name, replacing an earlier file of that name.
     pub fn finish(self) -> Result<()> {
-        self.file.as_file().sync_all().map_err(|error| Error::file(&self.target, error))?;
-        self.file.persist(&self.target).map_err(|error| Error::file(&self.target, error.error))?;
-        Ok(())
+        self.file.file().sync_all().map_err(|error| Error::file(&self.target, error))?;
+        match self.file {
+            Unfinished::Temporary(file) => {
+                file.persist(&self.target).map_err(|error| Error::file(&self.target, error.error))?;
+                Ok(())
+            }
+            Unfinished::Partial(partial) => partial.persist(&self.target),
+        }
     }
 }
 
@@ -126,19 +182,19 @@ fn create_beside(target: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".part");
     #[cfg(unix)]
-    let permissions: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let permissions: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     #[cfg(unix)]
     builder.permissions(permissions);
     builder.tempfile_in(folder)
 }
 
 #[cfg(unix)]
-fn write_all_at(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result<()> {
+fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
 #[cfg(windows)]
-fn write_all_at(file: &fs::File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match std::os::windows::fs::FileExt::seek_write(file, bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

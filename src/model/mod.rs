@@ -15,5 +15,6 @@ mod weights;
 
 pub use config::{Config, LayerConfig, RopeFrequencies, Yarn};
 pub use files::{Files, Listed};
+pub use names::MTP_PREFIX;
 pub use tensor::{Bytes, Table, Tensor};
 pub use weights::{AttentionWeights, CompressorWeights, ExpertWeights, Hc, HeadWeights, IndexerWeights, Layer, Model, Mtp, Routing};

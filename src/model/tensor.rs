@@ -3,12 +3,15 @@
 use super::files::Files;
 use crate::quant::{BlockFormat, fp8, mxfp4};
 use std::ops::Range;
+use std::path::Path;
 
 /// A matrix [rows, columns] (a vector has one row), or the same matrix of all experts stacked: rows then count through the experts.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     /// The name in the file; of a stack that a checkpoint keeps apart, the first expert's.
     pub name: String,
+    /// The name that the tensor has in GGUF files, whatever file it is in.
+    pub gguf_name: String,
     /// How rows read with [`Tensor::read_rows`] are stored. A checkpoint's FP8 and FP4 are repacked on the way.
     pub format: BlockFormat,
     /// R.
@@ -59,6 +62,11 @@ impl Bytes {
 const REPACK_BYTES: usize = 1 << 20;
 
 impl Tensor {
+    /// The file or folder that it is in.
+    pub fn path(&self) -> &Path {
+        self.files.path()
+    }
+
     /// Bytes of one row.
     pub fn row_bytes(&self) -> usize {
         // The shape was checked against the format when the tensor was bound.
@@ -68,6 +76,13 @@ impl Tensor {
     /// Bytes of all rows.
     pub fn bytes(&self) -> u64 {
         self.rows as u64 * self.row_bytes() as u64
+    }
+
+    /// Where row `row` is in the file: the name of the tensor there, and the row's number in it.
+    pub fn locate(&self, row: usize) -> (&str, usize) {
+        let each = (self.rows / self.parts.len().max(1)).max(1);
+        let (Part::Plain { name } | Part::Fp8 { codes: name, .. } | Part::Fp4 { codes: name, .. }) = &self.parts[row / each];
+        (name, row % each)
     }
 
     /// Hands the bytes of `rows` to `sink` in pieces, each with its offset from the first of them.

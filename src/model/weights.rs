@@ -180,7 +180,7 @@ impl Model {
             Files::Folder(folder) => config_hf::read(folder)?,
             Files::Safetensors(file) => return Err(Error::file(file.path(), "is one file of a checkpoint; pass the folder")),
         };
-        let binder = Binder { files, config: &config, prefix: String::new() };
+        let binder = Binder { files, config: &config, prefix: String::new(), gguf_prefix: String::new() };
         let (dim, vocabulary) = (config.dim as usize, config.vocabulary as usize);
         let embed = binder.matrix(names::EMBED, vocabulary, dim)?;
         let output = binder.matrix(names::HEAD, vocabulary, dim)?;
@@ -189,12 +189,21 @@ impl Model {
             norm: binder.vector(names::NORM, dim)?,
         };
         let layer = |l: usize| {
-            let prefix = if files.is_gguf() { format!("blk.{l}.") } else { format!("layers.{l}.") };
+            let gguf_prefix = format!("blk.{l}.");
+            let prefix = if files.is_gguf() { gguf_prefix.clone() } else { format!("layers.{l}.") };
             let kind = config.layers[l];
-            Binder { prefix, ..binder }.layer(kind.ratio, kind.hashed, kind.swiglu_limit)
+            Binder { prefix, gguf_prefix, ..binder }.layer(kind.ratio, kind.hashed, kind.swiglu_limit)
         };
         let layers = (0..config.layers.len()).map(layer).collect::<Result<_>>()?;
         Ok(Self { embed, layers, head, output, config })
+    }
+
+    /// All tensors but the tables.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        let mut out = vec![&self.embed, &self.output, &self.head.norm];
+        out.extend(self.head.hc.tensors());
+        out.extend(self.layers.iter().flat_map(Layer::tensors));
+        out
     }
 
     /// Bytes of weights that one decoded token reads: everything but the embedding, of which a row, and the experts, of which its own.
@@ -220,7 +229,8 @@ impl Model {
     /// A missing or wrong tensor.
     pub fn open_mtp(&self, path: &Path) -> Result<Mtp> {
         let files = Files::open(path)?;
-        let binder = Binder { files: &files, config: &self.config, prefix: names::MTP_PREFIX.into() };
+        let [prefix, gguf_prefix] = [names::MTP_PREFIX; 2].map(String::from);
+        let binder = Binder { files: &files, config: &self.config, prefix, gguf_prefix };
         let dim = self.config.dim as usize;
         let limit = self.config.layers.last().map_or(10.0, |l| l.swiglu_limit);
         Ok(Mtp {
@@ -237,14 +247,59 @@ impl Model {
     }
 }
 
+impl Hc {
+    fn tensors(&self) -> [&Tensor; 3] {
+        [&self.mix, &self.base, &self.scale]
+    }
+}
+
+impl CompressorWeights {
+    fn tensors(&self) -> [&Tensor; 4] {
+        [&self.ape, &self.kv, &self.gate, &self.norm]
+    }
+}
+
+impl Layer {
+    /// All tensors but the table.
+    fn tensors(&self) -> Vec<&Tensor> {
+        let (a, e) = (&self.attention, &self.experts);
+        let mut out = vec![&self.attn_norm, &self.ffn_norm];
+        out.extend(self.attn_hc.tensors());
+        out.extend(self.ffn_hc.tensors());
+        out.extend([&a.q_a, &a.q_norm, &a.q_b, &a.kv, &a.kv_norm, &a.sinks, &a.out_a, &a.out_b]);
+        out.extend(self.compressor.iter().flat_map(CompressorWeights::tensors));
+        if let Some(indexer) = &self.indexer {
+            out.extend([&indexer.q_b, &indexer.proj]);
+            out.extend(indexer.compressor.tensors());
+        }
+        out.extend([&e.router, &e.gate, &e.up, &e.down, &e.shared_gate, &e.shared_up, &e.shared_down]);
+        if let Routing::Scored(bias) = &e.routing {
+            out.push(bias);
+        }
+        out
+    }
+}
+
+impl Mtp {
+    /// All tensors.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        let mut out = vec![&self.e_proj, &self.h_proj, &self.e_norm, &self.h_norm, &self.head.norm];
+        out.extend(self.head.hc.tensors());
+        out.extend(self.layer.tensors());
+        out
+    }
+}
+
 /// Finds tensors of one layer, or of the model as a whole (empty prefix).
 struct Binder<'a> {
     files: &'a Files,
     config: &'a Config,
     prefix: String,
+    gguf_prefix: String,
 }
 
 impl Binder<'_> {
+    /// The name in the file.
     fn full(&self, name: Name) -> String {
         format!("{}{}", self.prefix, if self.files.is_gguf() { name.gguf } else { name.hf })
     }
@@ -263,18 +318,19 @@ impl Binder<'_> {
     }
 
     /// A matrix in any block format, or a checkpoint's FP8 or FP4 with its scales.
-    fn matrix(&self, name: Name, rows: usize, columns: usize) -> Result<Tensor> {
-        let name = self.full(name);
+    fn matrix(&self, key: Name, rows: usize, columns: usize) -> Result<Tensor> {
+        let name = self.full(key);
         let (format, part) = self.part(&name, &[rows, columns])?;
-        self.tensor(name, format, rows, columns, vec![part])
+        self.tensor(key, name, format, [rows, columns], vec![part])
     }
 
-    fn tensor(&self, name: String, format: BlockFormat, rows: usize, columns: usize, parts: Vec<Part>) -> Result<Tensor> {
+    fn tensor(&self, key: Name, name: String, format: BlockFormat, [rows, columns]: [usize; 2], parts: Vec<Part>) -> Result<Tensor> {
         if format.row_bytes(columns).is_none() {
             let block = format.block_values();
             return Err(self.fail(format!("tensor {name} has rows of {columns} values, {format} needs a multiple of {block}")));
         }
-        Ok(Tensor { name, format, rows, columns, files: self.files.clone(), parts })
+        let gguf_name = format!("{}{}", self.gguf_prefix, key.gguf);
+        Ok(Tensor { name, gguf_name, format, rows, columns, files: self.files.clone(), parts })
     }
 
     /// Format and place of the tensor `name`, whose last two dimensions are a matrix.
@@ -312,8 +368,8 @@ impl Binder<'_> {
     }
 
     /// A vector of `len` values in F32, F16 or BF16; any shape with that many.
-    fn vector(&self, name: Name, len: usize) -> Result<Tensor> {
-        let name = self.full(name);
+    fn vector(&self, key: Name, len: usize) -> Result<Tensor> {
+        let name = self.full(key);
         let raw = self.find(&name)?;
         let Element::Block(format @ (BlockFormat::F32 | BlockFormat::F16 | BlockFormat::Bf16)) = raw.element else {
             return Err(self.fail(format!("tensor {name} has type {:?}, expected F32, F16 or BF16", raw.element)));
@@ -322,7 +378,7 @@ impl Binder<'_> {
             return Err(self.fail(format!("tensor {name} has shape {:?}, expected {len} values", raw.shape)));
         }
         let part = Part::Plain { name: name.clone() };
-        self.tensor(name, format, 1, len, vec![part])
+        self.tensor(key, name, format, [1, len], vec![part])
     }
 
     fn hc(&self, [mix, base, scale]: [Name; 3], outputs: usize, scales: usize) -> Result<Hc> {
@@ -334,14 +390,14 @@ impl Binder<'_> {
     }
 
     /// One matrix [rows, columns] of every expert: one stacked tensor in GGUF, one tensor an expert in a checkpoint.
-    fn experts(&self, name: Name, rows: usize, columns: usize) -> Result<Tensor> {
+    fn experts(&self, key: Name, rows: usize, columns: usize) -> Result<Tensor> {
         let experts = self.config.experts as usize;
         if self.files.is_gguf() {
-            let name = self.full(name);
+            let name = self.full(key);
             let (format, part) = self.part(&name, &[experts, rows, columns])?;
-            return self.tensor(name, format, experts * rows, columns, vec![part]);
+            return self.tensor(key, name, format, [experts * rows, columns], vec![part]);
         }
-        let of = |e: usize| format!("{}ffn.experts.{e}.{}.weight", self.prefix, name.hf);
+        let of = |e: usize| format!("{}ffn.experts.{e}.{}.weight", self.prefix, key.hf);
         let mut parts = Vec::with_capacity(experts);
         let mut first = None;
         for e in 0..experts {
@@ -352,7 +408,7 @@ impl Binder<'_> {
             }
             parts.push(part);
         }
-        self.tensor(of(0), first.unwrap_or(BlockFormat::F32), experts * rows, columns, parts)
+        self.tensor(key, of(0), first.unwrap_or(BlockFormat::F32), [experts * rows, columns], parts)
     }
 
     /// The table of a hash-routed layer, its entries checked: a kernel uses them as indices.

@@ -12,7 +12,7 @@
 //! so that 128 rows share their scales. [`repack_rows`] gives every row its own copy: 3% more bytes, and a row is then decoded without
 //! knowing its number. The last block of a row with C not a multiple of 128 is filled up with zero codes.
 
-use crate::num::{e4m3_to_f32, e8m0_to_f32};
+use crate::num::{e4m3_from_f32, e4m3_to_f32, e8m0_to_f32};
 use std::ops::Range;
 
 pub(super) const VALUES: usize = 128;
@@ -37,6 +37,20 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
         let scale = e8m0_to_f32(scale);
         for (value, &code) in values.iter_mut().zip(codes) {
             *value = E4M3[usize::from(code)] * scale;
+        }
+    }
+}
+
+/// Quantises whole blocks: the largest value takes the largest code.
+pub(super) fn encode(values: &[f32], _: &[f32], out: &mut [u8]) {
+    for (block, values) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(values.chunks(VALUES)) {
+        let largest = values.iter().fold(0.0f32, |a, x| a.max(x.abs()));
+        let exponent = (largest / 448.0).log2().ceil();
+        let scale = (exponent + 127.0).clamp(0.0, 254.0) as u8;
+        *block = [0; BYTES];
+        block[0] = scale;
+        for (code, value) in block[4..].iter_mut().zip(values) {
+            *code = e4m3_from_f32(value / e8m0_to_f32(scale));
         }
     }
 }

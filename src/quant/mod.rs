@@ -4,8 +4,10 @@
 //! Called by both file readers, by the reference pass and by the loader. One file per format; the table `FORMATS` lists them all.
 //! Tests: in each file, and `tests/golden/blocks.rs` against values of other implementations.
 
+mod affine;
 pub mod fp8;
 mod iq2_xxs;
+mod iq2_xxs_encode;
 mod iq2_xxs_grid;
 pub mod mxfp4;
 mod plain;
@@ -50,19 +52,42 @@ struct Layout {
     bytes: usize,
     /// Decodes whole blocks; the lengths are checked by the caller.
     decode: fn(&[u8], &mut [f32]),
+    /// Encodes whole blocks: values, what each squared error weighs, and the blocks.
+    encode: fn(&[f32], &[f32], &mut [u8]),
 }
 
 /// All formats, in the order of the enum.
 const FORMATS: [Layout; 9] = [
-    Layout { format: BlockFormat::F32, name: "f32", values: 1, bytes: 4, decode: plain::f32 },
-    Layout { format: BlockFormat::F16, name: "f16", values: 1, bytes: 2, decode: plain::f16 },
-    Layout { format: BlockFormat::Bf16, name: "bf16", values: 1, bytes: 2, decode: plain::bf16 },
-    Layout { format: BlockFormat::Q8_0, name: "q8_0", values: q8_0::VALUES, bytes: q8_0::BYTES, decode: q8_0::decode },
-    Layout { format: BlockFormat::Q2K, name: "q2_k", values: q2_k::VALUES, bytes: q2_k::BYTES, decode: q2_k::decode },
-    Layout { format: BlockFormat::Q4K, name: "q4_k", values: q4_k::VALUES, bytes: q4_k::BYTES, decode: q4_k::decode },
-    Layout { format: BlockFormat::Iq2Xxs, name: "iq2_xxs", values: iq2_xxs::VALUES, bytes: iq2_xxs::BYTES, decode: iq2_xxs::decode },
-    Layout { format: BlockFormat::Mxfp4, name: "mxfp4", values: mxfp4::VALUES, bytes: mxfp4::BYTES, decode: mxfp4::decode },
-    Layout { format: BlockFormat::Fp8, name: "fp8", values: fp8::VALUES, bytes: fp8::BYTES, decode: fp8::decode },
+    Layout { format: BlockFormat::F32, name: "f32", values: 1, bytes: 4, decode: plain::f32, encode: plain::to_f32 },
+    Layout { format: BlockFormat::F16, name: "f16", values: 1, bytes: 2, decode: plain::f16, encode: plain::to_f16 },
+    Layout { format: BlockFormat::Bf16, name: "bf16", values: 1, bytes: 2, decode: plain::bf16, encode: plain::to_bf16 },
+    Layout {
+        format: BlockFormat::Q8_0,
+        name: "q8_0",
+        values: q8_0::VALUES,
+        bytes: q8_0::BYTES,
+        decode: q8_0::decode,
+        encode: q8_0::encode,
+    },
+    Layout { format: BlockFormat::Q2K, name: "q2_k", values: q2_k::VALUES, bytes: q2_k::BYTES, decode: q2_k::decode, encode: q2_k::encode },
+    Layout { format: BlockFormat::Q4K, name: "q4_k", values: q4_k::VALUES, bytes: q4_k::BYTES, decode: q4_k::decode, encode: q4_k::encode },
+    Layout {
+        format: BlockFormat::Iq2Xxs,
+        name: "iq2_xxs",
+        values: iq2_xxs::VALUES,
+        bytes: iq2_xxs::BYTES,
+        decode: iq2_xxs::decode,
+        encode: iq2_xxs_encode::encode,
+    },
+    Layout {
+        format: BlockFormat::Mxfp4,
+        name: "mxfp4",
+        values: mxfp4::VALUES,
+        bytes: mxfp4::BYTES,
+        decode: mxfp4::decode,
+        encode: mxfp4::encode,
+    },
+    Layout { format: BlockFormat::Fp8, name: "fp8", values: fp8::VALUES, bytes: fp8::BYTES, decode: fp8::decode, encode: fp8::encode },
 ];
 
 // A format finds its row by its own number.
@@ -118,6 +143,17 @@ impl BlockFormat {
     pub fn dequantize(self, bytes: &[u8], out: &mut [f32]) {
         assert_eq!(self.row_bytes(out.len()), Some(bytes.len()), "{self}: bytes for {} values", out.len());
         (self.layout().decode)(bytes, out);
+    }
+
+    /// Encodes whole rows so that the sum of `weights` times squared error is small: `weights` has a number of at least zero for each
+    /// value, and `out` takes exactly the blocks of `values`. Deterministic.
+    ///
+    /// # Panics
+    /// Where the three lengths do not belong together.
+    pub fn quantize(self, values: &[f32], weights: &[f32], out: &mut [u8]) {
+        assert_eq!(self.row_bytes(values.len()), Some(out.len()), "{self}: bytes for {} values", values.len());
+        assert_eq!(values.len(), weights.len(), "{self}: weights");
+        (self.layout().encode)(values, weights, out);
     }
 }
 

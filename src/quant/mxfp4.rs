@@ -10,7 +10,7 @@
 //! The checkpoint stores the same codes and scales in two tensors: the codes [R, C/2] with value 2j in the low and 2j + 1 in the high
 //! nibble of byte j, the scales [R, C/32]. [`repack`] changes the one into the other without loss.
 
-use crate::num::{E2M1, e8m0_to_f32};
+use crate::num::{E2M1, e2m1_from_f32, e8m0_to_f32};
 
 pub(super) const VALUES: usize = 32;
 pub(super) const BYTES: usize = 17;
@@ -53,6 +53,38 @@ pub fn repack(codes: &[u8], scales: &[u8], out: &mut [u8]) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// Quantises whole blocks, weighing squared errors: of the scales around the one whose largest code takes the largest value, the best.
+pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
+    let rows = values.as_chunks::<VALUES>().0.iter().zip(weights.as_chunks::<VALUES>().0);
+    for (block, (values, weights)) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(rows) {
+        let largest = values.iter().fold(0.0f32, |a, x| a.max(x.abs()));
+        // The exponent of the largest value, less that of the largest code, 4 to 6.
+        let exponent = (largest.to_bits() >> 23) as i32 - 2;
+        let error = |scale: u8| -> f32 {
+            let unit = e8m0_to_f32(scale);
+            values.iter().zip(weights).map(|(&x, &w)| w * (x - unit * E2M1[usize::from(e2m1_from_f32(x / unit))]).powi(2)).sum()
+        };
+        let candidates = [exponent + 1, exponent, exponent - 1].map(|e| e.clamp(0, 254) as u8);
+        let mut best = (f32::INFINITY, 0);
+        for scale in candidates {
+            let found = error(scale);
+            if found < best.0 {
+                best = (found, scale);
+            }
+        }
+        let unit = e8m0_to_f32(best.1);
+        block[0] = best.1;
+        for (i, byte) in block[1..].iter_mut().enumerate() {
+            // -0 is not written: ggml's decoder has no such code.
+            let [low, high] = [values[i], values[i + 16]].map(|x| match e2m1_from_f32(x / unit) {
+                8 => 0,
+                code => code,
+            });
+            *byte = low | (high << 4);
+        }
+    }
 }
 
 #[cfg(test)]

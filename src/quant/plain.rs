@@ -21,6 +21,27 @@ pub(super) fn bf16(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+/// To F32.
+pub(super) fn to_f32(values: &[f32], _: &[f32], out: &mut [u8]) {
+    for (code, value) in out.as_chunks_mut().0.iter_mut().zip(values) {
+        *code = value.to_le_bytes();
+    }
+}
+
+/// To F16, nearest, ties to even.
+pub(super) fn to_f16(values: &[f32], _: &[f32], out: &mut [u8]) {
+    for (code, &value) in out.as_chunks_mut().0.iter_mut().zip(values) {
+        *code = half::f16::from_f32(value).to_le_bytes();
+    }
+}
+
+/// To BF16, nearest, ties to even.
+pub(super) fn to_bf16(values: &[f32], _: &[f32], out: &mut [u8]) {
+    for (code, &value) in out.as_chunks_mut().0.iter_mut().zip(values) {
+        *code = half::bf16::from_f32(value).to_le_bytes();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::quant::BlockFormat;

@@ -10,7 +10,9 @@
 //! The codes lie in two halves of 32 bytes. Byte c of half a holds, from its low bits up, values 128a + c, + 32, + 64 and + 96.
 //! A value of sub-block s is (d * scale_s) * q - (m * minimum_s).
 
+use super::affine;
 use half::f16;
+use multiversion::multiversion;
 
 pub(super) const VALUES: usize = 256;
 pub(super) const BYTES: usize = 84;
@@ -32,5 +34,23 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
                 *value = scaled * f32::from((code >> shift) & 3) - minimum;
             }
         }
+    }
+}
+
+/// Quantises whole blocks, weighing squared errors.
+#[multiversion(targets("x86_64+avx+avx2"))]
+pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
+    let rows = values.as_chunks().0.iter().zip(weights.as_chunks().0);
+    for (block, (values, weights)) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(rows) {
+        let fit = affine::fit::<16, 16, 3, 15>(values, weights);
+        *block = [0; BYTES];
+        for (s, byte) in block[..16].iter_mut().enumerate() {
+            *byte = fit.scales[s] | (fit.minima[s] << 4);
+        }
+        for (i, code) in fit.codes.into_iter().enumerate() {
+            block[16 + 32 * (i / 128) + i % 32] |= code << (2 * (i % 128 / 32));
+        }
+        block[80..82].copy_from_slice(&fit.d.to_le_bytes());
+        block[82..84].copy_from_slice(&fit.m.to_le_bytes());
     }
 }

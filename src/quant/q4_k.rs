@@ -10,7 +10,9 @@
 //! The codes lie in four groups of 32 bytes. Byte c of group a holds value 64a + c in its low and 64a + 32 + c in its high nibble.
 //! A value of sub-block j (32 values) is (d * scale_j) * q - (m * minimum_j).
 
+use super::affine;
 use half::f16;
+use multiversion::multiversion;
 
 pub(super) const VALUES: usize = 256;
 pub(super) const BYTES: usize = 144;
@@ -40,6 +42,32 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
             for (value, code) in sub_block.iter_mut().zip(&quants[first..first + 32]) {
                 *value = scaled * f32::from((code >> shift) & 15) - minimum;
             }
+        }
+    }
+}
+
+/// Quantises whole blocks, weighing squared errors.
+#[multiversion(targets("x86_64+avx+avx2"))]
+pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
+    let rows = values.as_chunks().0.iter().zip(weights.as_chunks().0);
+    for (block, (values, weights)) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(rows) {
+        let fit = affine::fit::<8, 32, 15, 63>(values, weights);
+        *block = [0; BYTES];
+        block[..2].copy_from_slice(&fit.d.to_le_bytes());
+        block[2..4].copy_from_slice(&fit.m.to_le_bytes());
+        let packed = &mut block[4..16];
+        for (j, (&scale, &minimum)) in fit.scales.iter().zip(&fit.minima).enumerate() {
+            if j < 4 {
+                packed[j] |= scale;
+                packed[j + 4] |= minimum;
+            } else {
+                packed[j + 4] = (scale & 15) | (minimum << 4);
+                packed[j - 4] |= (scale >> 4) << 6;
+                packed[j] |= (minimum >> 4) << 6;
+            }
+        }
+        for (i, code) in fit.codes.into_iter().enumerate() {
+            block[16 + 32 * (i / 64) + i % 32] |= code << (4 * (i % 64 / 32));
         }
     }
 }
