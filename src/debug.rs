@@ -4,6 +4,9 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+/// Version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// What the environment says. Read once, at the first use.
 #[derive(Debug, Default)]
 pub struct Environment {

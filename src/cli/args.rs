@@ -3,8 +3,10 @@
 use super::bench::Bench;
 use super::chat::ChatCommand;
 use super::devices::Devices;
+use super::imatrix::Imatrix;
 use super::inspect::Inspect;
 use super::logits::Logits;
+use super::perplexity::Perplexity;
 use super::quantize::Quantize;
 use super::render::Render;
 use super::run::Run;
@@ -49,6 +51,10 @@ pub enum Command {
     Verify(Verify),
     /// A checkpoint folder or GGUF file into a GGUF file in smaller formats
     Quantize(Quantize),
+    /// How much each input channel is used on a text: the importance matrix for `quantize`
+    Imatrix(Imatrix),
+    /// Perplexity on a text, and the divergence from a base model
+    Perplexity(Perplexity),
     /// Write a model with random weights, for benchmarks and tests
     Synth(Synth),
 }

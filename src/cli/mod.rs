@@ -6,8 +6,11 @@ mod bench;
 mod chat;
 mod common;
 mod devices;
+mod imatrix;
 mod inspect;
 mod logits;
+mod perplexity;
+mod pieces;
 mod quantize;
 mod render;
 mod run;
@@ -37,6 +40,8 @@ pub fn main() -> ExitCode {
         Command::Devices(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Quantize(command) => command.run(),
+        Command::Imatrix(command) => command.run(),
+        Command::Perplexity(command) => command.run(),
         Command::Synth(command) => command.run(),
     };
     match done {

@@ -2,6 +2,7 @@
 //!
 //! Called by the commands, and by `verify`, which needs weights of every format. Tests: in each file, and `tests/golden/quantize.rs`.
 
+mod collect;
 mod directory;
 mod importance;
 mod metadata;
@@ -10,6 +11,7 @@ mod random;
 mod recipe;
 mod synth;
 
+pub use collect::Collector;
 pub use directory::{Entry, directory, draft_directory};
 pub use importance::{Importance, Inputs};
 pub use metadata::hyper_parameters;

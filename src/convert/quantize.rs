@@ -200,7 +200,7 @@ fn identity(files: &Files, request: Request<'_>) -> Result<String> {
         Ok(format!("{} {} {:?}", path.display(), meta.len(), time))
     };
     let importance = request.importance.map(|i| stamp(&i.path)).transpose()?;
-    Ok(format!("{} | {:?} | {}", stamp(files.path())?, importance, env!("CARGO_PKG_VERSION")))
+    Ok(format!("{} | {:?} | {}", stamp(files.path())?, importance, crate::debug::VERSION))
 }
 
 /// One piece's share of the summary.

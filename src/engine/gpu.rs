@@ -161,8 +161,13 @@ impl GpuBackend {
                 self.gpu.write(&b.selected, &visible_rows(recorder.data, self.config.index_top_k));
             }
             recorder.attention(&mut rec, layer, &self.cache.layers[l], &Streams { now: a, next: z });
-            let mut wanted =
-                vec![(Tap::AttentionIn(l), b.normed.part(0, rows * sizes.normed)), (Tap::AttentionOut(l), b.y.part(0, rows * sizes.y))];
+            let mut wanted = vec![
+                (Tap::AttentionIn(l), b.normed.part(0, rows * sizes.normed)),
+                (Tap::QueryLow(l), b.low.part(0, rows * sizes.low)),
+                (Tap::Heads(l), b.heads.part(0, rows * sizes.heads)),
+                (Tap::OutLow(l), b.out_low.part(0, rows * sizes.out_low)),
+                (Tap::AttentionOut(l), b.y.part(0, rows * sizes.y)),
+            ];
             if layer.ratio == 4 {
                 wanted.push((Tap::Selected(l), b.selected.part(0, rows * sizes.selected)));
             }
@@ -172,6 +177,8 @@ impl GpuBackend {
                 (Tap::ExpertsIn(l), b.normed.part(0, rows * sizes.normed)),
                 (Tap::Chosen(l), b.chosen.part(0, rows * sizes.routes)),
                 (Tap::ChosenWeights(l), b.weights.part(0, rows * sizes.routes)),
+                (Tap::SharedAct(l), b.shared.part(0, rows * sizes.shared)),
+                (Tap::RoutedAct(l), b.act.part(0, rows * sizes.act)),
                 (Tap::ExpertsOut(l), b.y.part(0, rows * sizes.y)),
                 (Tap::Hidden(l), a.part(0, rows * sizes.streams)),
             ];

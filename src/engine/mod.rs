@@ -19,6 +19,7 @@ mod sizes;
 mod step;
 mod upload;
 
+pub use crate::reference::{NoTaps, Tap, TapData, Taps};
 pub use device::DeviceChoice;
 pub use layout::Layout;
 pub use plan::{MemoryPlan, mib};

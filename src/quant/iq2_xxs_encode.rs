@@ -152,12 +152,13 @@ fn encode_block(values: &[f32; VALUES], weights: &[f32; VALUES], block: &mut [u8
     block[..2].copy_from_slice(&f16::from_f32(d).to_le_bytes());
     for (j, group) in block[2..].as_chunks_mut::<8>().0.iter_mut().enumerate() {
         let mut word = u32::from(best.2[j]) << 28;
-        for k in 0..4 {
+        let (codes, high) = group.split_at_mut(4);
+        for (k, code) in codes.iter_mut().enumerate() {
             let at = 4 * j + k;
-            group[k] = chosen[at];
+            *code = chosen[at];
             word |= signs(&values[8 * at..8 * at + 8], &weights[8 * at..8 * at + 8], chosen[at]) << (7 * k);
         }
-        group[4..].copy_from_slice(&word.to_le_bytes());
+        high.copy_from_slice(&word.to_le_bytes());
     }
 }
 

@@ -5,7 +5,7 @@ use super::compressor::{Candidates, pool};
 use super::hc::{HcConstants, STREAMS, hc_head, hc_post, hc_pre};
 use super::indexer::{index_score, top_k};
 use super::linear::{linear, linear_grouped, normalise, rms_norm};
-use super::moe::{expert, routed};
+use super::moe::{gate_up, routed};
 use super::rope::{angles, rotate, rotate_back};
 use super::router::{Choice, Routed, router};
 use super::state::{CompressorState, LayerState, State};
@@ -163,6 +163,7 @@ impl Reference {
         let frequencies = if layer.ratio > 0 { &self.compressed } else { &self.plain };
         let rotations: Vec<_> = (0..(x.len() / dim) as u32).map(|t| angles(first + t, frequencies)).collect();
         let query_low = rms_norm(&linear(&layer.q_a.matrix(), x), &layer.q_norm, c.norm_eps);
+        taps.see(Tap::QueryLow(l), TapData::Floats(&query_low));
         let mut q = linear(&layer.q_b.matrix(), &query_low);
         normalise(&mut q, head_dim, c.norm_eps);
         for (q, rotation) in q.chunks_exact_mut(heads * head_dim).zip(&rotations) {
@@ -207,7 +208,10 @@ impl Reference {
         for own in [&mut state.compressor, &mut state.index].into_iter().flatten() {
             own.frontier.trim();
         }
-        linear(&layer.out_b.matrix(), &linear_grouped(&layer.out_a.matrix(), c.o_groups as usize, &out))
+        taps.see(Tap::Heads(l), TapData::Floats(&out));
+        let low = linear_grouped(&layer.out_a.matrix(), c.o_groups as usize, &out);
+        taps.see(Tap::OutLow(l), TapData::Floats(&low));
+        linear(&layer.out_b.matrix(), &low)
     }
 
     /// Takes the tokens' values and gates, and appends the rows of the windows that they close.
@@ -277,7 +281,20 @@ impl Reference {
         taps.see(Tap::Chosen(l), TapData::Ids(&chosen));
         let weights: Vec<f32> = routes.iter().flat_map(|r| r.weights.iter().copied()).collect();
         taps.see(Tap::ChosenWeights(l), TapData::Floats(&weights));
-        let mut y = expert(&layer.shared(), x, layer.limit);
+        let shared = layer.shared();
+        let act = gate_up(&shared.gate, &shared.up, x, layer.limit);
+        taps.see(Tap::SharedAct(l), TapData::Floats(&act));
+        if taps.wants(Tap::RoutedAct(l)) {
+            let rows = x.chunks_exact(c.dim as usize).zip(&routes).flat_map(|(x, route)| route.experts.iter().map(move |&e| (x, e)));
+            let act: Vec<f32> = rows
+                .flat_map(|(x, e)| {
+                    let own = layer.expert(e, c.experts);
+                    gate_up(&own.gate, &own.up, x, layer.limit)
+                })
+                .collect();
+            taps.see(Tap::RoutedAct(l), TapData::Floats(&act));
+        }
+        let mut y = linear(&shared.down, &act);
         routed(|e| layer.expert(e, c.experts), c.experts, &routes, x, &mut y, layer.limit);
         y
     }

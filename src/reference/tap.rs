@@ -5,8 +5,14 @@
 pub enum Tap {
     /// Input of attention (T, D), normed.
     AttentionIn(usize),
+    /// Query in its low rank (T, q_rank), normed.
+    QueryLow(usize),
     /// Compressed rows that the indexer chose (T, top_k), unused places `u32::MAX`; ratio-4 layers only.
     Selected(usize),
+    /// What the heads made (T, H * K).
+    Heads(usize),
+    /// Output projection in its low rank (T, G * o_rank).
+    OutLow(usize),
     /// Result of attention (T, D).
     AttentionOut(usize),
     /// Input of the experts (T, D), normed.
@@ -15,6 +21,10 @@ pub enum Tap {
     Chosen(usize),
     /// Their weights (T, used).
     ChosenWeights(usize),
+    /// Inside the shared expert, after SwiGLU (T, F).
+    SharedAct(usize),
+    /// Inside the routed experts, after SwiGLU and before their weights (T * used, F), in the order of `Chosen`.
+    RoutedAct(usize),
     /// Result of the experts (T, D).
     ExpertsOut(usize),
     /// The four streams after the layer (T, 4, D).

@@ -234,6 +234,40 @@ fn a_full_size_header_has_the_known_numbers() {
 }
 
 #[test]
+fn a_model_is_measured_quantised_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| path(&folder.path().join(name)).to_string();
+    let (text, importance, small) = (file("text.txt"), file("imatrix.gguf"), file("small.gguf"));
+    std::fs::write(&text, "The quick brown fox jumps over the lazy dog, as it does every single day of the year. ".repeat(8)).unwrap();
+    let piece = ["--text", &text, "--piece", "32", "-n", "2", "--device", "cpu"];
+    ok(&[&["imatrix", "-m", path(tiny()), "-o", &importance], &piece[..]].concat());
+    let table = ok(&["quantize", path(tiny()), &small, "--recipe", "q2", "--imatrix", &importance, "--type", "attn_q_a.weight=q4_k"]);
+    for format in ["q8_0", "q2_k", "iq2_xxs", "q4_k"] {
+        let row: Vec<&str> = table.lines().find(|line| line.starts_with(format)).unwrap().split_whitespace().collect();
+        assert!(row[2].parse::<u32>().unwrap() > 0, "{table}");
+    }
+    let compared = ok(&[&["perplexity", "-m", &small, "--base", path(tiny()), "--json"], &piece[..]].concat());
+    let compared: Value = serde_json::from_str(&compared).unwrap();
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert_eq!(compared["tokens"], 30);
+    // Random weights know nothing: about one chance in a vocabulary of 129280, and q2 is a little off its base.
+    assert!((1e4..1e7).contains(&number(&compared["perplexity"])), "{compared}");
+    let kl = &compared["kl"];
+    assert!(number(&kl["mean"]) > 1e-4 && number(&kl["maximum"]) >= number(&kl["p99"]), "{compared}");
+    assert!(number(&kl["p99"]) >= number(&kl["median"]), "{compared}");
+    let same = ok(&[&["perplexity", "-m", path(tiny()), "--base", path(tiny())], &piece[..]].concat());
+    assert!(same.contains("KL maximum       0.000000\n") && same.contains("top-1 agreement  100.00 %\n"), "{same}");
+
+    assert!(
+        refused(&[&["perplexity", "-m", &small, "--text", &text, "--piece", "9999"][..]].concat()).contains("fewer than a piece of 9999")
+    );
+    let target = file("x.gguf");
+    assert!(refused(&["quantize", &small, &target, "--recipe", "q2", "--imatrix", &small]).contains("general.type is"));
+    assert!(refused(&["quantize", &small, "/no/such/folder/x.gguf", "--recipe", "q8"]).starts_with("dwarfstar: /no/such/folder/x.gguf"));
+    assert!(!Path::new(&target).exists());
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_one_line() {
     let file = path(tiny());
     let folder = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ mod encoding;
 mod engine;
 mod hyper_parameters;
 mod parse;
+mod quantize;
 mod recorder;
 mod reference;
 mod stream;
