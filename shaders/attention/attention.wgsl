@@ -39,11 +39,13 @@ struct Params {
 #end
 #import lib/kv
 #import lib/pages
-#import lib/attention
+#import lib/visible
+#import lib/parts
+#import lib/keys
 #import lib/rotate
 
 const PAIRS: u32 = DIM / 2u;
-const ROW_WORDS: u32 = PAIRS * PAIR_WORDS;
+const ROW_WORDS: u32 = PAIRS * PAIR_WORDS; // PAGE_ROW_WORDS: pages, rings and steps hold the same rows
 const KEYS: u32 = 16u / PAIR_WORDS;    // keys staged at a time
 const STAGED: u32 = ROW_WORDS + 1u;    // words of a staged key: one more, so that neighbouring keys fall into different banks
 const SHARES: u32 = WG / (HEADS * KEYS); // invocations that share a dot product
@@ -54,20 +56,6 @@ var<workgroup> weights: array<f32, HEADS * KEYS>;
 var<workgroup> maxima: array<f32, HEADS>;  // of the keys so far
 var<workgroup> shrinks: array<f32, HEADS>; // what a new maximum does to the sums so far
 var<workgroup> totals: array<f32, HEADS>;
-
-fn ring_word(row: u32, word: u32) -> u32 {
-#ifdef RING_SPLIT
-    let segment = row / RING_SEGMENT_ROWS;
-    let at = (row - segment * RING_SEGMENT_ROWS) * ROW_WORDS + word;
-    var value = 0u;
-#for S RING_SEGMENTS
-    if (segment == $Su) { value = ring$S[at]; }
-#end
-    return value;
-#else
-    return ring0[row * ROW_WORDS + word];
-#endif
-}
 
 // Pair `pair` of staged key `key`.
 fn key_pair(key: u32, pair: u32) -> vec2<f32> {
@@ -86,23 +74,7 @@ fn stage(row: Row, t: u32, sees: Visible, first: u32, count: u32, lid: u32) {
         if (key >= count) {
             break;
         }
-        let n = first + key;
-        var value: u32;
-        if (n < sees.window) {
-            let position = row.position + 1u + n - sees.window;
-            if (position >= row.first_position) {
-                value = kv[(row.first_row + position - row.first_position) * ROW_WORDS + word];
-            } else {
-                value = ring_word(row.slot * params.ring_rows + position % params.ring_rows, word);
-            }
-        } else {
-            var index = n - sees.window;
-            if (sees.rows > sees.compressed) {
-                index = selected[t * params.top_k + index];
-            }
-            value = page_word(page_row(row.slot, index) + word);
-        }
-        keys[key * STAGED + word] = value;
+        keys[key * STAGED + word] = key_word(key_place(row, t, sees, first + key), word);
     }
 }
 

@@ -23,7 +23,8 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> sinks: array<f32>;            // (heads)
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;     // (T, 2, R/2)
 @group(0) @binding(auto) var<storage, read_write> out: array<vec2<f32>>;  // (T, heads, DIM/2)
-#import lib/attention
+#import lib/visible
+#import lib/parts
 #import lib/rotate
 
 const PAIRS: u32 = DIM / 2u;

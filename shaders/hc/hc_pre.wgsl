@@ -1,6 +1,6 @@
 // hc_pre: the input of a sub-layer: Sinkhorn on the mix of a row, x = sum_j pre[j] X[j], then N(x; weight).
 // in      mix (T, 32) f32; hc (27) f32: base 24, scale 3; x (T, 4, D) f32; weight (D) f32
-// out     normed (T, D) f32; post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k
+// out     normed (T, D) f32, or f16 with Y_F16; post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k
 // params  Params 32 B
 // grid    x: T; one workgroup a row
 // needs   D <= 32 * WG; nothing else
@@ -17,7 +17,11 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> hc: array<f32>;              // base (24), scale (3)
 @group(0) @binding(auto) var<storage, read> weight: array<vec4<f32>>;    // (D/4)
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;         // (T, 4, D/4)
+#ifdef Y_F16
+@group(0) @binding(auto) var<storage, read_write> normed: array<vec4<f16>>; // (T, D/4)
+#else
 @group(0) @binding(auto) var<storage, read_write> normed: array<vec4<f32>>; // (T, D/4)
+#endif
 @group(0) @binding(auto) var<storage, read_write> post: array<f32>;      // (T, 32)
 #import lib/hc_collapse
 

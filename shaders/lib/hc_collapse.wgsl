@@ -2,6 +2,7 @@
 
 #import lib/math
 #import lib/reduce
+#import lib/element
 
 // How many vec4 of a row one invocation keeps: rows of up to 32 WG channels.
 const KEPT: u32 = 8u;
@@ -29,7 +30,7 @@ fn collapse(t: u32, to: u32, pre: vec4<f32>, lid: u32) {
     for (var i = 0u; i < KEPT; i++) {
         let q = i * WG + lid;
         if (q < quads) {
-            normed[to * quads + q] = kept[i] * norm * weight[q];
+            normed[to * quads + q] = element(kept[i] * norm * weight[q]);
         }
     }
 }

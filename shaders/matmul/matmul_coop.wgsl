@@ -1,7 +1,7 @@
 // matmul_coop: as matmul, with f16 operands and f32 sums on cooperative matrices of SIZE x SIZE.
 // EXPERTS: for the tokens of each expert, with that expert's weights. GATE_UP: W is gate and up, y = swiglu(gate, up).
-// in      w (R, C) one of the variant's formats; x (T, x_stride) f32; with EXPERTS tiles and pairs as moe_group leaves them
-// out     y (T, y_stride) f32; with EXPERTS a row for each (token, k)
+// in      w (R, C) one of the variant's formats; x (T, x_stride) f32, or f16 with X_F16; with EXPERTS tiles and pairs as moe_group leaves them
+// out     y (T, y_stride) f32, or f16 with Y_F16; with EXPERTS a row for each (token, k)
 // params  Params 60 B (lib/experts)
 // grid    x: ceil(R / TILE_W), or ceil(channels / (TILE_W / 2)) for GATE_UP; y: ceil(T / TILE_T) or the largest possible number of tiles
 // needs   f16, cooperative matrices f16 x f16 -> f32, subgroups of SUBGROUP; no fallback here: matmul is the portable twin
@@ -9,63 +9,65 @@
 // source  SPEC 2 (A @ x), SPEC 3.5 (experts)
 #import lib/experts
 @group(0) @binding(auto) var<storage, read> w: array<u32>;       // arena
+#ifdef X_F16
+@group(0) @binding(auto) var<storage, read> x: array<vec4<f16>>; // (T, x_stride/4)
+#else
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>; // (T, x_stride/4)
+#endif
+#ifdef Y_F16
+@group(0) @binding(auto) var<storage, read_write> y: array<f16>; // (T, y_stride)
+#else
 @group(0) @binding(auto) var<storage, read_write> y: array<f32>; // (T, y_stride)
+#endif
 #import lib/dequant
 #import lib/math
-
-#ifdef SIZE_16
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Sums = coop_mat16x16<f32, C>;
-#else
-alias Left = coop_mat8x8<f16, A>;
-alias Right = coop_mat8x8<f16, B>;
-alias Sums = coop_mat8x8<f32, C>;
-#endif
+#import lib/half
+#import lib/element
 
 // A workgroup is SUBGROUPS_T x SUBGROUPS_W subgroups; each makes BLOCKS_T x 2 matrices of SIZE x SIZE.
 const TILE_T: u32 = SUBGROUPS_T * BLOCKS_T * SIZE;
 const TILE_W: u32 = SUBGROUPS_W * 2u * SIZE;
 const WG: u32 = SUBGROUPS_T * SUBGROUPS_W * SUBGROUP;
-const DEPTH: u32 = 32u;          // columns staged at a time
-const STRIDE: u32 = DEPTH + 8u;  // of a staged row, so that neighbouring rows fall into different banks
+const STRIDE: u32 = DEPTH + 8u;    // of a staged row, so that neighbouring rows fall into different banks
+const EIGHTS: u32 = DEPTH / 8u;    // pieces of a staged row
+const RUN: u32 = W_PIECES * 8u;    // weights that an invocation decodes of each stage: neighbours in one row, which share their block
+const RUNS: u32 = DEPTH / RUN;
 
-// Loads of 16 x 16 need pointers at multiples of 16 bytes: every workgroup variable here is a whole number of them. Vectors are staged
-// faster; where only 8 x 8 exists, loading from arrays of vectors is not to be trusted.
-#ifdef SIZE_16
-const UNIT: u32 = 4u; // f16 in an element of the staged arrays
-var<workgroup> staged_x: array<vec4<f16>, TILE_T * STRIDE / 4u>;
-var<workgroup> staged_w: array<vec4<f16>, TILE_W * STRIDE / 4u>;
-#else
-const UNIT: u32 = 1u;
-var<workgroup> staged_x: array<f16, TILE_T * STRIDE>;
-var<workgroup> staged_w: array<f16, TILE_W * STRIDE>;
-#endif
-// One subgroup's results on their way to ragged or paired rows of y.
-var<workgroup> results: array<f32, SUBGROUPS_T * SUBGROUPS_W * 2u * SIZE * SIZE>;
+const W_AT: u32 = TILE_T * STRIDE; // where the staged part of W begins
+const STAGED: u32 = (TILE_T + TILE_W) * STRIDE;
+#import lib/coop
+
+// One matrix of each subgroup on its way to ragged or paired rows of y.
+var<workgroup> results: array<f32, SUBGROUPS_T * SUBGROUPS_W * SIZE * SIZE>;
 var<workgroup> shared_tile: vec4<u32>;
 
-fn put_x(at: u32, values: vec4<f16>) {
-#ifdef SIZE_16
-    staged_x[at / 4u] = values;
+// Eight neighbours of a row of x or of W.
+struct Piece {
+    low: vec4<f16>,
+    high: vec4<f16>,
+}
+
+const NO_ROW: u32 = 0xffffffffu;
+
+// Columns `column` + `first` and on of the row whose column `column` is vector `start`.
+fn fetch_x(start: u32, column: u32, first: u32) -> Piece {
+    if (start == NO_ROW || column + first >= params.columns) {
+        return Piece();
+    }
+    let at = start + (first >> 2u);
+#ifdef X_F16
+    return Piece(x[at], x[at + 1u]);
 #else
-    staged_x[at] = values.x;
-    staged_x[at + 1u] = values.y;
-    staged_x[at + 2u] = values.z;
-    staged_x[at + 3u] = values.w;
+    return Piece(to_half(x[at]), to_half(x[at + 1u]));
 #endif
 }
 
-fn put_w(at: u32, values: vec4<f16>) {
-#ifdef SIZE_16
-    staged_w[at / 4u] = values;
-#else
-    staged_w[at] = values.x;
-    staged_w[at + 1u] = values.y;
-    staged_w[at + 2u] = values.z;
-    staged_w[at + 3u] = values.w;
-#endif
+fn fetch_w(format: u32, row: u32, column: u32, end: u32) -> Piece {
+    if (column >= end) {
+        return Piece();
+    }
+    let weights = dequant8(format, row, column);
+    return Piece(to_half(weights.a), to_half(weights.b));
 }
 
 #ifdef GATE_UP
@@ -73,48 +75,6 @@ const CHANNELS: u32 = TILE_W / 2u;
 #else
 const CHANNELS: u32 = TILE_W;
 #endif
-
-// Weights of the tile's row `row`. Gate and up alternate by SIZE rows, so that a subgroup's two matrices are the same channels of both.
-fn tile_weights(tile: Tile, first_channel: u32, row: u32, column: u32) -> Weights8 {
-#ifdef GATE_UP
-    let channel = first_channel + row / (2u * SIZE) * SIZE + row % SIZE;
-    let is_up = (row / SIZE) % 2u == 1u;
-    let format = select(params.format, params.format_up, is_up);
-    let base = select(params.base, params.base_up, is_up);
-#else
-    let channel = first_channel + row;
-    let format = params.format;
-    let base = params.base;
-#endif
-    if (channel >= params.rows || column >= params.columns) {
-        return Weights8(vec4<f32>(0.0), vec4<f32>(0.0));
-    }
-    return dequant8(format, base + (tile.expert * params.rows + channel) * row_bytes(format, params.columns), column);
-}
-
-// f16 has no room beyond 65504; what is larger saturates instead of becoming infinite.
-fn to_half(values: vec4<f32>) -> vec4<f16> {
-    return vec4<f16>(clamp(values, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
-}
-
-fn stage(tile: Tile, first_channel: u32, first: u32, lid: u32) {
-    for (var i = lid; i < TILE_T * (DEPTH / 4u); i += WG) {
-        let row = i / (DEPTH / 4u);
-        let column = i % (DEPTH / 4u) * 4u;
-        var values = vec4<f32>(0.0);
-        if (row < tile.count && first + column < params.columns) {
-            values = x[(x_row(tile, row) * params.x_stride + params.x_offset + first + column) >> 2u];
-        }
-        put_x(row * STRIDE + column, to_half(values));
-    }
-    for (var i = lid; i < TILE_W * (DEPTH / 8u); i += WG) {
-        let row = i / (DEPTH / 8u);
-        let column = i % (DEPTH / 8u) * 8u;
-        let weights = tile_weights(tile, first_channel, row, first + column);
-        put_w(row * STRIDE + column, to_half(weights.a));
-        put_w(row * STRIDE + column + 4u, to_half(weights.b));
-    }
-}
 
 @compute @workgroup_size(WG)
 fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -132,57 +92,114 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let subgroup = lid / SUBGROUP;
     let block_t = subgroup / SUBGROUPS_W * (BLOCKS_T * SIZE);
     let block_w = subgroup % SUBGROUPS_W * (2u * SIZE);
+
+    // What the invocation stages: pieces of rows of x, and a run of one row of W. Gate and up alternate by SIZE rows, so that a
+    // subgroup's two matrices are the same channels of both.
+#for P X_PIECES
+    let x_column$P = (lid + $Pu * WG) % EIGHTS * 8u;
+    let x_row$P = (lid + $Pu * WG) / EIGHTS;
+    let x_put$P = x_row$P * STRIDE + x_column$P;
+    var x_from$P = NO_ROW;
+    if (x_row$P < tile.count) {
+        x_from$P = (x_row(tile, x_row$P) * params.x_stride + params.x_offset + x_column$P) >> 2u;
+    }
+    var x_piece$P = fetch_x(x_from$P, x_column$P, 0u);
+#end
+    let w_row = lid / RUNS;
+    let w_column = lid % RUNS * RUN;
+#ifdef GATE_UP
+    let channel = first_channel + w_row / (2u * SIZE) * SIZE + w_row % SIZE;
+    let is_up = (w_row / SIZE) % 2u == 1u;
+    let format = select(params.format, params.format_up, is_up);
+    let base = select(params.base, params.base_up, is_up);
+#else
+    let channel = first_channel + w_row;
+    let format = params.format;
+    let base = params.base;
+#endif
+    let w_end = select(0u, params.columns, channel < params.rows);
+    let w_from = base + (tile.expert * params.rows + min(channel, params.rows - 1u)) * row_bytes(format, params.columns);
+    let w_put = W_AT + w_row * STRIDE + w_column;
+#for P W_PIECES
+    var w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u, w_end);
+#end
+
 #for I BLOCKS_T
     var c$I_0: Sums;
     var c$I_1: Sums;
 #end
+    // Each stage is fetched while the one before it is multiplied.
     for (var first = 0u; first < params.columns; first += DEPTH) {
         workgroupBarrier();
-        stage(tile, first_channel, first, lid);
+#for P X_PIECES
+        if (x_row$P < TILE_T) {
+            put(x_put$P, x_piece$P.low);
+            put(x_put$P + 4u, x_piece$P.high);
+        }
+#end
+#for P W_PIECES
+        put(w_put + $Pu * 8u, w_piece$P.low);
+        put(w_put + $Pu * 8u + 4u, w_piece$P.high);
+#end
         workgroupBarrier();
-        for (var k = 0u; k < DEPTH; k += SIZE) {
-            let w0 = coopLoad<Right>(&staged_w[(block_w * STRIDE + k) / UNIT], STRIDE / UNIT);
-            let w1 = coopLoad<Right>(&staged_w[((block_w + SIZE) * STRIDE + k) / UNIT], STRIDE / UNIT);
+        let next = first + DEPTH;
+#for P X_PIECES
+        x_piece$P = fetch_x(x_from$P, x_column$P, next);
+#end
+#for P W_PIECES
+        w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u + next, w_end);
+#end
+#for K STEPS
+        {
+            let w0 = coopLoad<Right>(&staged[(W_AT + block_w * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
+            let w1 = coopLoad<Right>(&staged[(W_AT + (block_w + SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
 #for I BLOCKS_T
-            let x$I = coopLoadT<Left>(&staged_x[((block_t + $Iu * SIZE) * STRIDE + k) / UNIT], STRIDE / UNIT);
+            let x$I = coopLoadT<Left>(&staged[((block_t + $Iu * SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
             c$I_0 = coopMultiplyAdd(x$I, w0, c$I_0);
             c$I_1 = coopMultiplyAdd(x$I, w1, c$I_1);
 #end
         }
+#end
     }
-    let scratch = subgroup * (2u * SIZE * SIZE);
+    let scratch = subgroup * (SIZE * SIZE);
+    let lane = lid % SUBGROUP;
 #for I BLOCKS_T
-    workgroupBarrier();
-    coopStoreT(c$I_0, &results[scratch], SIZE);
-    coopStoreT(c$I_1, &results[scratch + SIZE * SIZE], SIZE);
-    workgroupBarrier();
-    store(tile, first_channel, block_t + $Iu * SIZE, block_w, scratch, lid % SUBGROUP);
+    {
+        workgroupBarrier();
+        coopStoreT(c$I_0, &results[scratch], SIZE);
+        workgroupBarrier();
+#ifdef GATE_UP
+        var gates: array<f32, SIZE * SIZE / SUBGROUP>;
+        for (var i = 0u; i < SIZE * SIZE / SUBGROUP; i++) {
+            gates[i] = results[scratch + i * SUBGROUP + lane];
+        }
+#else
+        store(tile, first_channel + block_w, block_t + $Iu * SIZE, scratch, lane);
+#endif
+        workgroupBarrier();
+        coopStoreT(c$I_1, &results[scratch], SIZE);
+        workgroupBarrier();
+#ifdef GATE_UP
+        for (var i = 0u; i < SIZE * SIZE / SUBGROUP; i++) {
+            let at = scratch + i * SUBGROUP + lane;
+            results[at] = swiglu(gates[i], results[at], params.limit);
+        }
+        store(tile, first_channel + block_w / 2u, block_t + $Iu * SIZE, scratch, lane);
+#else
+        store(tile, first_channel + block_w + SIZE, block_t + $Iu * SIZE, scratch, lane);
+#endif
+    }
 #end
 }
 
-// Writes the two matrices in `results` to y: tokens from `token`, tile rows from `row`.
-fn store(tile: Tile, first_channel: u32, token: u32, row: u32, scratch: u32, lane: u32) {
+// Writes a matrix in `results` to y: tokens from `token`, channels from `channel`. An invocation reads only what it wrote last for GATE_UP.
+fn store(tile: Tile, channel: u32, token: u32, scratch: u32, lane: u32) {
     for (var i = lane; i < SIZE * SIZE; i += SUBGROUP) {
         let t = token + i / SIZE;
-        if (t >= tile.count) {
-            continue;
+        let c = channel + i % SIZE;
+        if (t < tile.count && c < params.rows) {
+            let at = y_row(tile, t) * params.y_stride + params.y_offset + c;
+            y[at] = element(vec4<f32>(results[scratch + i])).x;
         }
-        let y_first = y_row(tile, t) * params.y_stride + params.y_offset;
-        let first = results[scratch + i];
-        let second = results[scratch + SIZE * SIZE + i];
-#ifdef GATE_UP
-        let channel = first_channel + row / 2u + i % SIZE;
-        if (channel < params.rows) {
-            y[y_first + channel] = swiglu(first, second, params.limit);
-        }
-#else
-        let channel = first_channel + row + i % SIZE;
-        if (channel < params.rows) {
-            y[y_first + channel] = first;
-        }
-        if (channel + SIZE < params.rows) {
-            y[y_first + channel + SIZE] = second;
-        }
-#endif
     }
 }

@@ -1,6 +1,6 @@
 // swiglu_shared: act[t, f] = swiglu(gate, up) for the shared expert, whose gate and up lie side by side in one buffer.
 // in      x (T, stride) f32: gate (F) at `gate`, up (F) at `up`
-// out     act (T, F) f32
+// out     act (T, F) f32, or f16 with Y_F16
 // params  Params 32 B
 // grid    x: ceil(F / WG), y: T
 // needs   nothing
@@ -15,8 +15,13 @@ struct Params {
 }
 
 @group(0) @binding(auto) var<storage, read> x: array<f32>;         // (T, stride)
+#ifdef Y_F16
+@group(0) @binding(auto) var<storage, read_write> act: array<f16>; // (T, F)
+#else
 @group(0) @binding(auto) var<storage, read_write> act: array<f32>; // (T, F)
+#endif
 #import lib/math
+#import lib/element
 
 @compute @workgroup_size(WG)
 fn swiglu_shared(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -24,6 +29,7 @@ fn swiglu_shared(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
     let t = wid.y;
     if (f < params.width) {
         let row = t * params.stride;
-        act[t * params.width + f] = swiglu(x[row + params.gate + f], x[row + params.up + f], params.limit);
+        let value = swiglu(x[row + params.gate + f], x[row + params.up + f], params.limit);
+        act[t * params.width + f] = element(vec4<f32>(value)).x;
     }
 }

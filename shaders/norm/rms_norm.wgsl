@@ -1,6 +1,6 @@
 // rms_norm: out[t] = in[t] / sqrt(mean(in[t]^2) + eps) * weight.
 // in      x (T, x_stride) f32 at x_offset; weight (C) f32
-// out     y (T, C) f32
+// out     y (T, C) f32, or f16 with Y_F16
 // params  Params 32 B
 // grid    x: T; one workgroup a row
 // needs   C and the offsets multiples of 4
@@ -15,8 +15,13 @@ struct Params {
 
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;       // (T, x_stride/4)
 @group(0) @binding(auto) var<storage, read> weight: array<vec4<f32>>;  // (C/4)
+#ifdef Y_F16
+@group(0) @binding(auto) var<storage, read_write> y: array<vec4<f16>>; // (T, C/4)
+#else
 @group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>; // (T, C/4)
+#endif
 #import lib/reduce
+#import lib/element
 
 @compute @workgroup_size(WG)
 fn rms_norm(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -30,6 +35,6 @@ fn rms_norm(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_ind
     }
     let norm = inverseSqrt(workgroup_sum(squares, lid) / f32(params.columns) + params.eps);
     for (var q = lid; q < quads; q += WG) {
-        y[t * quads + q] = x[first + q] * norm * weight[q];
+        y[t * quads + q] = element(x[first + q] * norm * weight[q]);
     }
 }

@@ -15,6 +15,9 @@ pub struct Synth {
     /// flash, pro or tiny
     #[arg(long)]
     shape: Shape,
+    /// Only the first so many layers: the same kernels at the same sizes in a smaller file
+    #[arg(long, value_name = "N")]
+    layers: Option<usize>,
     /// q2, q2-q4, q4, mxfp4, q8 or f16
     #[arg(long, default_value = "q2")]
     recipe: Recipe,
@@ -26,7 +29,7 @@ pub struct Synth {
 impl Synth {
     pub fn run(self) -> Result<()> {
         let started = Instant::now();
-        synth(&self.output, self.shape, self.recipe, self.seed, &v4_tokenizer_json()?)?;
+        synth(&self.output, self.shape, self.layers, self.recipe, self.seed, &v4_tokenizer_json()?)?;
         let bytes = std::fs::metadata(&self.output)?.len();
         let seconds = started.elapsed().as_secs_f64();
         note(&format!("{}: {bytes} bytes in {seconds:.1} s ({:.2} GB/s)", self.output.display(), bytes as f64 / 1e9 / seconds));

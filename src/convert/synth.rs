@@ -80,12 +80,14 @@ impl Shape {
 /// Rows written at a time, bytes.
 const PIECE_BYTES: usize = 4 << 20;
 
-/// Writes a synthetic model to `path`: the same bytes for the same shape, recipe and seed. `tokenizer_json`: V4's tokenizer.
+/// Writes a synthetic model to `path`: the same bytes for the same shape, recipe and seed. `layers`: only the first so
+/// many. `tokenizer_json`: V4's tokenizer.
 ///
 /// # Errors
 /// The recipe needs rows that the shape does not have; the file cannot be written.
-pub fn synth(path: &Path, shape: Shape, recipe: Recipe, seed: u64, tokenizer_json: &[u8]) -> Result<()> {
+pub fn synth(path: &Path, shape: Shape, layers: Option<usize>, recipe: Recipe, seed: u64, tokenizer_json: &[u8]) -> Result<()> {
     let mut config = shape.config();
+    config.layers.truncate(layers.unwrap_or(usize::MAX).max(1));
     config.name.push_str(" (synthetic random weights)");
     let entries = directory(&config);
     let formats: Vec<Option<BlockFormat>> = entries.iter().map(|e| shape.format(recipe, e, config.layers.len())).collect();

@@ -35,6 +35,7 @@ pub struct Buffers {
     pub partial: Slice,
     pub stats: Slice,
     pub scores: Slice,
+    pub places: Slice,
     pub logits: Slice,
     /// What the host writes before a step.
     pub rows: Slice,
@@ -86,6 +87,7 @@ impl Buffers {
             partial: buffer("partial", fixed.partial)?,
             stats: buffer("stats", fixed.stats)?,
             scores: buffer("scores", fixed.scores)?,
+            places: buffer("places", fixed.places)?,
             logits: buffer("logits", fixed.logits)?,
             rows: buffer("rows", row_bytes)?,
             draft_rows: buffer("draft rows", row_bytes)?,

@@ -9,7 +9,7 @@ use super::sizes::{Capacity, FixedSizes, MASK_ROWS, RowSizes};
 use super::step::{Step, StepData, StepOutput, Unsampled, Want};
 use super::upload::upload;
 use crate::gpu::{self, Gpu, Recording, Slice, Span};
-use crate::kernels::{HcWeights, Kit, NO_MASK, NO_TOKEN, Sampler};
+use crate::kernels::{DECODE_ROWS, HcWeights, Kit, NO_MASK, NO_TOKEN, Sampler};
 use crate::model::{Config, RopeFrequencies};
 use crate::progress::Progress;
 use crate::reference::{REWIND, Tap, TapData, Taps};
@@ -143,6 +143,12 @@ impl GpuBackend {
         Ok(Recording::new())
     }
 
+    /// Whether `taps` want activations that a long step keeps as f16 otherwise.
+    fn looks_inside(&self, taps: &dyn Taps) -> bool {
+        let inside = [Tap::AttentionIn, Tap::QueryLow, Tap::Heads, Tap::OutLow, Tap::ExpertsIn, Tap::SharedAct, Tap::RoutedAct];
+        (0..self.model.layers.len()).any(|l| inside.iter().any(|tap| taps.wants(tap(l))))
+    }
+
     /// All layers. Returns the recording that is not submitted yet and the streams' place, and adds what was submitted to `tickets`.
     fn layers(
         &self,
@@ -235,8 +241,16 @@ impl Backend for GpuBackend {
         let layers = self.model.layers.len();
         let predicted = self.seconds_per_row_layer.unwrap_or(0.0) * (step.rows.len() * layers) as f64;
         let pieces = ((predicted / SUBMIT_SECONDS).ceil() as usize).clamp(1, layers);
-        let recorder =
-            Recorder { kit: &self.kit, config: &self.config, model: &self.model, cache: &self.cache, buffers: &self.buffers, data: &data };
+        let half = step.rows.len() as u32 > DECODE_ROWS && self.kit.dialect.uses_half() && !self.looks_inside(taps);
+        let recorder = Recorder {
+            kit: &self.kit,
+            config: &self.config,
+            model: &self.model,
+            cache: &self.cache,
+            buffers: &self.buffers,
+            data: &data,
+            half,
+        };
         let [streams, other] = &self.buffers.streams;
         let mut ticket = GpuTicket { submissions: Vec::new(), samples: 0, output: StepOutput::default() };
         let mut rec = Recording::new();

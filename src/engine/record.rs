@@ -23,6 +23,8 @@ pub struct Recorder<'a> {
     pub cache: &'a Cache,
     pub buffers: &'a Buffers,
     pub data: &'a StepData,
+    /// Activations between kernels are f16: what a long step's matrices multiply anyway.
+    pub half: bool,
 }
 
 /// The streams that a sub-layer reads and the ones that it writes.
@@ -46,11 +48,16 @@ impl Recorder<'_> {
         record_embed(rec, self.kit, &self.model.embed, &self.buffers.rows, &self.cache.sampled, streams, self.t());
     }
 
+    /// Input of a sub-layer (T, D).
+    fn normed(&self) -> Strided {
+        Strided::whole(&self.buffers.normed, self.config.dim).halved(self.half)
+    }
+
     fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice) {
         let (b, c) = (self.buffers, self.config);
         record_hc_mix(rec, self.kit, hc, streams, &b.mix, self.t());
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
-        record_hc_pre(rec, self.kit, hc, &b.mix, streams, &b.normed, &b.post, constants, self.t());
+        record_hc_pre(rec, self.kit, hc, &b.mix, streams, &self.normed(), &b.post, constants, self.t());
     }
 
     fn leave(&self, rec: &mut Recording, streams: &Streams<'_>) {
@@ -64,11 +71,12 @@ impl Recorder<'_> {
         self.enter(rec, &layer.attn_hc, streams.now);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         let matrices: Vec<&Matrix> = layer.inputs.iter().collect();
-        record_linear(rec, kit, &matrices, Grouping::Shared, &Strided::whole(&b.normed, c.dim), &inputs, t);
-        record_rms_norm(rec, kit, &inputs, &layer.q_norm, &b.low, c.q_rank, c.norm_eps, t);
+        record_linear(rec, kit, &matrices, Grouping::Shared, &self.normed(), &inputs, t);
+        let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
+        record_rms_norm(rec, kit, &inputs, &layer.q_norm, &low, c.q_rank, c.norm_eps, t);
         let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
         let matrices: Vec<&Matrix> = layer.queries.iter().collect();
-        record_linear(rec, kit, &matrices, Grouping::Shared, &Strided::whole(&b.low, c.q_rank), &queries, t);
+        record_linear(rec, kit, &matrices, Grouping::Shared, &low, &queries, t);
 
         let compressed = layer.ratio > 0;
         let heads = QRope { heads: c.heads, dim: c.head_dim, rope: c.rope_dim, compressed, norm_eps: Some(c.norm_eps) };
@@ -89,10 +97,10 @@ impl Recorder<'_> {
             self.compress(rec, &sizes, &index_fresh);
             self.select(rec, layer.ratio, cache, &queries, &index_fresh.at(2 * sizes.width()));
         }
-        self.attend(rec, layer, cache, &queries);
+        let heads = Strided::whole(&b.heads, c.heads * c.head_dim).halved(self.half);
+        self.attend(rec, layer, cache, &queries, &heads);
 
-        let heads = Strided::whole(&b.heads, c.heads * c.head_dim);
-        let low = Strided::whole(&b.out_low, layer.out_a.rows);
+        let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
         record_linear(rec, kit, &[&layer.out_a], Grouping::Rows(c.o_rank), &heads, &low, t);
         record_linear(rec, kit, &[&layer.out_b], Grouping::Shared, &low, &Strided::whole(&b.y, c.dim), t);
 
@@ -158,7 +166,7 @@ impl Recorder<'_> {
         }
     }
 
-    fn attend(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, queries: &Strided) {
+    fn attend(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, queries: &Strided, heads: &Strided) {
         let (b, c) = (self.buffers, self.config);
         // A layer without compressed rows binds its ring in their place: the kernel never reads them.
         let pages = cache.compressor.as_ref().map_or(&cache.ring, |own| &own.pages);
@@ -186,9 +194,11 @@ impl Recorder<'_> {
             angles: &b.angles,
             partial: &b.partial,
             stats: &b.stats,
-            out: &b.heads,
+            scores: &b.scores,
+            places: &b.places,
+            out: heads,
         };
-        record_attention(rec, self.kit, &sizes, &buffers, self.data.most_keys(c, layer.ratio), self.t());
+        record_attention(rec, self.kit, &sizes, &buffers, &self.data.keys(c, layer.ratio));
     }
 
     fn store(&self, rec: &mut Recording, ring: &Pool, size: u32, words: u32, source: &Strided) {
@@ -201,7 +211,7 @@ impl Recorder<'_> {
         self.enter(rec, &layer.ffn_hc, streams.now);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
         let matrices: Vec<&Matrix> = layer.ffn_inputs.iter().collect();
-        record_linear(rec, kit, &matrices, Grouping::Shared, &Strided::whole(&b.normed, c.dim), &inputs, t);
+        record_linear(rec, kit, &matrices, Grouping::Shared, &self.normed(), &inputs, t);
         let router = match &layer.routing {
             RoutingTable::Scored(bias) => Router::Scored(bias),
             RoutingTable::Hashed(table) => Router::Hashed { table, rows: &b.rows, sampled: &self.cache.sampled },
@@ -209,13 +219,14 @@ impl Recorder<'_> {
         let sizes = (c.experts, c.experts_used, c.routed_scale);
         record_router(rec, kit, &router, sizes, &inputs, &b.chosen, &b.weights, t);
         let width = c.expert_width;
-        record_swiglu_shared(rec, kit, &inputs.at(c.experts), width, width, layer.limit, &b.shared, t);
+        let shared = Strided::whole(&b.shared, width).halved(self.half);
+        record_swiglu_shared(rec, kit, &inputs.at(c.experts), width, width, layer.limit, &shared, t);
         let y = Strided::whole(&b.y, c.dim);
-        record_linear(rec, kit, &[&layer.shared_down], Grouping::Shared, &Strided::whole(&b.shared, width), &y, t);
+        record_linear(rec, kit, &[&layer.shared_down], Grouping::Shared, &shared, &y, t);
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
         // The heads are done with: their buffer takes the experts' rows.
-        let scratch = MoeScratch { act: &b.act, out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
-        record_moe(rec, kit, &moe, &scratch, &b.normed, &b.chosen, &b.weights, &b.y, t);
+        let scratch = MoeScratch { act: Strided::whole(&b.act, width).halved(self.half), out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
+        record_moe(rec, kit, &moe, &scratch, &self.normed(), &b.chosen, &b.weights, &b.y, t);
         self.leave(rec, streams);
     }
 
@@ -248,12 +259,12 @@ impl Recorder<'_> {
         record_embed(rec, kit, &self.model.embed, &b.draft_rows, &self.cache.sampled, streams.next, t);
         // One of the four equal streams.
         let embedded = Strided::whole(streams.next, 4 * c.dim);
-        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, &b.normed, c.dim, c.norm_eps, t);
-        let (normed, y) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.y, c.dim));
+        let (normed, y) = (self.normed(), Strided::whole(&b.y, c.dim));
+        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, &normed, c.dim, c.norm_eps, t);
         record_linear(rec, kit, &[&mtp.e_proj], Grouping::Shared, &normed, &y, t);
         let each = Strided::whole(streams.now, c.dim);
-        record_rms_norm(rec, kit, &each, &mtp.h_norm, streams.next, c.dim, c.norm_eps, 4 * t);
         let normed = Strided::whole(streams.next, c.dim);
+        record_rms_norm(rec, kit, &each, &mtp.h_norm, &normed, c.dim, c.norm_eps, 4 * t);
         record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed, &each, 4 * t);
         record_mtp_join(rec, kit, &b.y, streams.now, streams.next, c.dim, t);
     }

@@ -1,7 +1,7 @@
 //! Sizes of everything a session and a step need in GPU memory: one formula each, for allocation and for the printed plan.
 
 use crate::gpu::Caps;
-use crate::kernels::{DECODE_ROWS, MAX_PARTS, MoeScratch, Row, Sampler, Window};
+use crate::kernels::{DECODE_ROWS, Dialect, MAX_PARTS, MoeScratch, Row, Sampler, Window, score_bytes};
 use crate::model::Config;
 use crate::num::KvType;
 use crate::reference::REWIND;
@@ -206,8 +206,10 @@ pub struct FixedSizes {
     pub partial: u64,
     /// Their maxima and sums.
     pub stats: u64,
-    /// Indexer scores.
+    /// Scores of the indexer, and of attention where cooperative matrices make them.
     pub scores: u64,
+    /// Where attention's keys lie, there.
+    pub places: u64,
     /// Rows of logits held at a time.
     pub logit_rows: u64,
     /// Bytes of those.
@@ -233,6 +235,14 @@ impl FixedSizes {
         let score_row = u64::from((capacity.context / 4).max(1)) * 4;
         let has_index = c.layers.iter().any(|l| l.ratio == 4);
         let score_limit = SCORE_BYTES.min(caps.max_binding_bytes).max(score_row);
+        let index_scores = if has_index { (score_row * u64::from(capacity.rows)).min(score_limit / score_row * score_row) } else { 4 };
+        // What a row of a long step sees at most, in the layer where it sees most.
+        let compressed = |ratio: u32| capacity.context.checked_div(ratio).unwrap_or(0).min(c.most_rows(ratio));
+        let keys = c.window.min(capacity.context) + c.layers.iter().map(|l| compressed(l.ratio)).max().unwrap_or(0);
+        let dialect = Dialect { caps: caps.clone(), kv: capacity.kv, exact: false };
+        let attention_row = score_bytes(&dialect, c.heads, keys, 1);
+        let attention_scores = (attention_row * u64::from(capacity.rows)).min((SCORE_BYTES / attention_row.max(1)).max(1) * attention_row);
+        let coop_stats = if dialect.uses_half() { rows_of_stats(c.heads, capacity.rows) } else { 0 };
         let logit_row = u64::from(c.vocabulary) * 4;
         let (rows, rope) = (u64::from(capacity.rows), u64::from(c.rope_dim) * 4);
         // A window of 4 closes at most once in four rows of a session, and every session may add one.
@@ -241,8 +251,9 @@ impl FixedSizes {
         Self {
             max_parts,
             partial: partial * u64::from(c.head_dim) * 4,
-            stats: partial * 8,
-            scores: if has_index { (score_row * u64::from(capacity.rows)).min(score_limit / score_row * score_row) } else { 4 },
+            stats: (partial * 8).max(coop_stats),
+            scores: index_scores.max(attention_scores),
+            places: (attention_scores / u64::from(c.heads)).max(4),
             logit_rows,
             logits: logit_rows * logit_row,
             tiles: u64::from(MoeScratch::most_tiles(capacity.rows, c.experts_used, c.experts)) * 16,
@@ -256,8 +267,13 @@ impl FixedSizes {
 
     /// All of them.
     pub fn bytes(&self) -> u64 {
-        self.partial + self.stats + self.scores + self.logits + self.tiles + self.inputs + self.tables
+        self.partial + self.stats + self.scores + self.places + self.logits + self.tiles + self.inputs + self.tables
     }
+}
+
+/// Bytes of (maximum, sum) of every head of `rows` rows, heads rounded up to any cooperative tile.
+fn rows_of_stats(heads: u32, rows: u32) -> u64 {
+    u64::from(heads.next_multiple_of(64)) * u64::from(rows) * 8
 }
 
 /// Rows of masks: as many as a decode step has rows.

@@ -150,9 +150,9 @@ impl StepData {
         if ratio == 4 { (0, self.fours) } else { (self.fours, self.windows.len() as u32 - self.fours) }
     }
 
-    /// The most keys that any row attends to in a layer of `ratio`.
-    pub fn most_keys(&self, config: &Config, ratio: u32) -> u32 {
-        let rows = (self.last_position + 1).checked_div(ratio).unwrap_or(0).min(config.most_rows(ratio));
-        (self.last_position + 1).min(config.window) + rows
+    /// How many keys each row attends to in a layer of `ratio`.
+    pub fn keys(&self, config: &Config, ratio: u32) -> Vec<u32> {
+        let compressed = |position: u32| (position + 1).checked_div(ratio).unwrap_or(0).min(config.most_rows(ratio));
+        self.rows.iter().map(|row| (row.position + 1).min(config.window) + compressed(row.position)).collect()
     }
 }

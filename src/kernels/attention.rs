@@ -1,12 +1,14 @@
 //! Attention over the sliding window and compressed rows: one key, which is the value too, for all heads.
 //!
-//! Rows of a decode step split their keys into parts that run side by side and are merged; rows of a prefill chunk do it whole.
+//! Rows of a decode step split their keys into parts that run side by side and are merged; rows of a prefill chunk do it whole, or on
+//! devices with cooperative matrices in three kernels: scores, their maxima and sums, and values.
 
 use super::indexer::pages_variant;
-use super::kit::{Dialect, Kit, Strided, WG};
+use super::kit::{CoopShape, Dialect, Kit, Strided, WG};
 use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
 use crate::gpu::{Recording, Slice, Variant};
+use crate::num::KvType;
 
 params! {
     AttentionParams for "attention" {
@@ -15,12 +17,22 @@ params! {
     AttentionMergeParams for "attention_merge" {
         heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
     }
+    AttentionScoresParams for "attention_scores" {
+        heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, first_token: u32, columns: u32,
+    }
+    AttentionStatsParams for "attention_stats" {
+        heads: u32, window: u32, ratio: u32, top_k: u32, first_token: u32, columns: u32, scale: f32,
+    }
+    AttentionValuesParams for "attention_values" {
+        heads: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, first_token: u32, columns: u32, scale: f32,
+        rope: u32, angle_set: u32,
+    }
 }
 
 /// Parts that a row's keys are split into at most, on a device that can bind the sums of as many.
 pub const MAX_PARTS: u32 = 16;
 
-/// Parts for `keys` keys: as in `lib/attention`, a function of the row's own position alone.
+/// Parts for `keys` keys: as in `lib/parts`, a function of the row's own position alone.
 pub fn parts(keys: u32, max_parts: u32) -> u32 {
     keys.div_ceil(64).min(max_parts)
 }
@@ -58,6 +70,17 @@ pub struct Attention<'a> {
     pub sinks: &'a Slice,
 }
 
+impl Attention<'_> {
+    fn segments(&self) -> Segments {
+        Segments {
+            ring: self.ring.segments.len() as u32,
+            ring_held: self.ring.held,
+            pages: self.pages.segments.len() as u32,
+            pages_held: self.pages.held,
+        }
+    }
+}
+
 /// Heads that one workgroup serves.
 fn heads_each(heads: u32) -> u32 {
     [8, 4, 2].into_iter().find(|n| heads.is_multiple_of(*n)).unwrap_or(1)
@@ -80,16 +103,60 @@ pub(super) struct Heads {
     pub max_parts: u32,
 }
 
+/// `variant` of a kernel that reads keys: cached rows of `dim` values in rings and in pages of `page_rows` rows.
+fn keys_variant(variant: Variant, dim: u32, page_rows: u32, segments: Segments) -> Variant {
+    let variant = variant.constant("DIM", dim).constant("RING_SEGMENTS", segments.ring);
+    let variant = if segments.ring > 1 { variant.flag("RING_SPLIT").constant("RING_SEGMENT_ROWS", segments.ring_held) } else { variant };
+    pages_variant(variant, dim, page_rows, segments.pages, segments.pages_held)
+}
+
 pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
     let variant = dialect
         .kv_variant("attention")
         .flag_if(whole, "WHOLE")
-        .constant("DIM", heads.dim)
         .constant("HEADS", heads_each(heads.heads))
-        .constant("MAX_PARTS", heads.max_parts)
-        .constant("RING_SEGMENTS", segments.ring);
-    let variant = if segments.ring > 1 { variant.flag("RING_SPLIT").constant("RING_SEGMENT_ROWS", segments.ring_held) } else { variant };
-    pages_variant(variant, heads.dim, page_rows, segments.pages, segments.pages_held)
+        .constant("MAX_PARTS", heads.max_parts);
+    keys_variant(variant, heads.dim, page_rows, segments)
+}
+
+/// Subgroups of a cooperative kernel's workgroup over the heads, and over keys or channels; each makes two by two matrices.
+const COOP_SUBGROUPS: [u32; 2] = [2, 4];
+
+/// Heads as the cooperative kernels count them: whole tiles.
+fn padded_heads(shape: CoopShape, heads: u32) -> u32 {
+    heads.next_multiple_of(COOP_SUBGROUPS[0] * 2 * shape.size)
+}
+
+/// The cooperative kernels' variants: scores, stats, values.
+pub(super) fn coop_variants(
+    dialect: &Dialect,
+    shape: CoopShape,
+    heads: Heads,
+    page_rows: u32,
+    segments: Segments,
+    half: bool,
+) -> [Variant; 3] {
+    let [over_heads, over_keys] = COOP_SUBGROUPS;
+    let padded = padded_heads(shape, heads.heads);
+    let coop = |kernel| {
+        let variant = shape.variant(kernel).flag_if(dialect.kv == KvType::F16, "KV_F16");
+        let variant = variant.constant("SUBGROUPS_H", over_heads).constant("SUBGROUPS_K", over_keys).constant("HEADS", padded);
+        keys_variant(variant, heads.dim, page_rows, segments)
+    };
+    let stats = dialect.lanes_variant("attention_stats", 1).0.constant("HEADS", padded);
+    [coop("attention_scores"), stats, coop("attention_values").flag("PLACED").flag_if(half, "Y_F16")]
+}
+
+/// Bytes of scores that `rows` rows of up to `keys` keys take in the cooperative kernels.
+pub fn score_bytes(dialect: &Dialect, heads: u32, keys: u32, rows: u32) -> u64 {
+    match dialect.cooperative() {
+        None => 0,
+        Some(shape) => u64::from(padded_heads(shape, heads)) * u64::from(columns(shape, keys)) * u64::from(rows) * 4,
+    }
+}
+
+fn columns(shape: CoopShape, keys: u32) -> u32 {
+    keys.next_multiple_of(COOP_SUBGROUPS[1] * 2 * shape.size)
 }
 
 /// What attention reads and writes in a step.
@@ -107,21 +174,25 @@ pub struct AttentionBuffers<'a> {
     pub angles: &'a Slice,
     /// Parts (16, max_parts, H, K) f32.
     pub partial: &'a Slice,
-    /// Their (maximum, sum) (16, max_parts, H).
+    /// Their (maximum, sum) (16, max_parts, H); of the cooperative kernels (T, H rounded up to whole tiles).
     pub stats: &'a Slice,
-    /// The result (T, H, K) f32.
-    pub out: &'a Slice,
+    /// Scores, for the cooperative kernels: [`score_bytes`] of at least one row.
+    pub scores: &'a Slice,
+    /// Places of keys, as many bytes as the scores of one head.
+    pub places: &'a Slice,
+    /// The result (T, H, K).
+    pub out: &'a Strided,
 }
 
-/// `out[t, h]` = attention of query head h over the keys that row t sees. `most_keys`: the most that any row sees.
-pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, most_keys: u32, t: u32) {
+/// `out[t, h]` = attention of query head h over the keys that row t sees. `keys`: how many keys each row sees (T).
+pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, keys: &[u32]) {
+    let t = keys.len() as u32;
     let whole = t > DECODE_ROWS;
-    let segments = Segments {
-        ring: sizes.ring.segments.len() as u32,
-        ring_held: sizes.ring.held,
-        pages: sizes.pages.segments.len() as u32,
-        pages_held: sizes.pages.held,
-    };
+    if let (true, Some(shape)) = (whole, kit.dialect.cooperative()) {
+        return record_cooperative(rec, kit, shape, sizes, buffers, keys);
+    }
+    let most_keys = keys.iter().copied().max().unwrap_or(0);
+    let segments = sizes.segments();
     let heads = Heads { heads: sizes.heads, dim: sizes.dim, max_parts: sizes.max_parts };
     let variant = attention_variant(&kit.dialect, heads, sizes.page_rows, segments, whole);
     let params = AttentionParams {
@@ -138,7 +209,7 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
     };
     let mut bindings: Vec<Slice> = [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected].map(Clone::clone).to_vec();
     if whole {
-        bindings.extend([sizes.sinks, buffers.angles, buffers.out].map(Clone::clone));
+        bindings.extend([sizes.sinks, buffers.angles, &buffers.out.slice].map(Clone::clone));
     } else {
         bindings.extend([buffers.partial, buffers.stats].map(Clone::clone));
     }
@@ -154,8 +225,46 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
             rope: sizes.rope,
             angle_set: u32::from(sizes.ratio > 0),
         };
-        let bindings = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, buffers.out].map(Clone::clone);
+        let bindings = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice].map(Clone::clone);
         rec.dispatch(merge_variant(&kit.dialect, heads), &params, bindings.to_vec(), [sizes.heads, t, 1]);
+    }
+}
+
+/// In tiles of rows, whose scores fit the buffer for them.
+fn record_cooperative(
+    rec: &mut Recording,
+    kit: &Kit,
+    shape: CoopShape,
+    sizes: &Attention<'_>,
+    buffers: &AttentionBuffers<'_>,
+    keys: &[u32],
+) {
+    let (t, padded) = (keys.len() as u32, padded_heads(shape, sizes.heads));
+    let heads = Heads { heads: sizes.heads, dim: sizes.dim, max_parts: sizes.max_parts };
+    let variants = coop_variants(&kit.dialect, shape, heads, sizes.page_rows, sizes.segments(), buffers.out.half);
+    let [tile_h, tile_k] = COOP_SUBGROUPS.map(|n| n * 2 * shape.size);
+    let most = keys.iter().copied().max().unwrap_or(1);
+    let tile = (buffers.scores.bytes / score_bytes(&kit.dialect, sizes.heads, most, 1)).clamp(1, u64::from(t)) as u32;
+    let pools = || sizes.ring.segments.iter().chain([sizes.page_table]).chain(&sizes.pages.segments);
+    let (scale, angle_set) = (1.0 / (sizes.dim as f32).sqrt(), u32::from(sizes.ratio > 0));
+    let &Attention { heads, window, ratio, top_k, ring_rows, max_pages, rope, .. } = sizes;
+    for (first_token, some) in (0..t).step_by(tile as usize).zip(keys.chunks(tile as usize)) {
+        let n = some.len() as u32;
+        let columns = columns(shape, some.iter().copied().max().unwrap_or(1));
+        let [scores, stats, values] = variants.clone();
+        let params =
+            AttentionScoresParams { heads, q_stride: buffers.q.stride, window, ratio, top_k, ring_rows, max_pages, first_token, columns };
+        let own = [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.scores, buffers.places];
+        rec.dispatch(scores, &params, own.into_iter().chain(pools()).cloned().collect(), [columns / tile_k, padded / tile_h, n]);
+        let lanes = kit.dialect.lanes_variant("attention_stats", 1).1;
+        let params = AttentionStatsParams { heads, window, ratio, top_k, first_token, columns, scale };
+        let own = [buffers.rows, buffers.scores, sizes.sinks, buffers.stats].map(Clone::clone);
+        rec.dispatch(stats, &params, own.to_vec(), [heads.div_ceil(lanes), n, 1]);
+        let params =
+            AttentionValuesParams { heads, window, ratio, top_k, ring_rows, max_pages, first_token, columns, scale, rope, angle_set };
+        let own = [buffers.rows, buffers.scores, buffers.places, buffers.stats, buffers.kv, buffers.angles, &buffers.out.slice];
+        let grid = [sizes.dim.div_ceil(tile_k), padded / tile_h, n];
+        rec.dispatch(values, &params, own.into_iter().chain(pools()).cloned().collect(), grid);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hyper-connections: the mix of a row's four streams, the sub-layer's input, and the residual afterwards.
 
-use super::kit::{Kit, WG, with_formats};
+use super::kit::{Kit, Strided, WG, with_formats};
 use super::matrix::Matrix;
 use crate::gpu::{Recording, Slice};
 
@@ -42,14 +42,14 @@ pub fn record_hc_pre(
     weights: &HcWeights,
     mix: &Slice,
     x: &Slice,
-    normed: &Slice,
+    normed: &Strided,
     post: &Slice,
     (iterations, hc_eps, norm_eps): (u32, f32, f32),
     t: u32,
 ) {
     let params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps };
-    let bindings = [mix, &weights.base_scale, &weights.norm, x, normed, post].map(Clone::clone).to_vec();
-    rec.dispatch(kit.variant("hc_pre"), &params, bindings, [t, 1, 1]);
+    let bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
+    rec.dispatch(normed.written_by(kit.variant("hc_pre")), &params, bindings, [t, 1, 1]);
 }
 
 /// `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`. post (T, 32), y (T, D), x (T, 4, D) -> next (T, 4, D).

@@ -41,12 +41,25 @@ pub struct Strided {
     pub stride: u32,
     /// First float of the part.
     pub offset: u32,
+    /// Elements are f16, not f32: only between kernels of a long step on a device with cooperative matrices.
+    pub half: bool,
 }
 
 impl Strided {
     /// A slice of rows of `stride` floats.
     pub fn whole(slice: &Slice, stride: u32) -> Self {
-        Self { slice: slice.clone(), stride, offset: 0 }
+        Self { slice: slice.clone(), stride, offset: 0, half: false }
+    }
+
+    /// The same with elements of f16 where `half`.
+    #[must_use]
+    pub fn halved(self, half: bool) -> Self {
+        Self { half, ..self }
+    }
+
+    /// `variant` of a kernel that writes these elements.
+    pub(super) fn written_by(&self, variant: Variant) -> Variant {
+        variant.flag_if(self.half, "F16").flag_if(self.half, "Y_F16")
     }
 
     /// The part that starts `offset` floats further in each row.
@@ -68,14 +81,22 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// The cooperative matrices to use for matmul.
-    pub(super) fn cooperative(&self) -> Cooperative {
-        if self.exact { Cooperative::None } else { self.caps.cooperative }
+    /// The cooperative matrices to use in long steps, on devices with workgroups of eight subgroups.
+    pub(super) fn cooperative(&self) -> Option<CoopShape> {
+        let subgroup = self.caps.subgroup.filter(|size| !self.exact && size * 8 <= self.caps.invocations)?;
+        let size = match self.caps.cooperative {
+            Cooperative::None => return None,
+            Cooperative::Size8 => 8,
+            Cooperative::Size16 => 16,
+        };
+        // 45 KiB is what the largest matmul tile stages 64 columns in.
+        let depth = if size == 16 && self.caps.workgroup_bytes >= 45 << 10 { 64 } else { 32 };
+        Some(CoopShape { size, subgroup, depth })
     }
 
-    /// Whether matmuls of many rows round their operands to f16.
+    /// Whether long steps round the operands of matrix products to f16.
     pub fn uses_half(&self) -> bool {
-        super::linear::Tile::choose(self).half
+        self.cooperative().is_some()
     }
 
     /// The plain variant of `kernel` with workgroups of [`WG`], reducing by subgroups where the device has them.
@@ -96,6 +117,31 @@ impl Dialect {
     /// As [`Dialect::variant`], for kernels that read or write cached rows.
     pub(super) fn kv_variant(&self, kernel: &'static str) -> Variant {
         self.variant(kernel).flag_if(self.kv == KvType::F16, "KV_F16")
+    }
+}
+
+/// Cooperative matrices of a device, and how kernels use them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CoopShape {
+    /// Rows and columns of a matrix.
+    pub size: u32,
+    /// Invocations that share one.
+    pub subgroup: u32,
+    /// Columns of the operands that are staged at a time.
+    pub depth: u32,
+}
+
+impl CoopShape {
+    /// `kernel` with what all cooperative kernels have in common.
+    pub fn variant(self, kernel: &'static str) -> Variant {
+        Variant::new(kernel)
+            .flag("F16")
+            .flag("COOPERATIVE")
+            .flag_if(self.size == 16, "SIZE_16")
+            .constant("SIZE", self.size)
+            .constant("SUBGROUP", self.subgroup)
+            .constant("DEPTH", self.depth)
+            .constant("STEPS", self.depth / self.size)
     }
 }
 

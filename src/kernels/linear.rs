@@ -5,7 +5,7 @@
 
 use super::kit::{Dialect, Kit, Strided, with_formats};
 use super::matrix::Matrix;
-use crate::gpu::{Cooperative, Recording, Slice, Variant, grid_1d};
+use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
 
 params! {
@@ -120,7 +120,7 @@ pub(super) fn matvec_variant(dialect: &Dialect, formats: &[BlockFormat], tokens:
 }
 
 fn record_matmul(rec: &mut Recording, kit: &Kit, matrix: &Matrix, grouping: Grouping, x: &Strided, y: &Strided, t: u32) {
-    let tile = Tile::choose(&kit.dialect);
+    let tile = Tile::choose(&kit.dialect, t);
     for slice in &matrix.slices {
         // A launch works on rows of one group.
         let group_rows = match grouping {
@@ -149,7 +149,7 @@ fn record_matmul(rec: &mut Recording, kit: &Kit, matrix: &Matrix, grouping: Grou
             let mut bindings = vec![slice.arena.clone(), x.slice.clone(), y.slice.clone()];
             bindings.extend(kit.tables(&formats));
             let grid = [rows.div_ceil(tile.rows), t.div_ceil(tile.tokens), 1];
-            rec.dispatch(with_formats(tile.variant.clone(), &formats), &params, bindings, grid);
+            rec.dispatch(tile.variant(&formats, x.half, y.half), &params, bindings, grid);
             row += rows;
         }
     }
@@ -167,32 +167,28 @@ pub(super) struct Tile {
 }
 
 impl Tile {
-    /// The tile for `kit`'s device: cooperative where it has the matrices and the workgroup memory.
-    pub fn choose(dialect: &Dialect) -> Self {
-        let caps = &dialect.caps;
-        let (Some(subgroup), size) = (caps.subgroup, dialect.cooperative()) else { return Self::plain() };
-        let (size, blocks_t) = match size {
-            Cooperative::None => return Self::plain(),
-            Cooperative::Size8 => (8, 4),
-            Cooperative::Size16 => (16, if caps.workgroup_bytes >= 40 << 10 { 4 } else { 2 }),
+    /// The tile on a device for matrices that meet `tokens` rows each: cooperative where it has the matrices and the workgroup memory.
+    pub fn choose(dialect: &Dialect, tokens: u32) -> Self {
+        let Some(shape) = dialect.cooperative() else {
+            return Self { variant: Variant::new("matmul"), tokens: 64, rows: 64, half: false };
         };
-        let (subgroups_t, subgroups_w) = if blocks_t == 4 && size == 16 { (2, 4) } else { (2, 2) };
-        if subgroups_t * subgroups_w * subgroup > caps.invocations {
-            return Self::plain();
-        }
-        let variant = Variant::new("matmul_coop")
-            .flag("F16")
-            .flag("COOPERATIVE")
-            .flag(if size == 16 { "SIZE_16" } else { "SIZE_8" })
-            .constant("SIZE", size)
-            .constant("SUBGROUP", subgroup)
+        let (subgroups_t, subgroups_w) = (2, 4);
+        // Of weights that few tokens share, as little as possible of the tile should be empty.
+        let blocks_t = (tokens / (subgroups_t * shape.size)).next_power_of_two().clamp(1, 4);
+        let invocations = subgroups_t * subgroups_w * shape.subgroup;
+        let (tile_t, tile_w) = (subgroups_t * blocks_t * shape.size, subgroups_w * 2 * shape.size);
+        let variant = shape
+            .variant("matmul_coop")
             .constant("SUBGROUPS_T", subgroups_t)
             .constant("SUBGROUPS_W", subgroups_w)
-            .constant("BLOCKS_T", blocks_t);
-        Self { variant, tokens: subgroups_t * blocks_t * size, rows: subgroups_w * 2 * size, half: true }
+            .constant("BLOCKS_T", blocks_t)
+            .constant("X_PIECES", (tile_t * shape.depth / 8).div_ceil(invocations))
+            .constant("W_PIECES", tile_w * shape.depth / 8 / invocations);
+        Self { variant, tokens: tile_t, rows: tile_w, half: true }
     }
 
-    fn plain() -> Self {
-        Self { variant: Variant::new("matmul"), tokens: 64, rows: 64, half: false }
+    /// The variant for weights in `formats`, and for rows of f16 where x or y are.
+    pub fn variant(&self, formats: &[BlockFormat], x_half: bool, y_half: bool) -> Variant {
+        with_formats(self.variant.clone().flag_if(x_half, "X_F16").flag_if(y_half, "Y_F16"), formats)
     }
 }

@@ -64,9 +64,10 @@ pub fn record_router(
 }
 
 /// `act[t, f] = swiglu(gate, up)` of the shared expert. x: T rows with gate at its offset, up `up` floats further -> act (T, F).
-pub fn record_swiglu_shared(rec: &mut Recording, kit: &Kit, x: &Strided, up: u32, width: u32, limit: f32, act: &Slice, t: u32) {
+pub fn record_swiglu_shared(rec: &mut Recording, kit: &Kit, x: &Strided, up: u32, width: u32, limit: f32, act: &Strided, t: u32) {
     let params = SwigluSharedParams { width, stride: x.stride, gate: x.offset, up: x.offset + up, limit };
-    rec.dispatch(kit.variant("swiglu_shared"), &params, vec![x.slice.clone(), act.clone()], [width.div_ceil(WG), t, 1]);
+    let variant = act.written_by(kit.variant("swiglu_shared"));
+    rec.dispatch(variant, &params, vec![x.slice.clone(), act.slice.clone()], [width.div_ceil(WG), t, 1]);
 }
 
 /// The routed experts of a layer.
@@ -85,8 +86,8 @@ pub struct Moe<'a> {
 /// Buffers that the routed experts work in.
 #[derive(Clone, Debug)]
 pub struct MoeScratch<'a> {
-    /// Activations (T * used, F) f32.
-    pub act: &'a Slice,
+    /// Activations (T * used, F).
+    pub act: Strided,
     /// Results (T * used, D) f32, for many rows only.
     pub out: &'a Slice,
     /// Pairs by expert (T * used).
@@ -108,15 +109,15 @@ pub fn record_moe(
     kit: &Kit,
     moe: &Moe<'_>,
     scratch: &MoeScratch<'_>,
-    x: &Slice,
+    x: &Strided,
     chosen: &Slice,
     weights: &Slice,
     y: &Slice,
     t: u32,
 ) {
     if t <= DECODE_ROWS {
-        record_gate_up(rec, kit, moe, x, chosen, scratch.act, t);
-        record_down(rec, kit, moe, scratch.act, chosen, weights, y, t);
+        record_gate_up(rec, kit, moe, &x.slice, chosen, &scratch.act.slice, t);
+        record_down(rec, kit, moe, &scratch.act.slice, chosen, weights, y, t);
     } else {
         record_grouped(rec, kit, moe, scratch, x, chosen, weights, y, t);
     }
@@ -183,15 +184,16 @@ fn record_grouped(
     kit: &Kit,
     moe: &Moe<'_>,
     scratch: &MoeScratch<'_>,
-    x: &Slice,
+    x: &Strided,
     chosen: &Slice,
     weights: &Slice,
     y: &Slice,
     t: u32,
 ) {
-    let tile = Tile::choose(&kit.dialect);
     let pairs = t * moe.used;
     let experts = moe.gate_up.experts;
+    // A little more than the mean, so that most experts need one tile.
+    let tile = Tile::choose(&kit.dialect, (pairs + pairs / 4) / experts);
     let params = MoeGroupParams { pairs, experts };
     let bindings = vec![chosen.clone(), scratch.pairs.clone(), scratch.tiles.clone()];
     rec.dispatch(group_variant(&kit.dialect, tile.tokens), &params, bindings, [experts, 1, 1]);
@@ -216,8 +218,8 @@ fn record_grouped(
             limit: moe.limit,
             ..Default::default()
         };
-        let variant = with_formats(tile.variant.clone().flag("EXPERTS").flag("GATE_UP"), &stack.formats);
-        let own = [scratch.tiles, scratch.pairs, &slice.arena, x, scratch.act];
+        let variant = tile.variant(&stack.formats, x.half, scratch.act.half).flag("EXPERTS").flag("GATE_UP");
+        let own = [scratch.tiles, scratch.pairs, &slice.arena, &x.slice, &scratch.act.slice];
         let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
         rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(tile.rows / 2), most_tiles, 1]);
     }
@@ -236,8 +238,8 @@ fn record_grouped(
             used: moe.used,
             ..Default::default()
         };
-        let variant = with_formats(tile.variant.clone().flag("EXPERTS"), &stack.formats);
-        let own = [scratch.tiles, scratch.pairs, &slice.arena, scratch.act, scratch.out];
+        let variant = tile.variant(&stack.formats, scratch.act.half, false).flag("EXPERTS");
+        let own = [scratch.tiles, scratch.pairs, &slice.arena, &scratch.act.slice, scratch.out];
         let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
         rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(tile.rows), most_tiles, 1]);
     }

@@ -8,7 +8,7 @@ params! {
 }
 
 /// `y[t] = N(x[t]; weight)`. x: T rows; weight (C) -> y (T, C).
-pub fn record_rms_norm(rec: &mut Recording, kit: &Kit, x: &Strided, weight: &Slice, y: &Slice, columns: u32, eps: f32, t: u32) {
+pub fn record_rms_norm(rec: &mut Recording, kit: &Kit, x: &Strided, weight: &Slice, y: &Strided, columns: u32, eps: f32, t: u32) {
     let params = RmsNormParams { columns, x_stride: x.stride, x_offset: x.offset, eps };
-    rec.dispatch(kit.variant("rms_norm"), &params, vec![x.slice.clone(), weight.clone(), y.clone()], [t, 1, 1]);
+    rec.dispatch(y.written_by(kit.variant("rms_norm")), &params, vec![x.slice.clone(), weight.clone(), y.slice.clone()], [t, 1, 1]);
 }

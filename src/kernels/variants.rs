@@ -1,6 +1,6 @@
 //! Every variant that a device can select, for the tests that translate them all without a GPU.
 
-use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, merge_variant};
+use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, coop_variants, merge_variant};
 use super::compressor::compress_variant;
 use super::indexer::index_score_variant;
 use super::kit::{Dialect, with_formats};
@@ -34,25 +34,34 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         dialect.kv_variant("kv_row"),
         merge_variant(dialect, heads),
     ]);
-    let tile = Tile::choose(dialect);
-    all.push(group_variant(dialect, tile.tokens));
+    let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
+    all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));
     let mixed = [BlockFormat::Q8_0, BlockFormat::F16];
     let sets = BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]);
     for formats in sets {
         all.extend(["embed", "hc_mix"].map(|kernel| with_formats(dialect.variant(kernel), formats)));
         all.extend([1, 2, 4, 8, 16].map(|tokens| matvec_variant(dialect, formats, tokens).0));
         all.extend([gate_up_variant(dialect, formats).0, down_variant(dialect, formats).0]);
-        for flags in [&[][..], &["EXPERTS"], &["EXPERTS", "GATE_UP"]] {
-            let variant = flags.iter().fold(tile.variant.clone(), |v, flag| v.flag(flag));
-            all.push(with_formats(variant, formats));
+        let tiles = if tiles[0].half { &tiles[..] } else { &tiles[..1] };
+        for (i, flags) in [&[][..], &["EXPERTS"], &["EXPERTS", "GATE_UP"]].iter().enumerate() {
+            for (j, tile) in tiles.iter().enumerate() {
+                let half = tile.half && (i + j) % 2 == 1;
+                all.push(flags.iter().fold(tile.variant(formats, half, half), |v, flag| v.flag(flag)));
+            }
         }
     }
     for segments in [1, 2] {
         for (ratio, page_rows) in [(4, 128), (128, 4)] {
             all.push(compress_variant(dialect, ratio, page_rows, segments, 100));
+            let segments = Segments { ring: segments, ring_held: 100, pages: segments, pages_held: 100 };
+            let coop = dialect.cooperative();
             for whole in [false, true] {
-                let segments = Segments { ring: segments, ring_held: 100, pages: segments, pages_held: 100 };
-                all.push(attention_variant(dialect, heads, page_rows, segments, whole));
+                if !whole || coop.is_none() {
+                    all.push(attention_variant(dialect, heads, page_rows, segments, whole));
+                }
+            }
+            if let Some(shape) = coop {
+                all.extend([false, true].into_iter().flat_map(|half| coop_variants(dialect, shape, heads, page_rows, segments, half)));
             }
         }
         all.push(index_score_variant(dialect, 128, 128, segments, 100));

@@ -107,6 +107,30 @@ impl<'g> Bench<'g> {
         Ok(self.gpu.buffer_with("input", values)?.all())
     }
 
+    /// `values` in a buffer as f16 where `half`.
+    pub fn upload_elements(&self, values: &[f32], half: bool) -> Result<Slice> {
+        if half {
+            self.upload(&values.iter().map(|&v| half::f16::from_f32(v).to_bits()).collect::<Vec<u16>>())
+        } else {
+            self.upload(values)
+        }
+    }
+
+    /// An output of `values` elements.
+    pub fn elements(&self, values: usize, half: bool) -> Result<Output> {
+        self.output(if half { values / 2 } else { values })
+    }
+
+    /// The elements to check a kernel with that can store both: f32, and f16 where shaders have it.
+    pub fn halves(&self) -> &'static [bool] {
+        if self.kit.dialect.caps.f16 { &[false, true] } else { &[false] }
+    }
+
+    /// The limit for results that are stored as f16 where `half`.
+    pub fn stored(half: bool) -> Limit {
+        if half { Limit::HALF } else { Limit::F32 }
+    }
+
     /// An output of `words` words, poisoned.
     pub fn output(&self, words: usize) -> Result<Output> {
         Ok(Output { buffer: self.gpu.buffer_with("output", &vec![POISON; words + GUARD])?, words })
@@ -227,6 +251,12 @@ impl<'g> Bench<'g> {
         };
         self.outcomes.push(Outcome { kernel, case: case.into(), nmse: 0.0, max: 0.0, failure });
     }
+}
+
+/// Words as floats, or as pairs of f16.
+pub fn as_elements(words: &[u32], half: bool) -> Vec<f32> {
+    let pair = |&w: &u32| [w as u16, (w >> 16) as u16].map(|bits| half::f16::from_bits(bits).to_f32());
+    if half { words.iter().flat_map(pair).collect() } else { as_floats(words) }
 }
 
 /// Words as floats.

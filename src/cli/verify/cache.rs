@@ -1,11 +1,10 @@
 //! Checks of what touches a session's memory: rotation, window keys, rings, compressed rows, indexer, attention.
 
-use super::bench::{Bench, Limit, Output, as_floats};
+use super::bench::{Bench, Limit, Output, as_elements, as_floats};
 use crate::Result;
-use crate::gpu::Slice;
 use crate::kernels::{
     Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, Row, Strided, Window, parts,
-    record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k,
+    record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k, score_bytes,
 };
 use crate::num::KvType;
 use crate::reference::{self, Candidates};
@@ -92,7 +91,7 @@ fn rotations(bench: &mut Bench<'_>) -> Result<()> {
         let angles_gpu = bench.upload(&flat(&turns))?;
         for normalise in [true, false] {
             let out = bench.output_with(&wide)?;
-            let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8 };
+            let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8, half: false };
             let sizes =
                 QRope { heads: heads as u32, dim: dim as u32, rope: rope as u32, compressed: true, norm_eps: normalise.then_some(1e-6) };
             let words = bench.run("q_rope", &case, &[&out], |rec, kit| record_q_rope(rec, kit, sizes, &angles_gpu, &x, tokens as u32))?;
@@ -110,7 +109,7 @@ fn rotations(bench: &mut Bench<'_>) -> Result<()> {
         }
         let x = bench.upload(&wide)?;
         let weight = bench.floats(dim);
-        let (weight_gpu, x) = (bench.upload(&weight)?, Strided { slice: x, stride: stride as u32, offset: 8 });
+        let (weight_gpu, x) = (bench.upload(&weight)?, Strided { slice: x, stride: stride as u32, offset: 8, half: false });
         let out = bench.output(tokens * kv.words(dim as u32) as usize)?;
         let sizes = KvRow { dim: dim as u32, rope: rope as u32, compressed: false, eps: 1e-6 };
         let words = bench.run("kv_row", &case, &[&out], |rec, kit| {
@@ -163,7 +162,7 @@ fn rings(bench: &mut Bench<'_>) -> Result<()> {
         }
     }
     let (rows_gpu, live_gpu) = (bench.upload(&rows)?, bench.upload(&live)?);
-    let source = Strided { slice: bench.upload(&source)?, stride: stride as u32, offset: 8 };
+    let source = Strided { slice: bench.upload(&source)?, stride: stride as u32, offset: 8, half: false };
     for held in [slots * size, 14] {
         let case = format!("{slots} rings of {size}, {held} rows a buffer");
         let nines = |count: usize| vec![f32::from_bits(9); count];
@@ -242,7 +241,7 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
     let [ape_gpu, norm_gpu, table_gpu] = [bench.upload(&ape)?, bench.upload(&norm)?, bench.upload(&page_table)?];
     let [windows_gpu, angles_gpu] = [bench.upload(&windows)?, bench.upload(&flat(&turns))?];
     let [rows_gpu, live_gpu] = [bench.upload(&rows)?, bench.upload(&[1u32, 1])?];
-    let fresh = Strided { slice: bench.upload(&fresh)?, stride: stride as u32, offset: 4 };
+    let fresh = Strided { slice: bench.upload(&fresh)?, stride: stride as u32, offset: 4, half: false };
     let sizes = Compress {
         ratio,
         dim: dim as u32,
@@ -297,8 +296,8 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
     let unit = page_rows * kv.words(dim as u32) as usize;
     let pages = pool(bench, &pool_words, unit, 6usize.div_ceil(segments))?;
     let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&page_table)?];
-    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 4 };
-    let hw_gpu = Strided { slice: bench.upload(&hw)?, stride: hw_stride as u32, offset: 4 };
+    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 4, half: false };
+    let hw_gpu = Strided { slice: bench.upload(&hw)?, stride: hw_stride as u32, offset: 4, half: false };
     let count = rows.len() - first;
     let scores = bench.output_with(&vec![7.0; count * columns])?;
     let sizes = IndexScore {
@@ -385,7 +384,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         }
     }
     let mut want = Vec::new();
-    let mut most_keys = 0;
+    let (mut most_keys, mut counts) = (0, Vec::new());
     for (i, row) in rows.iter().enumerate() {
         let mut keys: Vec<&[f32]> = Vec::new();
         for position in (row.position + 1).saturating_sub(window as u32)..=row.position {
@@ -402,6 +401,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
             keys.extend(own[..seen(row)].iter().map(|k| &k[..]));
         }
         most_keys = most_keys.max(keys.len());
+        counts.push(keys.len() as u32);
         for (h, &sink) in sinks.iter().enumerate() {
             let mut out = reference::attention(&q[i * q_stride + h * dim..][..dim], &keys, sink);
             reference::rotate_back(&mut out, &turns[2 * i + usize::from(ratio > 0)]);
@@ -412,15 +412,19 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
     let ring_gpu = pool(bench, &pack(kv, &ring), row_words, (2 * ring_rows).div_ceil(segments))?;
     let pages_gpu = pool(bench, &pool_words, page_rows * row_words, 6usize.div_ceil(segments))?;
     let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&page_table)?];
-    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 0 };
+    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 0, half: false };
     let [sinks_gpu, kv_gpu] = [bench.upload(&sinks)?, bench.upload(&pack(kv, &fresh))?];
     let [selected_gpu, angles_gpu] = [bench.upload(&selected)?, bench.upload(&flat(&turns))?];
     // A split pool goes with a device that can bind little: fewer parts then, too.
     let max_parts = if segments == 1 { MAX_PARTS } else { 3 };
     let decode = t.min(DECODE_ROWS as usize);
     let partial = bench.output(decode * max_parts as usize * heads * dim)?;
-    let stats = bench.output(decode * max_parts as usize * heads * 2)?;
-    let out = bench.output(t * heads * dim)?;
+    let stats = bench.output((decode * max_parts as usize * heads * 2).max(t * heads.next_multiple_of(64) * 2))?;
+    // Scores of two rows at a time: more tiles than one.
+    let scores = bench.output((score_bytes(&bench.kit.dialect, heads as u32, most_keys as u32, 2) / 4).max(1) as usize)?;
+    let places = bench.output((scores.slice().bytes / 4) as usize)?;
+    let half = tokens > DECODE_ROWS && bench.kit.dialect.uses_half();
+    let out = bench.elements(t * heads * dim, half)?;
     let sizes = Attention {
         heads: heads as u32,
         dim: dim as u32,
@@ -437,7 +441,9 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         page_table: &table_gpu,
         sinks: &sinks_gpu,
     };
-    let [partial_slice, stats_slice, out_slice]: [Slice; 3] = [partial.slice(), stats.slice(), out.slice()];
+    let [partial_slice, stats_slice] = [partial.slice(), stats.slice()];
+    let (scores_slice, places_slice) = (scores.slice(), places.slice());
+    let out_rows = Strided::whole(&out.slice(), (heads * dim) as u32).halved(half);
     let buffers = AttentionBuffers {
         rows: &rows_gpu,
         q: &q_gpu,
@@ -446,12 +452,19 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         angles: &angles_gpu,
         partial: &partial_slice,
         stats: &stats_slice,
-        out: &out_slice,
+        scores: &scores_slice,
+        places: &places_slice,
+        out: &out_rows,
     };
-    let kernel = if tokens <= DECODE_ROWS { "attention_merge" } else { "attention" };
-    let got = bench.run(kernel, &case, &[&out, &partial, &stats], |rec, kit| {
-        record_attention(rec, kit, &sizes, &buffers, most_keys as u32, t as u32);
+    let kernel = match tokens {
+        0..=DECODE_ROWS => "attention_merge",
+        _ if bench.kit.dialect.uses_half() => "attention_values",
+        _ => "attention",
+    };
+    let got = bench.run(kernel, &case, &[&out, &partial, &stats, &scores, &places], |rec, kit| {
+        record_attention(rec, kit, &sizes, &buffers, &counts);
     })?;
-    bench.compare(kernel, &format!("{case}, {} parts", parts(most_keys as u32, max_parts)), &as_floats(&got[0]), &want, Limit::F32);
+    let case = format!("{case}, {} parts", parts(most_keys as u32, max_parts));
+    bench.compare(kernel, &case, &as_elements(&got[0], half), &want, bench.matmul_limit(tokens));
     Ok(())
 }

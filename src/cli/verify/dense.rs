@@ -1,6 +1,6 @@
 //! Checks of embedding, norms, hyper-connections and dense matrices.
 
-use super::bench::{Bench, Limit, as_floats, view};
+use super::bench::{Bench, Limit, as_elements, as_floats, view};
 use crate::Result;
 use crate::kernels::{
     DECODE_ROWS, Grouping, HcWeights, Matrix, Row, SAMPLED, Strided, record_embed, record_hc_head, record_hc_mix, record_hc_post,
@@ -69,14 +69,20 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, slices: usize
     let (bytes, matrix) = bench.matrix(format, rows, columns, slices)?;
     // x and y are parts of wider rows.
     let wide = bench.floats(tokens as usize * (columns + 24));
-    let x = Strided { slice: bench.upload(&wide)?, stride: columns as u32 + 24, offset: 16 };
-    let out = bench.output(tokens as usize * rows)?;
-    let y = Strided { slice: out.slice(), stride: rows as u32, offset: 0 };
-    let words = bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], Grouping::Shared, &x, &y, tokens))?;
     let own: Vec<f32> = wide.chunks_exact(columns + 24).flat_map(|row| &row[16..16 + columns]).copied().collect();
     let want = reference::linear(&view(&matrix, &bytes), &own);
     let limit = bench.matmul_limit(tokens);
-    bench.compare(kernel, &case, &as_floats(&words[0]), &want, limit);
+    // Cooperative kernels take and leave f16, too.
+    let halves: &[bool] = if kernel == "matmul_coop" { &[false, true] } else { &[false] };
+    for (&x_half, &y_half) in halves.iter().flat_map(|x| halves.iter().map(move |y| (x, y))) {
+        let x = Strided::whole(&bench.upload_elements(&wide, x_half)?, columns as u32 + 24).at(16).halved(x_half);
+        let stride = rows.next_multiple_of(2);
+        let out = bench.elements(tokens as usize * stride, y_half)?;
+        let y = Strided::whole(&out.slice(), stride as u32).halved(y_half);
+        let words = bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], Grouping::Shared, &x, &y, tokens))?;
+        let got: Vec<f32> = as_elements(&words[0], y_half).chunks_exact(stride).flat_map(|row| row[..rows].to_vec()).collect();
+        bench.compare(kernel, &case, &got, &want, limit);
+    }
     Ok(())
 }
 
@@ -104,9 +110,9 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     let mut alone: Vec<u32> = Vec::new();
     for tokens in [1u32, 2, 3, 8, 16] {
         let case = format!("4 matrices of q8_0 and f16, {tokens} tokens");
-        let x = Strided { slice: bench.upload(&all[..tokens as usize * columns])?, stride: columns as u32, offset: 0 };
+        let x = Strided { slice: bench.upload(&all[..tokens as usize * columns])?, stride: columns as u32, offset: 0, half: false };
         let out = bench.output(tokens as usize * total)?;
-        let y = Strided { slice: out.slice(), stride: total as u32, offset: 0 };
+        let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, half: false };
         let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix, _)| matrix).collect();
         let words = bench.run("matvec", &case, &[&out], |rec, kit| record_linear(rec, kit, &matrices, Grouping::Shared, &x, &y, tokens))?;
         let mut want = vec![0f32; tokens as usize * total];
@@ -135,9 +141,9 @@ fn grouped(bench: &mut Bench<'_>, tokens: u32) -> Result<()> {
     let kernel = linear_kernel(bench, tokens);
     let (bytes, matrix) = bench.matrix(BlockFormat::Q8_0, groups * rank, columns, 1)?;
     let input = bench.floats(tokens as usize * groups * columns);
-    let x = Strided { slice: bench.upload(&input)?, stride: (groups * columns) as u32, offset: 0 };
+    let x = Strided { slice: bench.upload(&input)?, stride: (groups * columns) as u32, offset: 0, half: false };
     let out = bench.output(tokens as usize * groups * rank)?;
-    let y = Strided { slice: out.slice(), stride: (groups * rank) as u32, offset: 0 };
+    let y = Strided { slice: out.slice(), stride: (groups * rank) as u32, offset: 0, half: false };
     let grouping = Grouping::Rows(rank as u32);
     let words = bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], grouping, &x, &y, tokens))?;
     let want = reference::linear_grouped(&view(&matrix, &bytes), groups, &input);
@@ -163,8 +169,8 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let got: Vec<f32> = as_floats(&words[0]).chunks_exact(32).flat_map(|row| row[..=outputs].to_vec()).collect();
         let hc = reference::Hc { mix: view(&matrix, &bytes), base: &base, scale: &scale };
         bench.compare("hc_mix", &case, &got, &reference::hc_mix(&hc.mix, &x), Limit::F32);
-        let normed = bench.output(t * dim)?;
         if outputs == 4 {
+            let normed = bench.output(t * dim)?;
             let wanted: Vec<u32> = (0..tokens).rev().collect();
             let wanted_gpu = bench.upload(&wanted)?;
             let words = bench.run("hc_head", &case, &[&normed], |rec, kit| {
@@ -175,12 +181,18 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
             continue;
         }
         let post = bench.output(t * 32)?;
-        let words = bench.run("hc_pre", &case, &[&normed, &post], |rec, kit| {
-            record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, &normed.slice(), &post.slice(), (20, 1e-6, 1e-6), tokens);
-        })?;
         let (want, mixes) = reference::hc_pre(&hc, &norm, &x, constants);
-        bench.compare("hc_pre", &case, &as_floats(&words[0]), &want, Limit::F32);
-        let got: Vec<f32> = as_floats(&words[1]).chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
+        let mut posts = Vec::new();
+        for &half in bench.halves() {
+            let normed = bench.elements(t * dim, half)?;
+            let rows = Strided::whole(&normed.slice(), dim as u32).halved(half);
+            let words = bench.run("hc_pre", &case, &[&normed, &post], |rec, kit| {
+                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, &rows, &post.slice(), (20, 1e-6, 1e-6), tokens);
+            })?;
+            bench.compare("hc_pre", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
+            posts = as_floats(&words[1]);
+        }
+        let got: Vec<f32> = posts.chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
         let want: Vec<f32> = mixes.iter().flat_map(|m| m.post.iter().chain(m.comb.iter().flatten()).map(|&v| v as f32)).collect();
         bench.compare("hc_pre", &format!("{case}, post and comb"), &got, &want, Limit::F32);
         let y = bench.floats(t * dim);
@@ -198,13 +210,17 @@ fn norm(bench: &mut Bench<'_>) -> Result<()> {
     let case = format!("{tokens} rows of {columns}");
     let wide = bench.floats(tokens * stride);
     let weight = bench.floats(columns);
-    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8 };
-    let (weight_gpu, out) = (bench.upload(&weight)?, bench.output(tokens * columns)?);
-    let words = bench.run("rms_norm", &case, &[&out], |rec, kit| {
-        record_rms_norm(rec, kit, &x, &weight_gpu, &out.slice(), columns as u32, 1e-6, tokens as u32);
-    })?;
+    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, half: false };
+    let weight_gpu = bench.upload(&weight)?;
     let own: Vec<f32> = wide.chunks_exact(stride).flat_map(|row| &row[8..8 + columns]).copied().collect();
-    bench.compare("rms_norm", &case, &as_floats(&words[0]), &reference::rms_norm(&own, &weight, 1e-6), Limit::F32);
+    for &half in bench.halves() {
+        let out = bench.elements(tokens * columns, half)?;
+        let y = Strided::whole(&out.slice(), columns as u32).halved(half);
+        let words = bench.run("rms_norm", &case, &[&out], |rec, kit| {
+            record_rms_norm(rec, kit, &x, &weight_gpu, &y, columns as u32, 1e-6, tokens as u32);
+        })?;
+        bench.compare("rms_norm", &case, &as_elements(&words[0], half), &reference::rms_norm(&own, &weight, 1e-6), Bench::stored(half));
+    }
 
     let (dim, tokens) = (72usize, 3usize);
     let (embedding, streams) = (bench.floats(tokens * dim), bench.floats(tokens * 4 * dim));

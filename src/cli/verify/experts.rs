@@ -1,6 +1,6 @@
 //! Checks of the router, the experts and the sampler.
 
-use super::bench::{Bench, Limit, as_floats};
+use super::bench::{Bench, Limit, as_elements, as_floats};
 use crate::Result;
 use crate::kernels::{
     DECODE_ROWS, Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Row, SampleBuffers, Sampler, Strided, record_moe, record_router,
@@ -37,7 +37,7 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
     wide[4 + stride * 6..][..experts].fill(f32::NAN);
     wide[4 + stride * 7..][..experts / 2].fill(f32::INFINITY);
     wide[4 + stride * 8..][..experts].fill(-200.0);
-    let logits = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 4 };
+    let logits = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 4, half: false };
     let sizes = (experts as u32, used as u32, 1.5);
     let table: Vec<u32> = (0..40 * used).map(|i| ((i * 7) % experts) as u32).collect();
     let rows: Vec<Row> = (0..tokens as u32).map(|t| Row { token: t * 4, ..Row::default() }).collect();
@@ -70,16 +70,19 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
 fn swiglu(bench: &mut Bench<'_>) -> Result<()> {
     let (tokens, width, stride) = (3usize, 300, 640);
     let wide = bench.floats_around(0.0, 8.0, tokens * stride);
-    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 12 };
-    let out = bench.output(tokens * width)?;
-    let words = bench.run("swiglu_shared", "limit 10", &[&out], |rec, kit| {
-        record_swiglu_shared(rec, kit, &x, 308, width as u32, 10.0, &out.slice(), tokens as u32);
-    })?;
+    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 12, half: false };
     let want: Vec<f32> = wide
         .chunks_exact(stride)
         .flat_map(|row| (0..width).map(|f| reference::swiglu(row[12 + f], row[320 + f], 10.0)).collect::<Vec<_>>())
         .collect();
-    bench.compare("swiglu_shared", "limit 10", &as_floats(&words[0]), &want, Limit::F32);
+    for &half in bench.halves() {
+        let out = bench.elements(tokens * width, half)?;
+        let act = Strided::whole(&out.slice(), width as u32).halved(half);
+        let words = bench.run("swiglu_shared", "limit 10", &[&out], |rec, kit| {
+            record_swiglu_shared(rec, kit, &x, 308, width as u32, 10.0, &act, tokens as u32);
+        })?;
+        bench.compare("swiglu_shared", "limit 10", &as_elements(&words[0], half), &want, Bench::stored(half));
+    }
     Ok(())
 }
 
@@ -108,8 +111,10 @@ fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, tokens
     let chosen: Vec<u32> = routes.iter().flat_map(|r| r.experts.iter().copied()).collect();
     let weights: Vec<f32> = routes.iter().flat_map(|r| r.weights.iter().copied()).collect();
     let pairs = t * used as usize;
-    let (x_gpu, chosen_gpu, weights_gpu) = (bench.upload(&x)?, bench.upload(&chosen)?, bench.upload(&weights)?);
-    let (act, y) = (bench.output(pairs * width)?, bench.output_with(&shared)?);
+    let half = tokens > DECODE_ROWS && bench.kit.dialect.uses_half();
+    let x_gpu = Strided::whole(&bench.upload_elements(&x, half)?, dim as u32).halved(half);
+    let (chosen_gpu, weights_gpu) = (bench.upload(&chosen)?, bench.upload(&weights)?);
+    let (act, y) = (bench.elements(pairs * width, half)?, bench.output_with(&shared)?);
     let most_tiles = MoeScratch::most_tiles(tokens, used, experts) as usize;
     let [out, list, tiles] = [bench.output(pairs * dim)?, bench.output(pairs)?, bench.output(most_tiles * 4)?];
     let (out, list, tiles) = (out.slice(), list.slice(), tiles.slice());
@@ -120,7 +125,7 @@ fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, tokens
     };
     let routed = Moe { gate_up: &gate_up, down: &down, used, limit };
     let words = bench.run(kernel, &case, &[&act, &y], |rec, kit| {
-        let scratch = MoeScratch { act: &act.slice(), out: &out, pairs: &list, tiles: &tiles };
+        let scratch = MoeScratch { act: Strided::whole(&act.slice(), width as u32).halved(half), out: &out, pairs: &list, tiles: &tiles };
         record_moe(rec, kit, &routed, &scratch, &x_gpu, &chosen_gpu, &weights_gpu, &y.slice(), tokens);
     })?;
     let limits = bench.matmul_limit(tokens);
@@ -131,7 +136,7 @@ fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, tokens
         want_act.extend(reference::gate_up(&gate, &up, &x[token * dim..][..dim], limit));
     }
     let first = if tokens <= DECODE_ROWS { "moe_gate_up" } else { kernel };
-    bench.compare(first, &format!("{case}, gate and up"), &as_floats(&words[0]), &want_act, limits);
+    bench.compare(first, &format!("{case}, gate and up"), &as_elements(&words[0], half), &want_act, limits);
     let mut want = shared;
     let expert = |e: u32| Expert {
         gate: part(&gate_up, 0, &gate_up_bytes[0], e),

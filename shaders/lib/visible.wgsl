@@ -1,5 +1,4 @@
-// How many keys a position sees, and into how many parts they are split. Both depend on the position alone, so that a row's sums are added
-// in the same order whatever else is in the step.
+// How many keys a position sees: a function of the position alone.
 
 struct Visible {
     window: u32,     // keys of the sliding window
@@ -14,10 +13,4 @@ fn visible(position: u32) -> Visible {
     }
     let rows = (position + 1u) / params.ratio;
     return Visible(window, min(rows, params.top_k), rows);
-}
-
-const SPLIT_KEYS: u32 = 64u; // at least this many keys a part
-
-fn parts(keys: u32) -> u32 {
-    return min((keys + SPLIT_KEYS - 1u) / SPLIT_KEYS, MAX_PARTS);
 }

@@ -1,0 +1,116 @@
+// attention_scores: S[t, h, n] = q[t, h] . K[n] for the keys n that row t sees, on cooperative matrices: first of three kernels of a long step.
+// in      rows (T) Row; q (T, q_stride) f32, the heads at its start; kv, ring, pages and selected as in attention
+// out     scores (n, HEADS, columns) f32 for the n rows from first_token on, and places (n, columns): where the keys lie
+// params  Params 40 B
+// grid    x: ceil(keys / TILE_K), y: HEADS / TILE_H, z: n
+// needs   f16, cooperative matrices f16 x f16 -> f32, 36 KiB workgroup memory; attention is the portable twin
+// cost    2 HEADS keys DIM flop a row on the matrix units
+// source  SPEC 3.1 step 4
+struct Params {
+    heads: u32,
+    q_stride: u32,      // floats
+    window: u32,
+    ratio: u32,         // 0, 4, 128
+    top_k: u32,
+    ring_rows: u32,
+    max_pages: u32,
+    first_token: u32,
+    columns: u32,       // of scores: a multiple of TILE_K
+}
+
+#import lib/rows
+@group(0) @binding(auto) var<storage, read> rows: array<Row>;             // (T)
+@group(0) @binding(auto) var<storage, read> q: array<vec4<f32>>;          // (T, q_stride/4)
+@group(0) @binding(auto) var<storage, read> kv: array<u32>;               // (T, DIM/2) pairs
+@group(0) @binding(auto) var<storage, read> selected: array<u32>;         // (T, top_k)
+@group(0) @binding(auto) var<storage, read_write> scores: array<f32>;     // (n, HEADS, columns)
+@group(0) @binding(auto) var<storage, read_write> places: array<u32>;     // (n, columns)
+#for S RING_SEGMENTS
+@group(0) @binding(auto) var<storage, read> ring$S: array<u32>;           // (rows, DIM/2) pairs
+#end
+#import lib/kv
+#import lib/pages
+#import lib/visible
+#import lib/keys
+#import lib/key_quad
+
+const TILE_H: u32 = SUBGROUPS_H * 2u * SIZE;
+const TILE_K: u32 = SUBGROUPS_K * 2u * SIZE;
+const WG: u32 = SUBGROUPS_H * SUBGROUPS_K * SUBGROUP;
+const STRIDE: u32 = DEPTH + 8u;
+const QUADS: u32 = DEPTH / 4u; // of a staged row
+
+const SECOND_AT: u32 = TILE_H * STRIDE; // where the staged keys begin, behind the queries
+const STAGED: u32 = (TILE_H + TILE_K) * STRIDE;
+#import lib/coop
+var<workgroup> own_places: array<u32, TILE_K>;
+
+@compute @workgroup_size(WG)
+fn attention_scores(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let t = params.first_token + wid.z;
+    let row = rows[t];
+    let sees = visible(row.position);
+    let total = sees.window + sees.compressed;
+    let first_head = wid.y * TILE_H;
+    let first_key = wid.x * TILE_K;
+    for (var i = lid; i < TILE_K; i += WG) {
+        // Keys beyond the last repeat it: nobody reads their scores.
+        let place = key_place(row, t, sees, min(first_key + i, total - 1u));
+        own_places[i] = place;
+        if (wid.y == 0u) {
+            places[wid.z * params.columns + first_key + i] = place;
+        }
+    }
+    let subgroup = lid / SUBGROUP;
+    let block_h = subgroup / SUBGROUPS_K * (2u * SIZE);
+    let block_k = subgroup % SUBGROUPS_K * (2u * SIZE);
+    var c0_0: Sums;
+    var c0_1: Sums;
+    var c1_0: Sums;
+    var c1_1: Sums;
+    for (var first = 0u; first < DIM; first += DEPTH) {
+        workgroupBarrier();
+        for (var i = lid; i < TILE_H * QUADS; i += WG) {
+            let head = first_head + i / QUADS;
+            let quad = i % QUADS;
+            var values = vec4<f16>();
+            if (head < params.heads && first + quad * 4u < DIM) {
+                values = to_half(q[(t * params.q_stride + head * DIM + first) / 4u + quad]);
+            }
+            let at = i / QUADS * STRIDE + quad * 4u;
+            put(at, values);
+        }
+        for (var i = lid; i < TILE_K * QUADS; i += WG) {
+            let quad = i % QUADS;
+            var values = vec4<f16>();
+            if (first + quad * 4u < DIM) {
+                values = key_quad(own_places[i / QUADS], first / 4u + quad);
+            }
+            let at = i / QUADS * STRIDE + quad * 4u;
+            put(SECOND_AT + at, values);
+        }
+        workgroupBarrier();
+#for K STEPS
+        {
+            let q0 = coopLoadT<Left>(&staged[(block_h * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
+            let q1 = coopLoadT<Left>(&staged[((block_h + SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
+            let k0 = coopLoad<Right>(&staged[(SECOND_AT + block_k * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
+            let k1 = coopLoad<Right>(&staged[(SECOND_AT + (block_k + SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
+            c0_0 = coopMultiplyAdd(q0, k0, c0_0);
+            c0_1 = coopMultiplyAdd(q0, k1, c0_1);
+            c1_0 = coopMultiplyAdd(q1, k0, c1_0);
+            c1_1 = coopMultiplyAdd(q1, k1, c1_1);
+        }
+#end
+    }
+    // naga wants what coopStoreT is given to have names.
+    let columns = params.columns;
+    let at0_0 = (wid.z * HEADS + first_head + block_h) * columns + first_key + block_k;
+    let at0_1 = at0_0 + SIZE;
+    let at1_0 = at0_0 + SIZE * columns;
+    let at1_1 = at1_0 + SIZE;
+    coopStoreT(c0_0, &scores[at0_0], columns);
+    coopStoreT(c0_1, &scores[at0_1], columns);
+    coopStoreT(c1_0, &scores[at1_0], columns);
+    coopStoreT(c1_1, &scores[at1_1], columns);
+}

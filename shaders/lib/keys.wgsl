@@ -1,0 +1,48 @@
+// Where the keys of a row's attention lie: the window in this step's keys or in the ring of earlier ones, then compressed rows in pages.
+// A place is the row's number in one of the three, which the upper two bits name.
+
+const FROM_STEP: u32 = 0u;
+const FROM_RING: u32 = 1u << 30u;
+const FROM_PAGES: u32 = 2u << 30u;
+
+#ifndef PLACED
+fn key_place(row: Row, t: u32, sees: Visible, n: u32) -> u32 {
+    if (n < sees.window) {
+        let position = row.position + 1u + n - sees.window;
+        if (position >= row.first_position) {
+            return FROM_STEP | (row.first_row + position - row.first_position);
+        }
+        return FROM_RING | (row.slot * params.ring_rows + position % params.ring_rows);
+    }
+    var index = n - sees.window;
+    if (sees.rows > sees.compressed) {
+        index = selected[t * params.top_k + index];
+    }
+    return FROM_PAGES | (page_row(row.slot, index) / PAGE_ROW_WORDS);
+}
+#endif
+
+fn ring_word(row: u32, word: u32) -> u32 {
+#ifdef RING_SPLIT
+    let segment = row / RING_SEGMENT_ROWS;
+    let at = (row - segment * RING_SEGMENT_ROWS) * PAGE_ROW_WORDS + word;
+    var value = 0u;
+#for S RING_SEGMENTS
+    if (segment == $Su) { value = ring$S[at]; }
+#end
+    return value;
+#else
+    return ring0[row * PAGE_ROW_WORDS + word];
+#endif
+}
+
+fn key_word(place: u32, word: u32) -> u32 {
+    let row = place & 0x3fffffffu;
+    if (place < FROM_RING) {
+        return kv[row * PAGE_ROW_WORDS + word];
+    }
+    if (place < FROM_PAGES) {
+        return ring_word(row, word);
+    }
+    return page_word(row * PAGE_ROW_WORDS + word);
+}
