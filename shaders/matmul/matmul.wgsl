@@ -2,12 +2,12 @@
 // EXPERTS: for the tokens of each expert, with that expert's weights. GATE_UP: W is gate and up, y = swiglu(gate, up).
 // in      w (R, C) one of the variant's formats; x (T, x_stride) f32; with EXPERTS tiles and pairs as moe_group leaves them
 // out     y (T, y_stride) f32; with EXPERTS a row for each (token, k)
-// params  Params 60 B (lib/experts)
-// grid    x: ceil(R / 64), or ceil(channels / 32) for GATE_UP; y: ceil(T / 64) or the largest possible number of tiles
+// params  Params 128 B (lib/matmul); up to eight matrices of one input, or of neighbouring columns of it
+// grid    x: ceil(R / 64) of every matrix, or ceil(channels / 32) for GATE_UP; y: ceil(T / 64) or the largest possible number of tiles
 // needs   16 KiB workgroup memory, 256 invocations
 // cost    2 T R C flop in f32: compute bound; W is decoded once for 64 tokens
 // source  SPEC 2 (A @ x), SPEC 3.5 (experts)
-#import lib/experts
+#import lib/matmul
 @group(0) @binding(auto) var<storage, read> w: array<u32>;       // arena
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>; // (T, x_stride/4)
 @group(0) @binding(auto) var<storage, read_write> y: array<f32>; // (T, y_stride)
@@ -22,21 +22,21 @@ const CHANNELS: u32 = 64u;
 #endif
 
 // Weights of the tile's row `row`. Gate and up alternate by two, so that an invocation's four rows are two channels of both.
-fn tile_weights(tile: Tile, first_channel: u32, row: u32, column: u32) -> Weights8 {
+fn tile_weights(tile: Tile, part: Part, row: u32, column: u32) -> Weights8 {
 #ifdef GATE_UP
-    let channel = first_channel + (row >> 2u) * 2u + (row & 1u);
+    let channel = part.first + (row >> 2u) * 2u + (row & 1u);
     let is_up = (row & 2u) != 0u;
-    let format = select(params.format, params.format_up, is_up);
-    let base = select(params.base, params.base_up, is_up);
+    let format = select(part.format, params.format_up, is_up);
+    let base = select(part.base, params.base_up, is_up);
 #else
-    let channel = first_channel + row;
-    let format = params.format;
-    let base = params.base;
+    let channel = part.first + row;
+    let format = part.format;
+    let base = part.base;
 #endif
-    if (channel >= params.rows) {
+    if (channel >= part.rows) {
         return Weights8(vec4<f32>(0.0), vec4<f32>(0.0));
     }
-    return dequant8(format, base + (tile.expert * params.rows + channel) * row_bytes(format, params.columns), column);
+    return dequant8(format, base + (tile.expert * part.rows + channel) * row_bytes(format, params.columns), column);
 }
 
 @compute @workgroup_size(256)
@@ -45,17 +45,17 @@ fn matmul(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
     if (tile.count == 0u) {
         return;
     }
-    let first_channel = wid.x * CHANNELS;
+    let part = part_of(wid.x, CHANNELS);
     // Staging: one run of eight weights and two runs of four x values an invocation.
     let stage_row = lid >> 2u;
     let stage_column = (lid & 3u) * 8u;
-    let x_first = (x_row(tile, min(stage_row, tile.count - 1u)) * params.x_stride + params.x_offset) >> 2u;
+    let x_first = (x_row(tile, min(stage_row, tile.count - 1u)) * params.x_stride + params.x_offset + part.number * params.x_step) >> 2u;
     var sums: array<vec4<f32>, 4>;
     for (var first = 0u; first < params.columns; first += TILE_COLUMNS) {
         let column = first + stage_column;
         workgroupBarrier();
         if (column < params.columns) {
-            stage_w(stage_row, stage_column, tile_weights(tile, first_channel, stage_row, column));
+            stage_w(stage_row, stage_column, tile_weights(tile, part, stage_row, column));
             stage_x(stage_row, stage_column, x[x_first + (column >> 2u)]);
             stage_x(stage_row, stage_column + 4u, x[x_first + (column >> 2u) + 1u]);
         } else {
@@ -69,23 +69,23 @@ fn matmul(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < 4u; i++) {
         let token = (lid >> 4u) * 4u + i;
         if (token < tile.count) {
-            store(y_row(tile, token) * params.y_stride + params.y_offset, first_channel, lid & 15u, sums[i]);
+            store(y_row(tile, token) * params.y_stride + params.y_offset + part.start, part, lid & 15u, sums[i]);
         }
     }
 }
 
-fn store(y_first: u32, first_channel: u32, quad: u32, sums: vec4<f32>) {
+fn store(y_first: u32, part: Part, quad: u32, sums: vec4<f32>) {
 #ifdef GATE_UP
     for (var i = 0u; i < 2u; i++) {
-        let channel = first_channel + quad * 2u + i;
-        if (channel < params.rows) {
+        let channel = part.first + quad * 2u + i;
+        if (channel < part.rows) {
             y[y_first + channel] = swiglu(sums[i], sums[i + 2u], params.limit);
         }
     }
 #else
     for (var i = 0u; i < 4u; i++) {
-        let channel = first_channel + quad * 4u + i;
-        if (channel < params.rows) {
+        let channel = part.first + quad * 4u + i;
+        if (channel < part.rows) {
             y[y_first + channel] = sums[i];
         }
     }

@@ -2,12 +2,12 @@
 // EXPERTS: for the tokens of each expert, with that expert's weights. GATE_UP: W is gate and up, y = swiglu(gate, up).
 // in      w (R, C) one of the variant's formats; x (T, x_stride) f32, or f16 with X_F16; with EXPERTS tiles and pairs as moe_group leaves them
 // out     y (T, y_stride) f32, or f16 with Y_F16; with EXPERTS a row for each (token, k)
-// params  Params 60 B (lib/experts)
-// grid    x: ceil(R / TILE_W), or ceil(channels / (TILE_W / 2)) for GATE_UP; y: ceil(T / TILE_T) or the largest possible number of tiles
+// params  Params 128 B (lib/matmul); up to eight matrices of one input, or of neighbouring columns of it
+// grid    x: ceil(R / TILE_W) of every matrix, or ceil(channels / (TILE_W / 2)) for GATE_UP; y: ceil(T / TILE_T) or the largest possible number of tiles
 // needs   f16, cooperative matrices f16 x f16 -> f32, subgroups of SUBGROUP; no fallback here: matmul is the portable twin
 // cost    2 T R C flop on the matrix units; W is decoded once for TILE_T tokens
 // source  SPEC 2 (A @ x), SPEC 3.5 (experts)
-#import lib/experts
+#import lib/matmul
 @group(0) @binding(auto) var<storage, read> w: array<u32>;       // arena
 #ifdef X_F16
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f16>>; // (T, x_stride/4)
@@ -62,6 +62,7 @@ fn fetch_x(start: u32, column: u32, first: u32) -> Piece {
 #endif
 }
 
+#ifndef RUN_32
 fn fetch_w(format: u32, row: u32, column: u32, end: u32) -> Piece {
     if (column >= end) {
         return Piece();
@@ -69,6 +70,7 @@ fn fetch_w(format: u32, row: u32, column: u32, end: u32) -> Piece {
     let weights = dequant8(format, row, column);
     return Piece(to_half(weights.a), to_half(weights.b));
 }
+#endif
 
 #ifdef GATE_UP
 const CHANNELS: u32 = TILE_W / 2u;
@@ -79,6 +81,11 @@ const CHANNELS: u32 = TILE_W;
 @compute @workgroup_size(WG)
 fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     // Through workgroup memory, because cooperative operations must be in control flow that is known to be uniform.
+#ifdef RUN_32
+#ifdef W_IQ2_XXS
+    load_table(lid);
+#endif
+#endif
     if (lid == 0u) {
         let own = tile_of(wid.y, TILE_T);
         shared_tile = vec4<u32>(own.expert, own.first, own.count, 0u);
@@ -88,7 +95,7 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     if (tile.count == 0u) {
         return;
     }
-    let first_channel = wid.x * CHANNELS;
+    let part = part_of(wid.x, CHANNELS);
     let subgroup = lid / SUBGROUP;
     let block_t = subgroup / SUBGROUPS_W * (BLOCKS_T * SIZE);
     let block_w = subgroup % SUBGROUPS_W * (2u * SIZE);
@@ -101,28 +108,32 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let x_put$P = x_row$P * STRIDE + x_column$P;
     var x_from$P = NO_ROW;
     if (x_row$P < tile.count) {
-        x_from$P = (x_row(tile, x_row$P) * params.x_stride + params.x_offset + x_column$P) >> 2u;
+        x_from$P = (x_row(tile, x_row$P) * params.x_stride + params.x_offset + part.number * params.x_step + x_column$P) >> 2u;
     }
     var x_piece$P = fetch_x(x_from$P, x_column$P, 0u);
 #end
     let w_row = lid / RUNS;
     let w_column = lid % RUNS * RUN;
 #ifdef GATE_UP
-    let channel = first_channel + w_row / (2u * SIZE) * SIZE + w_row % SIZE;
+    let channel = part.first + w_row / (2u * SIZE) * SIZE + w_row % SIZE;
     let is_up = (w_row / SIZE) % 2u == 1u;
-    let format = select(params.format, params.format_up, is_up);
-    let base = select(params.base, params.base_up, is_up);
+    let format = select(part.format, params.format_up, is_up);
+    let base = select(part.base, params.base_up, is_up);
 #else
-    let channel = first_channel + w_row;
-    let format = params.format;
-    let base = params.base;
+    let channel = part.first + w_row;
+    let format = part.format;
+    let base = part.base;
 #endif
-    let w_end = select(0u, params.columns, channel < params.rows);
-    let w_from = base + (tile.expert * params.rows + min(channel, params.rows - 1u)) * row_bytes(format, params.columns);
+    let w_end = select(0u, params.columns, channel < part.rows);
+    let w_from = base + (tile.expert * part.rows + min(channel, part.rows - 1u)) * row_bytes(format, params.columns);
     let w_put = W_AT + w_row * STRIDE + w_column;
+#ifdef RUN_32
+    var w_run = dequant32(format, w_from, w_column, w_end);
+#else
 #for P W_PIECES
     var w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u, w_end);
 #end
+#endif
 
 #for I BLOCKS_T
     var c$I_0: Sums;
@@ -137,18 +148,28 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
             put(x_put$P + 4u, x_piece$P.high);
         }
 #end
+#ifdef RUN_32
+#for P 8
+        put(w_put + $Pu * 4u, to_half(w_run.quads[$P]));
+#end
+#else
 #for P W_PIECES
         put(w_put + $Pu * 8u, w_piece$P.low);
         put(w_put + $Pu * 8u + 4u, w_piece$P.high);
 #end
+#endif
         workgroupBarrier();
         let next = first + DEPTH;
 #for P X_PIECES
         x_piece$P = fetch_x(x_from$P, x_column$P, next);
 #end
+#ifdef RUN_32
+        w_run = dequant32(format, w_from, w_column + next, w_end);
+#else
 #for P W_PIECES
         w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u + next, w_end);
 #end
+#endif
 #for K STEPS
         {
             let w0 = coopLoad<Right>(&staged[(W_AT + block_w * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
@@ -174,7 +195,7 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
             gates[i] = results[scratch + i * SUBGROUP + lane];
         }
 #else
-        store(tile, first_channel + block_w, block_t + $Iu * SIZE, scratch, lane);
+        store(tile, part, part.first + block_w, block_t + $Iu * SIZE, scratch, lane);
 #endif
         workgroupBarrier();
         coopStoreT(c$I_1, &results[scratch], SIZE);
@@ -184,21 +205,21 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
             let at = scratch + i * SUBGROUP + lane;
             results[at] = swiglu(gates[i], results[at], params.limit);
         }
-        store(tile, first_channel + block_w / 2u, block_t + $Iu * SIZE, scratch, lane);
+        store(tile, part, part.first + block_w / 2u, block_t + $Iu * SIZE, scratch, lane);
 #else
-        store(tile, first_channel + block_w + SIZE, block_t + $Iu * SIZE, scratch, lane);
+        store(tile, part, part.first + block_w + SIZE, block_t + $Iu * SIZE, scratch, lane);
 #endif
     }
 #end
 }
 
 // Writes a matrix in `results` to y: tokens from `token`, channels from `channel`. An invocation reads only what it wrote last for GATE_UP.
-fn store(tile: Tile, channel: u32, token: u32, scratch: u32, lane: u32) {
+fn store(tile: Tile, part: Part, channel: u32, token: u32, scratch: u32, lane: u32) {
     for (var i = lane; i < SIZE * SIZE; i += SUBGROUP) {
         let t = token + i / SIZE;
         let c = channel + i % SIZE;
-        if (t < tile.count && c < params.rows) {
-            let at = y_row(tile, t) * params.y_stride + params.y_offset + c;
+        if (t < tile.count && c < part.rows) {
+            let at = y_row(tile, t) * params.y_stride + params.y_offset + part.start + c;
             y[at] = element(vec4<f32>(results[scratch + i])).x;
         }
     }

@@ -14,8 +14,8 @@ params! {
         ends_bases: [[u32; 4]; 4], first_token: u32, padding_a: u32, padding_b: u32, padding_c: u32,
     }
     MatmulParams for "matmul" | "matmul_coop" {
-        tokens: u32, columns: u32, rows: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, base: u32, format: u32,
-        base_up: u32, format_up: u32, first_expert: u32, experts: u32, used: u32, limit: f32,
+        ends_bases: [[u32; 4]; 4], tokens: u32, columns: u32, x_stride: u32, x_offset: u32, x_step: u32, y_stride: u32, y_offset: u32,
+        base_up: u32, format_up: u32, first_expert: u32, experts: u32, used: u32, limit: f32, padding_a: u32, padding_b: u32, padding_c: u32,
     }
 }
 
@@ -40,35 +40,68 @@ pub fn record_linear(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], group
         record_matvec(rec, kit, matrices, grouping, x, y, 0, t);
         return;
     }
-    let mut y = y.clone();
-    for matrix in matrices {
-        record_matmul(rec, kit, matrix, grouping, x, &y, t);
-        y = y.at(matrix.rows);
-    }
+    record_matmul(rec, kit, matrices, grouping, x, y, t);
 }
 
-/// One slice of one of the matrices, with its place in y.
+/// Neighbouring rows of one of the matrices, with their place in y.
 struct Part<'a> {
     arena: &'a Slice,
     base: u32,
     rows: u32,
     format: BlockFormat,
     y_row: u32,
+    /// Of the C columns of x that the rows multiply.
+    group: u32,
+}
+
+impl<'a> Part<'a> {
+    /// All slices of `matrices`, cut where another group of columns begins.
+    fn of(matrices: &[&'a Matrix], grouping: Grouping) -> Vec<Self> {
+        let mut parts = Vec::new();
+        let mut y_row = 0;
+        for matrix in matrices {
+            let group_rows = match grouping {
+                Grouping::Shared => u32::MAX,
+                Grouping::Rows(rows) => rows,
+            };
+            let row_bytes = matrix.format.row_bytes(matrix.columns as usize).unwrap_or(0) as u32;
+            for slice in &matrix.slices {
+                let mut row = slice.first_row;
+                while row < slice.first_row + slice.rows {
+                    let group = row / group_rows;
+                    let rows = ((group + 1).saturating_mul(group_rows)).min(slice.first_row + slice.rows) - row;
+                    let base = slice.base + (row - slice.first_row) * row_bytes;
+                    parts.push(Part { arena: &slice.arena, base, rows, format: matrix.format, y_row: y_row + row, group });
+                    row += rows;
+                }
+            }
+            y_row += matrix.rows;
+        }
+        parts
+    }
+
+    /// Whether `next`, which follows in y, can be read by the same launch.
+    fn goes_with(&self, next: &Part<'_>) -> bool {
+        self.arena.buffer.same(&next.arena.buffer) && self.arena.offset == next.arena.offset
+    }
+}
+
+/// Where the rows of each part end and where they lie, as shaders read it: (end | format << 28, byte offset), two a vec4.
+fn ends_bases(parts: &[Part<'_>]) -> [[u32; 4]; 4] {
+    let mut out = [[0u32; 4]; 4];
+    let mut rows = 0;
+    for (i, part) in parts.iter().enumerate() {
+        rows += part.rows;
+        out[i / 2][i % 2 * 2] = rows | (part.format as u32) << 28;
+        out[i / 2][i % 2 * 2 + 1] = part.base;
+    }
+    out
 }
 
 fn record_matvec(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, first: u32, t: u32) {
-    let mut parts = Vec::new();
-    let mut y_row = 0;
-    for matrix in matrices {
-        for slice in &matrix.slices {
-            let (arena, base, rows) = (&slice.arena, slice.base, slice.rows);
-            parts.push(Part { arena, base, rows, format: matrix.format, y_row: y_row + slice.first_row });
-        }
-        y_row += matrix.rows;
-    }
-    // Parts are in the order of y's rows, so neighbours in one arena make one launch.
-    let same_launch = |a: &Part<'_>, b: &Part<'_>| a.arena.buffer.same(&b.arena.buffer) && a.arena.offset == b.arena.offset;
-    for run in parts.chunk_by(same_launch).flat_map(|run| run.chunks(MATRICES)) {
+    // Here rows find their columns themselves.
+    let parts = Part::of(matrices, Grouping::Shared);
+    for run in parts.chunk_by(Part::goes_with).flat_map(|run| run.chunks(MATRICES)) {
         launch_matvec(rec, kit, run, matrices[0].columns, grouping, x, y, first, t);
     }
 }
@@ -84,13 +117,7 @@ fn launch_matvec(
     first_token: u32,
     tokens: u32,
 ) {
-    let mut ends_bases = [[0u32; 4]; 4];
-    let mut rows = 0;
-    for (i, part) in parts.iter().enumerate() {
-        rows += part.rows;
-        ends_bases[i / 2][i % 2 * 2] = rows | (part.format as u32) << 28;
-        ends_bases[i / 2][i % 2 * 2 + 1] = part.base;
-    }
+    let rows = parts.iter().map(|p| p.rows).sum();
     let params = MatvecParams {
         tokens,
         columns,
@@ -103,7 +130,7 @@ fn launch_matvec(
             Grouping::Shared => u32::MAX,
             Grouping::Rows(rows) => rows,
         },
-        ends_bases,
+        ends_bases: ends_bases(parts),
         first_token,
         ..Default::default()
     };
@@ -119,39 +146,31 @@ pub(super) fn matvec_variant(dialect: &Dialect, formats: &[BlockFormat], tokens:
     (with_formats(variant, formats), rows)
 }
 
-fn record_matmul(rec: &mut Recording, kit: &Kit, matrix: &Matrix, grouping: Grouping, x: &Strided, y: &Strided, t: u32) {
+fn record_matmul(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, t: u32) {
     let tile = Tile::choose(&kit.dialect, t);
-    for slice in &matrix.slices {
-        // A launch works on rows of one group.
-        let group_rows = match grouping {
-            Grouping::Shared => matrix.rows,
-            Grouping::Rows(rows) => rows,
+    let columns = matrices[0].columns;
+    let x_step = if grouping == Grouping::Shared { 0 } else { columns };
+    // Parts of one launch read the same columns, or each the next ones.
+    let step = u32::from(x_step > 0);
+    let parts = Part::of(matrices, grouping);
+    let together = |a: &Part<'_>, b: &Part<'_>| a.goes_with(b) && b.group == a.group + step;
+    for run in parts.chunk_by(together).flat_map(|run| run.chunks(MATRICES)) {
+        let params = MatmulParams {
+            ends_bases: ends_bases(run),
+            tokens: t,
+            columns,
+            x_stride: x.stride,
+            x_offset: x.offset + run[0].group * columns,
+            x_step,
+            y_stride: y.stride,
+            y_offset: y.offset + run[0].y_row,
+            ..Default::default()
         };
-        let row_bytes = matrix.format.row_bytes(matrix.columns as usize).unwrap_or(0) as u32;
-        let mut row = slice.first_row;
-        while row < slice.first_row + slice.rows {
-            let group = row / group_rows;
-            let rows = ((group + 1) * group_rows).min(slice.first_row + slice.rows) - row;
-            let x = x.at(group * matrix.columns);
-            let params = MatmulParams {
-                tokens: t,
-                columns: matrix.columns,
-                rows,
-                x_stride: x.stride,
-                x_offset: x.offset,
-                y_stride: y.stride,
-                y_offset: y.offset + row,
-                base: slice.base + (row - slice.first_row) * row_bytes,
-                format: matrix.format as u32,
-                ..Default::default()
-            };
-            let formats = [matrix.format];
-            let mut bindings = vec![slice.arena.clone(), x.slice.clone(), y.slice.clone()];
-            bindings.extend(kit.tables(&formats));
-            let grid = [rows.div_ceil(tile.rows), t.div_ceil(tile.tokens), 1];
-            rec.dispatch(tile.variant(&formats, x.half, y.half), &params, bindings, grid);
-            row += rows;
-        }
+        let formats: Vec<_> = run.iter().map(|p| p.format).collect();
+        let mut bindings = vec![run[0].arena.clone(), x.slice.clone(), y.slice.clone()];
+        bindings.extend(kit.tables(&formats));
+        let tiles = run.iter().map(|p| p.rows.div_ceil(tile.rows)).sum();
+        rec.dispatch(tile.variant(&formats, x.half, y.half), &params, bindings, [tiles, t.div_ceil(tile.tokens), 1]);
     }
 }
 
@@ -174,7 +193,7 @@ impl Tile {
         };
         let (subgroups_t, subgroups_w) = (2, 4);
         // Of weights that few tokens share, as little as possible of the tile should be empty.
-        let blocks_t = (tokens / (subgroups_t * shape.size)).next_power_of_two().clamp(1, 4);
+        let blocks_t = tokens.div_ceil(subgroups_t * shape.size).next_power_of_two().clamp(1, 4);
         let invocations = subgroups_t * subgroups_w * shape.subgroup;
         let (tile_t, tile_w) = (subgroups_t * blocks_t * shape.size, subgroups_w * 2 * shape.size);
         let variant = shape
@@ -183,6 +202,7 @@ impl Tile {
             .constant("SUBGROUPS_W", subgroups_w)
             .constant("BLOCKS_T", blocks_t)
             .constant("X_PIECES", (tile_t * shape.depth / 8).div_ceil(invocations))
+            .flag_if(tile_w * shape.depth == 32 * invocations, "RUN_32")
             .constant("W_PIECES", tile_w * shape.depth / 8 / invocations);
         Self { variant, tokens: tile_t, rows: tile_w, half: true }
     }

@@ -202,14 +202,14 @@ fn record_grouped(
     let most_tiles = pairs.div_ceil(tile.tokens) + experts.min(pairs);
     for slice in &moe.gate_up.slices {
         let stack = moe.gate_up;
+        let mut ends_bases = [[0; 4]; 4];
+        ends_bases[0][..2].copy_from_slice(&[slice.rows | (stack.formats[0] as u32) << 28, slice.bases[0]]);
         let params = MatmulParams {
+            ends_bases,
             columns: stack.columns,
-            rows: slice.rows,
             x_stride: stack.columns,
             y_stride: stack.rows,
             y_offset: slice.first_row,
-            base: slice.bases[0],
-            format: stack.formats[0] as u32,
             base_up: slice.bases[1],
             format_up: stack.formats[1] as u32,
             first_expert: slice.first_expert,
@@ -225,14 +225,14 @@ fn record_grouped(
     }
     for slice in &moe.down.slices {
         let stack = moe.down;
+        let mut ends_bases = [[0; 4]; 4];
+        ends_bases[0][..2].copy_from_slice(&[slice.rows | (stack.formats[0] as u32) << 28, slice.bases[0]]);
         let params = MatmulParams {
+            ends_bases,
             columns: stack.columns,
-            rows: slice.rows,
             x_stride: stack.columns,
             y_stride: stack.rows,
             y_offset: slice.first_row,
-            base: slice.bases[0],
-            format: stack.formats[0] as u32,
             first_expert: slice.first_expert,
             experts: slice.experts,
             used: moe.used,

@@ -1,21 +1,51 @@
-// Which tokens and weights a tile of the routed experts' matmul works on (flag EXPERTS), or the plain matrix (without it).
+// What a workgroup of the matrix products works on: which rows of which matrix, and which tokens: all of them, or with EXPERTS those of an expert.
 
 struct Params {
+    ends_bases: array<vec4<u32>, 4>, // matrix i covers rows [end of i - 1, end of i): (end | format << 28, byte offset), two a vec4
     tokens: u32,       // rows of x (plain)
     columns: u32,
-    rows: u32,         // rows of the weight in this slice; channels for gate and up
-    x_stride: u32,     // floats
-    x_offset: u32,     // floats
-    y_stride: u32,     // floats
-    y_offset: u32,     // floats; the slice's first row
-    base: u32,         // byte offset of the slice's first row in w; of gate for gate and up
-    format: u32,
-    base_up: u32,
+    x_stride: u32,     // elements, as the following
+    x_offset: u32,
+    x_step: u32,       // from the columns of one matrix to those of the next
+    y_stride: u32,
+    y_offset: u32,     // of the first matrix's first row
+    base_up: u32,      // byte offset and format of up, where the matrix is gate
     format_up: u32,
     first_expert: u32, // the slice's experts
     experts: u32,
     used: u32,         // experts a token
     limit: f32,        // SwiGLU limit
+    padding_a: u32,
+    padding_b: u32,
+    padding_c: u32,
+}
+
+// One of the matrices, and where in it the workgroup's rows begin.
+struct Part {
+    number: u32,
+    start: u32,  // the matrix's first row in y
+    first: u32,  // the workgroup's first row, in the matrix
+    rows: u32,
+    format: u32,
+    base: u32,
+}
+
+// Matrices are cut into tiles of `size` rows each on its own.
+fn part_of(index: u32, size: u32) -> Part {
+    var start = 0u;
+    var tiles = 0u;
+    for (var i = 0u; i < 8u; i++) {
+        let pair = params.ends_bases[i >> 1u];
+        let entry = select(pair.xy, pair.zw, (i & 1u) == 1u);
+        let rows = max(entry.x & 0x0fffffffu, start) - start;
+        let own = (rows + size - 1u) / size;
+        if (index < tiles + own) {
+            return Part(i, start, (index - tiles) * size, rows, entry.x >> 28u, entry.y);
+        }
+        tiles += own;
+        start += rows;
+    }
+    return Part();
 }
 
 #ifdef EXPERTS

@@ -1,0 +1,98 @@
+"""Words that conversations are made of: lists of known names, and invented words without end.
+
+A word is held out from training when its checksum says so; training draws only the other ones, tests of unseen names only these.
+"""
+import zlib
+
+PEOPLE = """Anna Ben Carla David Emma Fred Grace Henry Ida Jack Kate Leo Maria Nina Oscar Paul Rosa Sam Tina Victor Alice Bob Clara Daniel Eva
+Frank Gina Hugo Irene John Karl Laura Max Nora Otto Peter Ruth Simon Tom Una Vera Walter Yara Zoe Adam Bella Chris Diana Erik Fiona""".split()
+CITIES = """Paris Rome Madrid Lisbon Berlin Vienna Athens Oslo Stockholm Helsinki Copenhagen Warsaw Budapest Dublin Brussels Moscow Ankara Cairo
+Nairobi Tokyo Beijing Tehran Lima Santiago Ottawa Canberra Bangkok Hanoi Sofia Belgrade Zagreb London Geneva Milan Turin Munich Hamburg Lyon
+Bordeaux Porto Seville Boston Chicago Denver Seattle Toronto Sydney Perth Delhi Mumbai Osaka Kyoto Seoul Manila Jakarta Lagos Accra""".split()
+NOUNS = """apple ball bear bird boat book bottle box bread bridge brother brush bucket button cake candle car castle cat chair cheese clock cloud
+coat coin cow cup desk dog doll door dress drum duck eagle egg farm field finger fire fish flag flower forest fork friend frog garden gate
+glass goat gold grass hammer hand hat hill horse house island jar key king kite ladder lake lamp lemon letter lion map market milk mirror moon
+mountain nail needle nest night oven paper pencil phone picture pig pillow plate pond queen rabbit rain ring river road roof room rope rose sail
+salt school sea ship shirt shoe shop silver sister snow sock song spoon star stone storm story street sugar sun table tent tiger town tower train
+tree valley village wall watch water wheel wind window winter wolf wood yard""".split()
+VERBS = """walk talk jump play work help call open close start stop clean cook count dance draw drive eat fall find fly give grow hold keep laugh
+learn look love make move paint pull push read ride run sail sell send show sing sit sleep smile speak stand swim take teach think throw turn wait
+wash watch write""".split()
+ADJECTIVES = """big small old young red green blue white black brown happy sad quick slow warm cold dark light heavy soft hard loud quiet clean dry
+wet rich poor strong weak tall short wide deep high low long new good kind""".split()
+COLOURS = "red green blue white black brown yellow orange purple pink grey silver".split()
+# Names that only tests use, for what training fills from the lists above.
+HELD_OUT_PEOPLE = "Ingrid Matteo Priya Yusuf Sven Chloe Rafael Amara Dmitri Naomi Tobias Leila Marcus Sienna Gustav Odette".split()
+HELD_OUT_CITIES = "Tampere Krakow Bergen Nagoya Quito Durban Leipzig Bilbao Utrecht Winnipeg Marseille Aarhus Cardiff Salzburg Nantes Cusco".split()
+
+ONSETS = "b c d f g h j k l m n p qu r s t v w z br bl ch cl cr dr fl fr gl gr kl kr pl pr sh sk sl sn sp st th tr tw zh".split()
+VOWELS = "a e i o u a e i o u ai ea ee ou oo ia".split()
+CODAS = ["", "", "", "", "b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "x", "z", "nd", "rk", "st", "ck", "sh", "lt", "mp"]
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+RUDE = "fuc fuk shit cunt nig cock coc dick dic tit slut fag rap cum ass pus piss".split()
+
+
+def share(text, parts):
+    """A number below `parts` that depends on the text alone."""
+    return zlib.crc32(text.encode()) % parts
+
+
+def held_out(word):
+    """Whether an invented word is kept for tests."""
+    return share(word.lower(), 8) == 0
+
+
+def invented(rng, unseen, syllables=(1, 2, 2, 3)):
+    """An invented word in lower case, from the training half or from the held-out part."""
+    while True:
+        if rng.random() < 0.12:
+            word = "".join(rng.choice(LETTERS) for _ in range(rng.randint(3, 7)))
+        else:
+            word = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(rng.choice(syllables)))
+        if len(word) > 2 and held_out(word) == unseen and not any(rude in word for rude in RUDE):
+            return word
+
+
+def name(rng, unseen):
+    """An invented word as a name."""
+    word = invented(rng, unseen)
+    return word.upper() if rng.random() < 0.05 else word.capitalize()
+
+
+def person(rng, novel, unseen):
+    """A person: from the lists, or invented where `novel`."""
+    if novel:
+        return name(rng, unseen) if not unseen or rng.random() < 0.6 else rng.choice(HELD_OUT_PEOPLE)
+    return rng.choice(PEOPLE)
+
+
+def city(rng, novel, unseen):
+    """A place: from the lists, or invented where `novel`."""
+    if novel:
+        return name(rng, unseen) if not unseen or rng.random() < 0.6 else rng.choice(HELD_OUT_CITIES)
+    return rng.choice(CITIES)
+
+
+def name_of(rng, novel, unseen):
+    """A company or another thing with a name: always invented, since nobody keeps a list of those."""
+    return name(rng, unseen)
+
+
+def noun(rng, novel, unseen):
+    """A thing: from the lists, or invented where `novel`."""
+    return invented(rng, unseen) if novel else rng.choice(NOUNS)
+
+
+def phrase(rng, novel, unseen, most=4):
+    """A few words in a row."""
+    lists = NOUNS + VERBS + ADJECTIVES
+    return " ".join(invented(rng, unseen) if novel and rng.random() < 0.7 else rng.choice(lists) for _ in range(rng.randint(1, most)))
+
+
+def file_name(rng, novel, unseen):
+    """A path of one to three parts."""
+    stem = lambda: noun(rng, novel, unseen)
+    ending = rng.choice(["txt", "md", "py", "json", "csv", "rs", "log", "html"])
+    folder = "/".join(stem() for _ in range(rng.choice([0, 0, 1, 2])))
+    root = rng.choice(["", "", "", "/", "./"])
+    return root + (folder + "/" if folder else "") + stem() + rng.choice(["", "", "_" + stem()]) + "." + ending
