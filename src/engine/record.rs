@@ -7,10 +7,10 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeScratch, Pool, QRope, Router,
-    SampleBuffers, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix, record_hc_post, record_hc_pre,
-    record_index_score, record_kv_row, record_linear, record_moe, record_mtp_join, record_q_rope, record_ring_store, record_rms_norm,
-    record_router, record_sample, record_swiglu_shared, record_top_k,
+    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeScratch, Pool, QRope, Quantized,
+    Router, SampleBuffers, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix, record_hc_post,
+    record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_mtp_join, record_q_rope,
+    record_ring_store, record_rms_norm, record_router, record_sample, record_swiglu_shared, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -46,11 +46,22 @@ impl Recorder<'_> {
         record_embed(rec, self.kit, &self.model.embed, &self.buffers.rows, &self.cache.sampled, streams, self.t());
     }
 
-    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice) {
+    /// Rows of `columns` values in `slice`, where this step rounds activations to int8.
+    fn int8(&self, slice: &Slice, columns: u32) -> Option<Quantized> {
+        Quantized::new(&self.kit.dialect, slice, columns, self.t())
+    }
+
+    /// `y` = the rows of all `matrices` times `x`, which may be at hand rounded too.
+    fn project(&self, rec: &mut Recording, matrices: &[Matrix], x: (&Strided, Option<&Quantized>), y: &Strided) {
+        let matrices: Vec<&Matrix> = matrices.iter().collect();
+        record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.t());
+    }
+
+    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>) {
         let (b, c) = (self.buffers, self.config);
         record_hc_mix(rec, self.kit, hc, streams, &b.mix, self.t());
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
-        record_hc_pre(rec, self.kit, hc, &b.mix, streams, &b.normed, &b.post, constants, self.t());
+        record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&b.normed, normed_int8), &b.post, constants, self.t());
     }
 
     fn leave(&self, rec: &mut Recording, streams: &Streams<'_>) {
@@ -61,14 +72,14 @@ impl Recorder<'_> {
     /// The attention half of a layer.
     pub fn attention(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
-        self.enter(rec, &layer.attn_hc, streams.now);
+        let normed_int8 = self.int8(&b.normed_int8, c.dim);
+        self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref());
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
-        let matrices: Vec<&Matrix> = layer.inputs.iter().collect();
-        record_linear(rec, kit, &matrices, Grouping::Shared, &Strided::whole(&b.normed, c.dim), &inputs, t);
-        record_rms_norm(rec, kit, &inputs, &layer.q_norm, &b.low, c.q_rank, c.norm_eps, t);
+        self.project(rec, &layer.inputs, (&Strided::whole(&b.normed, c.dim), normed_int8.as_ref()), &inputs);
+        let low_int8 = self.int8(&b.low_int8, c.q_rank);
+        record_rms_norm(rec, kit, &inputs, &layer.q_norm, (&b.low, low_int8.as_ref()), c.q_rank, c.norm_eps, t);
         let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
-        let matrices: Vec<&Matrix> = layer.queries.iter().collect();
-        record_linear(rec, kit, &matrices, Grouping::Shared, &Strided::whole(&b.low, c.q_rank), &queries, t);
+        self.project(rec, &layer.queries, (&Strided::whole(&b.low, c.q_rank), low_int8.as_ref()), &queries);
 
         let compressed = layer.ratio > 0;
         let heads = QRope { heads: c.heads, dim: c.head_dim, rope: c.rope_dim, compressed, norm_eps: Some(c.norm_eps) };
@@ -89,12 +100,15 @@ impl Recorder<'_> {
             self.compress(rec, &sizes, &index_fresh);
             self.select(rec, layer.ratio, cache, &queries, &index_fresh.at(2 * sizes.width()));
         }
-        self.attend(rec, layer, cache, &queries);
+        let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
+        self.attend(rec, layer, cache, &queries, heads_int8.as_ref());
 
         let heads = Strided::whole(&b.heads, c.heads * c.head_dim);
-        let low = Strided::whole(&b.out_low, layer.out_a.rows);
-        record_linear(rec, kit, &[&layer.out_a], Grouping::Rows(c.o_rank), &heads, &low, t);
-        record_linear(rec, kit, &[&layer.out_b], Grouping::Shared, &low, &Strided::whole(&b.y, c.dim), t);
+        let (low, low_int8) = (Strided::whole(&b.out_low, layer.out_a.rows), self.int8(&b.out_low_int8, layer.out_a.rows));
+        let by_group = Grouping::Rows(c.o_rank);
+        let rounded = record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), t);
+        let low_int8 = low_int8.filter(|_| rounded);
+        self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
 
         // Rings are written last: attention and compressors read what they held before this step.
         let kv_words = kit.dialect.kv.words(c.head_dim);
@@ -158,7 +172,7 @@ impl Recorder<'_> {
         }
     }
 
-    fn attend(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, queries: &Strided) {
+    fn attend(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, queries: &Strided, out_int8: Option<&Quantized>) {
         let (b, c) = (self.buffers, self.config);
         // A layer without compressed rows binds its ring in their place: the kernel never reads them.
         let pages = cache.compressor.as_ref().map_or(&cache.ring, |own| &own.pages);
@@ -187,6 +201,7 @@ impl Recorder<'_> {
             partial: &b.partial,
             stats: &b.stats,
             out: &b.heads,
+            out_int8,
         };
         record_attention(rec, self.kit, &sizes, &buffers, self.data.most_keys(c, layer.ratio), self.t());
     }
@@ -198,10 +213,10 @@ impl Recorder<'_> {
     /// The experts' half of a layer.
     pub fn experts(&self, rec: &mut Recording, layer: &Layer, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
-        self.enter(rec, &layer.ffn_hc, streams.now);
+        let normed_int8 = self.int8(&b.normed_int8, c.dim);
+        self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref());
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
-        let matrices: Vec<&Matrix> = layer.ffn_inputs.iter().collect();
-        record_linear(rec, kit, &matrices, Grouping::Shared, &Strided::whole(&b.normed, c.dim), &inputs, t);
+        self.project(rec, &layer.ffn_inputs, (&Strided::whole(&b.normed, c.dim), normed_int8.as_ref()), &inputs);
         let router = match &layer.routing {
             RoutingTable::Scored(bias) => Router::Scored(bias),
             RoutingTable::Hashed(table) => Router::Hashed { table, rows: &b.rows, sampled: &self.cache.sampled },
@@ -209,9 +224,11 @@ impl Recorder<'_> {
         let sizes = (c.experts, c.experts_used, c.routed_scale);
         record_router(rec, kit, &router, sizes, &inputs, &b.chosen, &b.weights, t);
         let width = c.expert_width;
-        record_swiglu_shared(rec, kit, &inputs.at(c.experts), width, width, layer.limit, &b.shared, t);
-        let y = Strided::whole(&b.y, c.dim);
-        record_linear(rec, kit, &[&layer.shared_down], Grouping::Shared, &Strided::whole(&b.shared, width), &y, t);
+        let shared_int8 = self.int8(&b.shared_int8, width);
+        let shared = (&b.shared, shared_int8.as_ref());
+        record_swiglu_shared(rec, kit, &inputs.at(c.experts), width, width, layer.limit, shared, t);
+        let shared = (&Strided::whole(&b.shared, width), shared_int8.as_ref());
+        self.project(rec, std::slice::from_ref(&layer.shared_down), shared, &Strided::whole(&b.y, c.dim));
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
         // The heads are done with: their buffer takes the experts' rows.
         let scratch = MoeScratch { act: &b.act, out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
@@ -223,9 +240,12 @@ impl Recorder<'_> {
     pub fn head(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, wanted: &Slice, count: u32) {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
         record_hc_mix(rec, kit, hc, streams, &b.mix, self.t());
-        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, &b.normed, (c.hc_eps, c.norm_eps), count);
-        let logits = Strided::whole(&b.logits, c.vocabulary);
-        record_linear(rec, kit, &[&self.model.output], Grouping::Shared, &Strided::whole(&b.normed, c.dim), &logits, count);
+        // The step may be long and the wanted rows few.
+        let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, count);
+        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, (&b.normed, normed_int8.as_ref()), (c.hc_eps, c.norm_eps), count);
+        let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
+        let (x, y) = ((&normed, normed_int8.as_ref()), (&logits, None));
+        record_linear_int8(rec, kit, &[&self.model.output], Grouping::Shared, x, y, count);
     }
 
     /// Next tokens of the first `count` rows of logits.
@@ -248,11 +268,11 @@ impl Recorder<'_> {
         record_embed(rec, kit, &self.model.embed, &b.draft_rows, &self.cache.sampled, streams.next, t);
         // One of the four equal streams.
         let embedded = Strided::whole(streams.next, 4 * c.dim);
-        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, &b.normed, c.dim, c.norm_eps, t);
+        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, (&b.normed, None), c.dim, c.norm_eps, t);
         let (normed, y) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.y, c.dim));
         record_linear(rec, kit, &[&mtp.e_proj], Grouping::Shared, &normed, &y, t);
         let each = Strided::whole(streams.now, c.dim);
-        record_rms_norm(rec, kit, &each, &mtp.h_norm, streams.next, c.dim, c.norm_eps, 4 * t);
+        record_rms_norm(rec, kit, &each, &mtp.h_norm, (streams.next, None), c.dim, c.norm_eps, 4 * t);
         let normed = Strided::whole(streams.next, c.dim);
         record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed, &each, 4 * t);
         record_mtp_join(rec, kit, &b.y, streams.now, streams.next, c.dim, t);

@@ -1,7 +1,7 @@
 //! Sizes of everything a session and a step need in GPU memory: one formula each, for allocation and for the printed plan.
 
 use crate::gpu::Caps;
-use crate::kernels::{DECODE_ROWS, MAX_PARTS, MoeScratch, Row, Sampler, Window};
+use crate::kernels::{DECODE_ROWS, MAX_PARTS, MoeScratch, Quantized, Row, Sampler, Window};
 use crate::model::Config;
 use crate::num::KvType;
 use crate::reference::REWIND;
@@ -208,6 +208,8 @@ pub struct FixedSizes {
     pub stats: u64,
     /// Indexer scores.
     pub scores: u64,
+    /// Activations of a decode step rounded to int8: normed, low, heads, out_low, shared.
+    pub int8: [u64; 5],
     /// Rows of logits held at a time.
     pub logit_rows: u64,
     /// Bytes of those.
@@ -242,6 +244,8 @@ impl FixedSizes {
             max_parts,
             partial: partial * u64::from(c.head_dim) * 4,
             stats: partial * 8,
+            int8: [c.dim, c.q_rank, c.heads * c.head_dim, c.o_groups * c.o_rank, c.expert_width]
+                .map(|columns| decode * u64::from(Quantized::words(columns)) * 4),
             scores: if has_index { (score_row * u64::from(capacity.rows)).min(score_limit / score_row * score_row) } else { 4 },
             logit_rows,
             logits: logit_rows * logit_row,
@@ -256,7 +260,7 @@ impl FixedSizes {
 
     /// All of them.
     pub fn bytes(&self) -> u64 {
-        self.partial + self.stats + self.scores + self.logits + self.tiles + self.inputs + self.tables
+        self.int8.iter().sum::<u64>() + self.partial + self.stats + self.scores + self.logits + self.tiles + self.inputs + self.tables
     }
 }
 

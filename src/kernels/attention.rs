@@ -6,6 +6,7 @@ use super::indexer::pages_variant;
 use super::kit::{Dialect, Kit, Strided, WG};
 use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
+use super::quantized::{Quantized, binding, quantizing};
 use crate::gpu::{Recording, Slice, Variant};
 
 params! {
@@ -111,6 +112,8 @@ pub struct AttentionBuffers<'a> {
     pub stats: &'a Slice,
     /// The result (T, H, K) f32.
     pub out: &'a Slice,
+    /// The result rounded to int8, for steps of few rows only.
+    pub out_int8: Option<&'a Quantized>,
 }
 
 /// `out[t, h]` = attention of query head h over the keys that row t sees. `most_keys`: the most that any row sees.
@@ -154,8 +157,10 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
             rope: sizes.rope,
             angle_set: u32::from(sizes.ratio > 0),
         };
-        let bindings = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, buffers.out].map(Clone::clone);
-        rec.dispatch(merge_variant(&kit.dialect, heads), &params, bindings.to_vec(), [sizes.heads, t, 1]);
+        let own = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, buffers.out];
+        let bindings = own.into_iter().cloned().chain(binding(buffers.out_int8)).collect();
+        let variant = quantizing(merge_variant(&kit.dialect, heads), buffers.out_int8.is_some());
+        rec.dispatch(variant, &params, bindings, [sizes.heads, t, 1]);
     }
 }
 

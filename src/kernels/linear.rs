@@ -37,7 +37,9 @@ pub enum Grouping {
 /// `y[t, r] = W[r] . x[t]`, the rows of all `matrices` one after another in y. x: T rows -> y: T rows.
 pub fn record_linear(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, t: u32) {
     if t <= DECODE_ROWS {
-        record_matvec(rec, kit, matrices, grouping, x, y, 0, t);
+        for parts in launches(&parts(matrices)) {
+            launch_matvec(rec, kit, parts, matrices[0].columns, grouping, x, y, t);
+        }
         return;
     }
     let mut y = y.clone();
@@ -48,15 +50,16 @@ pub fn record_linear(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], group
 }
 
 /// One slice of one of the matrices, with its place in y.
-struct Part<'a> {
-    arena: &'a Slice,
-    base: u32,
-    rows: u32,
-    format: BlockFormat,
-    y_row: u32,
+pub(super) struct Part<'a> {
+    pub arena: &'a Slice,
+    pub base: u32,
+    pub rows: u32,
+    pub format: BlockFormat,
+    pub y_row: u32,
 }
 
-fn record_matvec(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, first: u32, t: u32) {
+/// The slices of `matrices` in the order of y's rows.
+pub(super) fn parts<'a>(matrices: &[&'a Matrix]) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     let mut y_row = 0;
     for matrix in matrices {
@@ -66,10 +69,34 @@ fn record_matvec(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping:
         }
         y_row += matrix.rows;
     }
-    // Parts are in the order of y's rows, so neighbours in one arena make one launch.
+    parts
+}
+
+/// What one launch reads each: neighbours in one arena.
+pub(super) fn launches<'p, 'a>(parts: &'p [Part<'a>]) -> impl Iterator<Item = &'p [Part<'a>]> {
     let same_launch = |a: &Part<'_>, b: &Part<'_>| a.arena.buffer.same(&b.arena.buffer) && a.arena.offset == b.arena.offset;
-    for run in parts.chunk_by(same_launch).flat_map(|run| run.chunks(MATRICES)) {
-        launch_matvec(rec, kit, run, matrices[0].columns, grouping, x, y, first, t);
+    parts.chunk_by(same_launch).flat_map(|run| run.chunks(MATRICES))
+}
+
+/// Rows of all `parts`, and the table by which the shader finds a row's matrix (`lib/locate`).
+pub(super) fn row_table(parts: &[Part<'_>]) -> (u32, [[u32; 4]; 4]) {
+    let mut ends_bases = [[0u32; 4]; 4];
+    let mut rows = 0;
+    for (i, part) in parts.iter().enumerate() {
+        rows += part.rows;
+        ends_bases[i / 2][i % 2 * 2] = rows | (part.format as u32) << 28;
+        ends_bases[i / 2][i % 2 * 2 + 1] = part.base;
+    }
+    (rows, ends_bases)
+}
+
+impl Grouping {
+    /// Rows that share an input.
+    pub(super) fn rows(self) -> u32 {
+        match self {
+            Self::Shared => u32::MAX,
+            Self::Rows(rows) => rows,
+        }
     }
 }
 
@@ -81,16 +108,9 @@ fn launch_matvec(
     grouping: Grouping,
     x: &Strided,
     y: &Strided,
-    first_token: u32,
     tokens: u32,
 ) {
-    let mut ends_bases = [[0u32; 4]; 4];
-    let mut rows = 0;
-    for (i, part) in parts.iter().enumerate() {
-        rows += part.rows;
-        ends_bases[i / 2][i % 2 * 2] = rows | (part.format as u32) << 28;
-        ends_bases[i / 2][i % 2 * 2 + 1] = part.base;
-    }
+    let (rows, ends_bases) = row_table(parts);
     let params = MatvecParams {
         tokens,
         columns,
@@ -99,12 +119,8 @@ fn launch_matvec(
         x_offset: x.offset,
         y_stride: y.stride,
         y_offset: y.offset + parts[0].y_row,
-        group_rows: match grouping {
-            Grouping::Shared => u32::MAX,
-            Grouping::Rows(rows) => rows,
-        },
+        group_rows: grouping.rows(),
         ends_bases,
-        first_token,
         ..Default::default()
     };
     let formats: Vec<_> = parts.iter().map(|p| p.format).collect();

@@ -3,6 +3,7 @@
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::linear::{DECODE_ROWS, MatmulParams, Tile};
 use super::matrix::Experts;
+use super::quantized::{Quantized, binding, quantizing};
 use crate::gpu::{Recording, Slice, Variant};
 use crate::quant::BlockFormat;
 
@@ -63,10 +64,22 @@ pub fn record_router(
     rec.dispatch(variant, &params, bindings, [t, 1, 1]);
 }
 
-/// `act[t, f] = swiglu(gate, up)` of the shared expert. x: T rows with gate at its offset, up `up` floats further -> act (T, F).
-pub fn record_swiglu_shared(rec: &mut Recording, kit: &Kit, x: &Strided, up: u32, width: u32, limit: f32, act: &Slice, t: u32) {
+/// `act[t, f] = swiglu(gate, up)` of the shared expert. x: T rows with gate at its offset, up `up` floats further -> act (T, F), rounded
+/// too if asked to.
+pub fn record_swiglu_shared(
+    rec: &mut Recording,
+    kit: &Kit,
+    x: &Strided,
+    up: u32,
+    width: u32,
+    limit: f32,
+    (act, act_int8): (&Slice, Option<&Quantized>),
+    t: u32,
+) {
     let params = SwigluSharedParams { width, stride: x.stride, gate: x.offset, up: x.offset + up, limit };
-    rec.dispatch(kit.variant("swiglu_shared"), &params, vec![x.slice.clone(), act.clone()], [width.div_ceil(WG), t, 1]);
+    let variant = quantizing(kit.variant("swiglu_shared"), act_int8.is_some());
+    let bindings = [x.slice.clone(), act.clone()].into_iter().chain(binding(act_int8)).collect();
+    rec.dispatch(variant, &params, bindings, [(width / 4).div_ceil(WG), t, 1]);
 }
 
 /// The routed experts of a layer.

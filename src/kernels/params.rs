@@ -31,7 +31,7 @@ macro_rules! params {
 
 /// Every kernel's parameter block.
 pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
-    use super::{attention, compressor, embed, hc, indexer, kv, linear, moe, norm, sample, stream};
+    use super::{attention, compressor, embed, hc, indexer, kv, linear, moe, norm, quantized, sample, stream};
     [
         attention::LAYOUTS,
         compressor::LAYOUTS,
@@ -42,6 +42,7 @@ pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
         linear::LAYOUTS,
         moe::LAYOUTS,
         norm::LAYOUTS,
+        quantized::LAYOUTS,
         sample::LAYOUTS,
         stream::LAYOUTS,
     ]

@@ -6,6 +6,7 @@ use super::indexer::index_score_variant;
 use super::kit::{Dialect, with_formats};
 use super::linear::{Tile, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
+use super::quantized::{matvec_int8_variant, quantizing};
 use crate::gpu::Variant;
 use crate::quant::BlockFormat;
 
@@ -45,6 +46,16 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         for flags in [&[][..], &["EXPERTS"], &["EXPERTS", "GATE_UP"]] {
             let variant = flags.iter().fold(tile.variant.clone(), |v, flag| v.flag(flag));
             all.push(with_formats(variant, formats));
+        }
+    }
+    // Kernels for int8 are tried on devices that would not choose them too, where they can run.
+    if dialect.caps.subgroup.is_some() {
+        all.extend(["hc_pre", "hc_head", "rms_norm", "swiglu_shared"].map(|kernel| quantizing(dialect.variant(kernel), true)));
+        all.push(quantizing(merge_variant(dialect, heads), true));
+        for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
+            for (columns, tokens) in [(1024, 1), (4096, 2), (8192, 16)] {
+                all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens).0));
+            }
         }
     }
     for segments in [1, 2] {

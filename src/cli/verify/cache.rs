@@ -437,6 +437,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         page_table: &table_gpu,
         sinks: &sinks_gpu,
     };
+    let int8 = bench.output_int8(t, heads * dim)?;
     let [partial_slice, stats_slice, out_slice]: [Slice; 3] = [partial.slice(), stats.slice(), out.slice()];
     let buffers = AttentionBuffers {
         rows: &rows_gpu,
@@ -447,11 +448,16 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         partial: &partial_slice,
         stats: &stats_slice,
         out: &out_slice,
+        out_int8: int8.as_ref().map(|(_, quantized)| quantized),
     };
     let kernel = if tokens <= DECODE_ROWS { "attention_merge" } else { "attention" };
-    let got = bench.run(kernel, &case, &[&out, &partial, &stats], |rec, kit| {
+    let outputs: Vec<_> = [&out, &partial, &stats].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
+    let got = bench.run(kernel, &case, &outputs, |rec, kit| {
         record_attention(rec, kit, &sizes, &buffers, most_keys as u32, t as u32);
     })?;
     bench.compare(kernel, &format!("{case}, {} parts", parts(most_keys as u32, max_parts)), &as_floats(&got[0]), &want, Limit::F32);
+    if let Some(words_int8) = got.get(3) {
+        bench.compare_int8(kernel, &case, words_int8, &as_floats(&got[0]), heads * dim);
+    }
     Ok(())
 }

@@ -68,18 +68,27 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
 }
 
 fn swiglu(bench: &mut Bench<'_>) -> Result<()> {
-    let (tokens, width, stride) = (3usize, 300, 640);
-    let wide = bench.floats_around(0.0, 8.0, tokens * stride);
-    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 12 };
-    let out = bench.output(tokens * width)?;
-    let words = bench.run("swiglu_shared", "limit 10", &[&out], |rec, kit| {
-        record_swiglu_shared(rec, kit, &x, 308, width as u32, 10.0, &out.slice(), tokens as u32);
-    })?;
-    let want: Vec<f32> = wide
-        .chunks_exact(stride)
-        .flat_map(|row| (0..width).map(|f| reference::swiglu(row[12 + f], row[320 + f], 10.0)).collect::<Vec<_>>())
-        .collect();
-    bench.compare("swiglu_shared", "limit 10", &as_floats(&words[0]), &want, Limit::F32);
+    let tokens = 3usize;
+    for (width, stride) in [(300, 640), (512, 1056)] {
+        let case = format!("{width} channels, limit 10");
+        let wide = bench.floats_around(0.0, 8.0, tokens * stride);
+        let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 12 };
+        let (out, int8) = (bench.output(tokens * width)?, bench.output_int8(tokens, width)?);
+        let outputs: Vec<_> = [&out].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
+        let words = bench.run("swiglu_shared", &case, &outputs, |rec, kit| {
+            let act = (&out.slice(), int8.as_ref().map(|(_, quantized)| quantized));
+            record_swiglu_shared(rec, kit, &x, width as u32 + 8, width as u32, 10.0, act, tokens as u32);
+        })?;
+        let want: Vec<f32> = wide
+            .chunks_exact(stride)
+            .flat_map(|row| (0..width).map(|f| reference::swiglu(row[12 + f], row[20 + width + f], 10.0)).collect::<Vec<_>>())
+            .collect();
+        let got = as_floats(&words[0]);
+        bench.compare("swiglu_shared", &case, &got, &want, Limit::F32);
+        if let Some(words_int8) = words.get(1) {
+            bench.compare_int8("swiglu_shared", &case, words_int8, &got, width);
+        }
+    }
     Ok(())
 }
 
