@@ -7,10 +7,10 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeScratch, Pool, QRope, Quantized,
-    Router, SampleBuffers, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix, record_hc_post,
-    record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_mtp_join, record_q_rope,
-    record_ring_store, record_rms_norm, record_router, record_sample, record_swiglu_shared, record_top_k,
+    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch, Pool, QRope,
+    Quantized, Router, SampleBuffers, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix,
+    record_hc_post, record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_moe_int8,
+    record_mtp_join, record_q_rope, record_ring_store, record_rms_norm, record_router, record_sample, record_swiglu_shared, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -227,9 +227,14 @@ impl Recorder<'_> {
         let shared_int8 = self.int8(&b.shared_int8, width);
         let shared = (&b.shared, shared_int8.as_ref());
         record_swiglu_shared(rec, kit, &inputs.at(c.experts), width, width, layer.limit, shared, t);
-        let shared = (&Strided::whole(&b.shared, width), shared_int8.as_ref());
-        self.project(rec, std::slice::from_ref(&layer.shared_down), shared, &Strided::whole(&b.y, c.dim));
+        let shared = Strided::whole(&b.shared, width);
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
+        if let (Some(x), Some(shared_int8), Some(act)) = (&normed_int8, &shared_int8, &self.int8(&b.act_int8, width)) {
+            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, shared: (&shared, shared_int8) };
+            record_moe_int8(rec, kit, (&moe, &int8), &b.act, &b.normed, &b.chosen, &b.weights, &b.y, t);
+            return self.leave(rec, streams);
+        }
+        self.project(rec, std::slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.
         let scratch = MoeScratch { act: &b.act, out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
         record_moe(rec, kit, &moe, &scratch, &b.normed, &b.chosen, &b.weights, &b.y, t);

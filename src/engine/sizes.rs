@@ -208,8 +208,8 @@ pub struct FixedSizes {
     pub stats: u64,
     /// Indexer scores.
     pub scores: u64,
-    /// Activations of a decode step rounded to int8: normed, low, heads, out_low, shared.
-    pub int8: [u64; 5],
+    /// Activations of a decode step rounded to int8: normed, low, heads, out_low, shared, act.
+    pub int8: [u64; 6],
     /// Rows of logits held at a time.
     pub logit_rows: u64,
     /// Bytes of those.
@@ -244,8 +244,15 @@ impl FixedSizes {
             max_parts,
             partial: partial * u64::from(c.head_dim) * 4,
             stats: partial * 8,
-            int8: [c.dim, c.q_rank, c.heads * c.head_dim, c.o_groups * c.o_rank, c.expert_width]
-                .map(|columns| decode * u64::from(Quantized::words(columns)) * 4),
+            int8: [
+                (1, c.dim),
+                (1, c.q_rank),
+                (1, c.heads * c.head_dim),
+                (1, c.o_groups * c.o_rank),
+                (1, c.expert_width),
+                (c.experts_used, c.expert_width),
+            ]
+            .map(|(rows, columns)| decode * u64::from(rows * Quantized::words(columns)) * 4),
             scores: if has_index { (score_row * u64::from(capacity.rows)).min(score_limit / score_row * score_row) } else { 4 },
             logit_rows,
             logits: logit_rows * logit_row,

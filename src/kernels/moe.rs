@@ -135,7 +135,7 @@ pub fn record_moe(
     }
 }
 
-fn record_gate_up(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, x: &Slice, chosen: &Slice, act: &Slice, t: u32) {
+pub(super) fn record_gate_up(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, x: &Slice, chosen: &Slice, act: &Slice, t: u32) {
     let stack = moe.gate_up;
     let (gate, up) = (stack.formats[0], stack.formats[1]);
     let (variant, rows_each) = gate_up_variant(&kit.dialect, &stack.formats);
@@ -170,7 +170,7 @@ pub(super) fn down_variant(dialect: &Dialect, formats: &[BlockFormat]) -> (Varia
     (with_formats(variant, formats), rows)
 }
 
-fn record_down(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, act: &Slice, chosen: &Slice, weights: &Slice, y: &Slice, t: u32) {
+pub(super) fn record_down(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, act: &Slice, chosen: &Slice, weights: &Slice, y: &Slice, t: u32) {
     let stack = moe.down;
     let (variant, rows_each) = down_variant(&kit.dialect, &stack.formats);
     for slice in &stack.slices {

@@ -6,6 +6,7 @@ use super::indexer::index_score_variant;
 use super::kit::{Dialect, with_formats};
 use super::linear::{Tile, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
+use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
 use super::quantized::{matvec_int8_variant, quantizing};
 use crate::gpu::Variant;
 use crate::quant::BlockFormat;
@@ -53,6 +54,12 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         all.extend(["hc_pre", "hc_head", "rms_norm", "swiglu_shared"].map(|kernel| quantizing(dialect.variant(kernel), true)));
         all.push(quantizing(merge_variant(dialect, heads), true));
         for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
+            if let [format @ (BlockFormat::Iq2Xxs | BlockFormat::Q2K)] = formats {
+                // V4 Flash, V4 Pro, and what the small test models have.
+                all.extend([4096, 7168, 256].into_iter().filter_map(|c| gate_up_int8_variant(dialect, *format, c)).map(|v| v.0));
+                let downs = [(6, true), (6, false), (2, true)];
+                all.extend(downs.into_iter().filter_map(|(used, shared)| down_int8_variant(dialect, *format, used, shared)).map(|v| v.0));
+            }
             for (columns, tokens) in [(1024, 1), (4096, 2), (8192, 16)] {
                 all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens).0));
             }

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Limit, Output, as_floats, view};
 use crate::Result;
-use crate::kernels::{Grouping, Matrix, Quantized, Strided, record_linear_int8};
+use crate::kernels::{Experts, Grouping, Matrix, Moe, MoeInt8, Quantized, Strided, record_linear_int8, record_moe_int8};
 use crate::quant::BlockFormat;
 use crate::reference;
 
@@ -22,6 +22,17 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         linear(bench, BlockFormat::Q8_0, 1, 35, columns)?;
         linear(bench, BlockFormat::F16, 2, 35, columns)?;
     }
+    let alone = moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 1, 8, 512)?;
+    for tokens in 2..=16 {
+        if moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], tokens, 8, 512)? != alone {
+            bench.fail("moe_down_int8", &format!("{tokens} tokens"), "the first token's bits differ from those it has alone".into());
+        }
+    }
+    for format in BlockFormat::ALL {
+        moe(bench, [format; 2], 2, 3, 256)?;
+    }
+    moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 3, 5, 4096)?;
+    moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 1, 5, 7168)?;
     several_matrices(bench)?;
     for tokens in [1, 5, 16] {
         grouped(bench, tokens)?;
@@ -163,4 +174,63 @@ fn grouped(bench: &mut Bench<'_>, tokens: usize) -> Result<()> {
         bench.compare_int8("matvec_int8", &case, &words[1], &got, groups * rank);
     }
     Ok(())
+}
+
+/// Routed experts and the shared one. Returns the first token's bits.
+fn moe(bench: &mut Bench<'_>, formats: [BlockFormat; 2], tokens: usize, experts_each: usize, dim: usize) -> Result<Vec<u32>> {
+    let (experts, used, width, limit) = (8usize, 3usize, 512usize, 2.0);
+    let case = format!("{} and {} of {dim}, {tokens} tokens, {experts_each} experts a slice", formats[0], formats[1]);
+    // The same weights and the same first row whatever the step.
+    bench.rng.seed(7);
+    let (gate_up_bytes, gate_up) = bench.experts(&[formats[0]; 2], (experts, width, dim), experts_each)?;
+    let (down_bytes, down) = bench.experts(&[formats[1]], (experts, dim, width), experts_each)?;
+    let (shared_bytes, shared_down) = bench.matrix(BlockFormat::Q8_0, dim, width, 1)?;
+    let (x, shared) = (bench.floats(16 * dim)[..tokens * dim].to_vec(), bench.floats(16 * width)[..tokens * width].to_vec());
+    let pairs = tokens * used;
+    let chosen: Vec<u32> = (0..pairs).map(|p| ((p / used * 5 + p % used * 3) % experts) as u32).collect();
+    let weights = bench.floats_around(0.7, 0.2, 16 * used)[..pairs].to_vec();
+    let (x_gpu, chosen_gpu, weights_gpu) = (bench.upload(&x)?, bench.upload(&chosen)?, bench.upload(&weights)?);
+    let (x_int8, shared_int8) = (bench.upload_int8(&x, dim)?, bench.upload_int8(&shared, width)?);
+    let shared_gpu = Strided::whole(&bench.upload(&shared)?, width as u32);
+    let (act, y) = (bench.output(pairs * width)?, bench.output(tokens * dim)?);
+    let act_int8 = bench.output(pairs * Quantized::words(width as u32) as usize)?;
+    let moe = Moe { gate_up: &gate_up, down: &down, used: used as u32, limit };
+    let act_out = Quantized { slice: act_int8.slice(), columns: width as u32 };
+    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down, shared: (&shared_gpu, &shared_int8) };
+    let words = bench.run("moe_down_int8", &case, &[&act, &act_int8, &y], |rec, kit| {
+        let (act, y) = (act.slice(), y.slice());
+        record_moe_int8(rec, kit, (&moe, &int8), &act, &x_gpu, &chosen_gpu, &weights_gpu, &y, tokens as u32);
+    })?;
+    // Formats without units go through the f32 kernels.
+    let has_units = |format: BlockFormat| matches!(format, BlockFormat::Iq2Xxs | BlockFormat::Q2K);
+    let left = |x: &[f32], rounds: bool| if rounds { reference::rounded(x) } else { x.to_vec() };
+    let got_act = as_floats(&words[0]);
+    let (mut want_act, mut want) = (Vec::new(), Vec::new());
+    for t in 0..tokens {
+        let own = left(&x[t * dim..][..dim], has_units(formats[0]));
+        let mut sums: Vec<f64> = vec![0.0; dim];
+        let product = reference::linear(&view(&shared_down, &shared_bytes), &reference::rounded(&shared[t * width..][..width]));
+        sums.iter_mut().zip(product).for_each(|(sum, v)| *sum += f64::from(v));
+        for pair in t * used..(t + 1) * used {
+            let [gate, up] = [0, 1].map(|m| expert_part(&gate_up_bytes[m], &gate_up, chosen[pair]));
+            want_act.extend(reference::gate_up(&gate, &up, &own, limit));
+            let act = left(&got_act[pair * width..][..width], has_units(formats[0]) && has_units(formats[1]));
+            let product = reference::linear(&expert_part(&down_bytes[0], &down, chosen[pair]), &act);
+            sums.iter_mut().zip(product).for_each(|(sum, v)| *sum += f64::from(weights[pair]) * f64::from(v));
+        }
+        want.extend(sums.iter().map(|&v| v as f32));
+    }
+    let kernels = if has_units(formats[0]) { ["moe_gate_up_int8", "moe_down_int8"] } else { ["moe_gate_up", "moe_down"] };
+    bench.compare(kernels[0], &case, &got_act, &want_act, Limit::F32);
+    if has_units(formats[0]) {
+        bench.compare_int8(kernels[0], &case, &words[1], &got_act, width);
+    }
+    bench.compare(kernels[1], &case, &as_floats(&words[2]), &want, Limit::F32);
+    Ok(words[2][..dim].to_vec())
+}
+
+fn expert_part<'a>(bytes: &'a [u8], stack: &Experts, expert: u32) -> reference::Matrix<'a> {
+    let (rows, columns) = ((stack.rows * stack.experts) as usize, stack.columns as usize);
+    let format = stack.formats[0];
+    reference::Matrix { format, rows, columns, bytes }.part((expert * stack.rows) as usize, stack.rows as usize)
 }
