@@ -8,9 +8,9 @@ use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
     Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch, Pool, QRope,
-    Quantized, Router, SampleBuffers, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix,
+    Quantized, Router, SampleBuffers, SharedAct, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix,
     record_hc_post, record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_moe_int8,
-    record_mtp_join, record_q_rope, record_ring_store, record_rms_norm, record_router, record_sample, record_swiglu_shared, record_top_k,
+    record_mtp_join, record_q_rope, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -222,11 +222,11 @@ impl Recorder<'_> {
             RoutingTable::Hashed(table) => Router::Hashed { table, rows: &b.rows, sampled: &self.cache.sampled },
         };
         let sizes = (c.experts, c.experts_used, c.routed_scale);
-        record_router(rec, kit, &router, sizes, &inputs, &b.chosen, &b.weights, t);
         let width = c.expert_width;
         let shared_int8 = self.int8(&b.shared_int8, width);
-        let shared = (&b.shared, shared_int8.as_ref());
-        record_swiglu_shared(rec, kit, &inputs.at(c.experts), width, width, layer.limit, shared, t);
+        let (gate, limit) = (inputs.offset + c.experts, layer.limit);
+        let shared = SharedAct { gate, up: width, width, limit, act: &b.shared, act_int8: shared_int8.as_ref() };
+        record_router(rec, kit, &router, sizes, &inputs, (&b.chosen, &b.weights), &shared, t);
         let shared = Strided::whole(&b.shared, width);
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
         if let (Some(x), Some(shared_int8), Some(act)) = (&normed_int8, &shared_int8, &self.int8(&b.act_int8, width)) {

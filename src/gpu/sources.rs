@@ -31,7 +31,6 @@ shaders! {
     "moe/moe_gate_up"
     "moe/moe_gate_up_int8"
     "moe/moe_group"
-    "moe/swiglu_shared"
     "norm/rms_norm"
     "rope/q_rope"
     "router/router"

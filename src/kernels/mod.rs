@@ -32,7 +32,7 @@ pub use kit::{Dialect, Kit, Row, SAMPLED, Strided};
 pub use kv::{KvRow, QRope, record_kv_row, record_q_rope, record_ring_store};
 pub use linear::{DECODE_ROWS, Grouping, record_linear};
 pub use matrix::{Experts, ExpertsSlice, Matrix, MatrixSlice, Pool};
-pub use moe::{Moe, MoeScratch, Router, record_moe, record_router, record_swiglu_shared};
+pub use moe::{Moe, MoeScratch, Router, SharedAct, record_moe, record_router};
 pub use moe_int8::{MoeInt8, record_moe_int8};
 pub use norm::record_rms_norm;
 pub use params::{ParamsLayout, layouts};

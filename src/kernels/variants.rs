@@ -14,22 +14,10 @@ use crate::quant::BlockFormat;
 /// All variants for a device, with V4 Flash's head sizes and with each pool whole and split.
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
-    let mut all: Vec<Variant> = [
-        "hc_pre",
-        "hc_post",
-        "hc_head",
-        "rms_norm",
-        "mtp_join",
-        "q_rope",
-        "ring_store",
-        "top_k",
-        "swiglu_shared",
-        "moe_combine",
-        "sample",
-        "stream_read",
-    ]
-    .map(|kernel| dialect.variant(kernel))
-    .to_vec();
+    let mut all: Vec<Variant> =
+        ["hc_pre", "hc_post", "hc_head", "rms_norm", "mtp_join", "q_rope", "ring_store", "top_k", "moe_combine", "sample", "stream_read"]
+            .map(|kernel| dialect.variant(kernel))
+            .to_vec();
     all.extend([
         dialect.variant("router"),
         dialect.variant("router").flag("HASHED"),
@@ -51,7 +39,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     }
     // Kernels for int8 are tried on devices that would not choose them too, where they can run.
     if dialect.caps.subgroup.is_some() {
-        all.extend(["hc_pre", "hc_head", "rms_norm", "swiglu_shared"].map(|kernel| quantizing(dialect.variant(kernel), true)));
+        all.extend(["hc_pre", "hc_head", "rms_norm", "router"].map(|kernel| quantizing(dialect.variant(kernel), true)));
+        all.push(quantizing(dialect.variant("router").flag("HASHED"), true));
         all.push(quantizing(merge_variant(dialect, heads), true));
         for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
             if let [format @ (BlockFormat::Iq2Xxs | BlockFormat::Q2K)] = formats {
