@@ -7,8 +7,8 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch, Pool, QRope,
-    Quantized, Router, SampleBuffers, SharedAct, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix,
+    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch, QRope, Quantized,
+    RingStore, Router, SampleBuffers, SharedAct, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix,
     record_hc_post, record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_moe_int8,
     record_mtp_join, record_q_rope, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
 };
@@ -111,14 +111,15 @@ impl Recorder<'_> {
         self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
 
         // Rings are written last: attention and compressors read what they held before this step.
-        let kv_words = kit.dialect.kv.words(c.head_dim);
-        self.store(rec, &cache.ring, ring_rows(c), kv_words, &Strided::whole(&b.kv, kv_words));
-        for (cache, dim, fresh) in [(&cache.compressor, c.head_dim, &fresh), (&cache.index, c.index_dim, &index_fresh)] {
+        let words = kit.dialect.kv.words(c.head_dim);
+        let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(c), words, source: Strided::whole(&b.kv, words) }];
+        for (cache, dim, source) in [(&cache.compressor, c.head_dim, fresh), (&cache.index, c.index_dim, index_fresh)] {
             if let Some(cache) = cache {
-                let width = if layer.ratio == 4 { 2 * dim } else { dim };
-                self.store(rec, &cache.frontier, frontier_rows(layer.ratio), 2 * width, fresh);
+                let words = if layer.ratio == 4 { 4 * dim } else { 2 * dim };
+                stores.push(RingStore { ring: &cache.frontier, size: frontier_rows(layer.ratio), words, source });
             }
         }
+        record_ring_store(rec, kit, &stores, &b.rows, &self.cache.live, t);
         self.leave(rec, streams);
     }
 
@@ -204,10 +205,6 @@ impl Recorder<'_> {
             out_int8,
         };
         record_attention(rec, self.kit, &sizes, &buffers, self.data.most_keys(c, layer.ratio), self.t());
-    }
-
-    fn store(&self, rec: &mut Recording, ring: &Pool, size: u32, words: u32, source: &Strided) {
-        record_ring_store(rec, self.kit, ring, size, words, source, &self.buffers.rows, &self.cache.live, self.t());
     }
 
     /// The experts' half of a layer.

@@ -29,7 +29,7 @@ pub use embed::{record_embed, record_mtp_join};
 pub use hc::{HcWeights, record_hc_head, record_hc_mix, record_hc_post, record_hc_pre};
 pub use indexer::{IndexScore, record_index_score, record_top_k};
 pub use kit::{Dialect, Kit, Row, SAMPLED, Strided};
-pub use kv::{KvRow, QRope, record_kv_row, record_q_rope, record_ring_store};
+pub use kv::{KvRow, QRope, RingStore, record_kv_row, record_q_rope, record_ring_store};
 pub use linear::{DECODE_ROWS, Grouping, record_linear};
 pub use matrix::{Experts, ExpertsSlice, Matrix, MatrixSlice, Pool};
 pub use moe::{Moe, MoeScratch, Router, SharedAct, record_moe, record_router};

@@ -4,6 +4,7 @@ use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, merge_vari
 use super::compressor::compress_variant;
 use super::indexer::index_score_variant;
 use super::kit::{Dialect, with_formats};
+use super::kv::ring_store_variant;
 use super::linear::{Tile, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
@@ -15,7 +16,7 @@ use crate::quant::BlockFormat;
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
     let mut all: Vec<Variant> =
-        ["hc_pre", "hc_post", "hc_head", "rms_norm", "mtp_join", "q_rope", "ring_store", "top_k", "moe_combine", "sample", "stream_read"]
+        ["hc_pre", "hc_post", "hc_head", "rms_norm", "mtp_join", "q_rope", "top_k", "moe_combine", "sample", "stream_read"]
             .map(|kernel| dialect.variant(kernel))
             .to_vec();
     all.extend([
@@ -24,6 +25,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         dialect.kv_variant("kv_row"),
         merge_variant(dialect, heads),
     ]);
+    all.extend([1, 2, 3].map(|rings| ring_store_variant(dialect, rings)));
     let tile = Tile::choose(dialect);
     all.push(group_variant(dialect, tile.tokens));
     let mixed = [BlockFormat::Q8_0, BlockFormat::F16];
