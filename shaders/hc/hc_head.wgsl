@@ -1,9 +1,9 @@
 // hc_head: h = sum_j pre[j] X[j] with pre from the head's own four outputs, then N(h; weight): what the output head multiplies.
 // in      mix (T, 32) f32: four outputs and |X|^2; hc (5) f32: base 4, scale 1; weight (D) f32; x (T, 4, D) f32; wanted (R) row numbers
-// out     normed (R, D) f32
+// out     normed (R, D) f32; QUANTIZE: rounded to int8 too (lib/quantize)
 // params  Params 16 B
 // grid    x: R; one workgroup a wanted row
-// needs   D <= 32 * WG
+// needs   D <= 32 * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    16 D bytes a row
 // source  SPEC 2 (HC head), SPEC 3
 struct Params {

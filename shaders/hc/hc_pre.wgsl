@@ -1,9 +1,9 @@
 // hc_pre: the input of a sub-layer: Sinkhorn on the mix of a row, x = sum_j pre[j] X[j], then N(x; weight).
 // in      mix (T, 32) f32; hc (27) f32: base 24, scale 3; x (T, 4, D) f32; weight (D) f32
-// out     normed (T, D) f32, or f16 with Y_F16; post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k
+// out     normed (T, D) f32, or f16 with Y_F16; post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; QUANTIZE: normed rounded to int8 too
 // params  Params 32 B
 // grid    x: T; one workgroup a row
-// needs   D <= 32 * WG; nothing else
+// needs   D <= 32 * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    16 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps)
 // source  SPEC 2 (hyper-connections), SPEC 3
 struct Params {

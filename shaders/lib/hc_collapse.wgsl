@@ -3,6 +3,10 @@
 #import lib/math
 #import lib/reduce
 #import lib/element
+#ifdef QUANTIZE
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // rows of `normed` rounded to int8
+#import lib/quantize
+#endif
 
 // How many vec4 of a row one invocation keeps: rows of up to 32 WG channels.
 const KEPT: u32 = 8u;
@@ -30,7 +34,11 @@ fn collapse(t: u32, to: u32, pre: vec4<f32>, lid: u32) {
     for (var i = 0u; i < KEPT; i++) {
         let q = i * WG + lid;
         if (q < quads) {
-            normed[to * quads + q] = element(kept[i] * norm * weight[q]);
+            let value = kept[i] * norm * weight[q];
+            normed[to * quads + q] = element(value);
+#ifdef QUANTIZE
+            quantize_quad(value, to * quantized_words(params.dim), params.dim, q);
+#endif
         }
     }
 }

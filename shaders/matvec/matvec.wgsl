@@ -26,25 +26,10 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;   // (T, x_stride/4)
 @group(0) @binding(auto) var<storage, read_write> y: array<f32>;   // (T, y_stride)
 #import lib/dequant
+#import lib/locate
 #import lib/reduce_lanes
 
 const ROWS: u32 = WG / LANES;
-
-// Byte offset of row `row` in w, and its format.
-fn locate(row: u32) -> vec2<u32> {
-    var start = 0u;
-    for (var i = 0u; i < 8u; i++) {
-        let pair = params.ends_bases[i >> 1u];
-        let entry = select(pair.xy, pair.zw, (i & 1u) == 1u);
-        let end = entry.x & 0x0fffffffu;
-        if (row < end) {
-            let format = entry.x >> 28u;
-            return vec2<u32>(entry.y + (row - start) * row_bytes(format, params.columns), format);
-        }
-        start = end;
-    }
-    return vec2<u32>(0u);
-}
 
 @compute @workgroup_size(WG)
 fn matvec(

@@ -1,10 +1,12 @@
 // router: the experts of a token and their weights: s = sqrt(softplus(logit)); the `used` best of s + bias, or those that the table names for
-// the token (HASHED); weight = scale * s / sum of the chosen s.
-// in      logits (T, stride) f32, `experts` of them at `offset`; bias (experts) f32, or table (vocabulary, used) with rows and sampled
-// out     chosen (T, used) expert numbers: always in range and distinct, NaN counts as lowest; weights (T, used) f32
-// params  Params 32 B
-// grid    x: T; one workgroup a token
-// needs   experts at most 1024, used at most 16
+// the token (HASHED); weight = scale * s / sum of the chosen s. Beside it act = swiglu(gate, up) of the shared expert, which waits for no choice.
+// in      x (T, stride) f32: `experts` logits at `offset`, the shared expert's gate (F) at `gate` and up (F) at `up`; bias (experts) f32, or
+//         table (vocabulary, used) with rows and sampled
+// out     chosen (T, used) expert numbers: always in range and distinct, NaN counts as lowest; weights (T, used) f32; act (T, F) f32, or f16 with Y_F16;
+//         QUANTIZE: act rounded to int8 too (lib/quantize)
+// params  Params 36 B
+// grid    x: 1 + ceil(F / 4 / WG), y: T; the first workgroup of a token chooses, the others each make 4 WG channels of act
+// needs   experts at most 1024, used at most 16; F a multiple of 4; QUANTIZE: subgroups of at least 8, F a multiple of 256
 // cost    experts^2 comparisons a token: latency bound
 // source  SPEC 3.5
 struct Params {
@@ -13,11 +15,20 @@ struct Params {
     stride: u32, // floats
     offset: u32, // floats
     scale: f32,
+    width: u32,  // F
+    gate: u32,   // floats
+    up: u32,     // floats
+    limit: f32,
 }
 
-@group(0) @binding(auto) var<storage, read> logits: array<f32>;          // (T, stride)
+@group(0) @binding(auto) var<storage, read> x: array<f32>;               // (T, stride)
 @group(0) @binding(auto) var<storage, read_write> chosen: array<u32>;    // (T, used)
 @group(0) @binding(auto) var<storage, read_write> weights: array<f32>;   // (T, used)
+#ifdef Y_F16
+@group(0) @binding(auto) var<storage, read_write> act: array<vec4<f16>>; // (T, F/4)
+#else
+@group(0) @binding(auto) var<storage, read_write> act: array<vec4<f32>>; // (T, F/4)
+#endif
 #ifdef HASHED
 #import lib/rows
 @group(0) @binding(auto) var<storage, read> table: array<u32>;           // (vocabulary, used)
@@ -26,17 +37,42 @@ struct Params {
 #else
 @group(0) @binding(auto) var<storage, read> bias: array<f32>;            // (experts)
 #endif
+#ifdef QUANTIZE
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 35 F / 64)
+#import lib/quantize
+#endif
 #import lib/math
+#import lib/element
 
 var<workgroup> scores: array<f32, 1024>;
 var<workgroup> keys: array<u32, 1024>;
 var<workgroup> picked: array<u32, 16>;
 
+fn share(t: u32, q: u32) {
+    if (q >= params.width >> 2u) {
+        return;
+    }
+    let gate = t * params.stride + params.gate + q * 4u;
+    let up = t * params.stride + params.up + q * 4u;
+    var value: vec4<f32>;
+#for I 4
+    value[$I] = swiglu(x[gate + $Iu], x[up + $Iu], params.limit);
+#end
+    act[t * (params.width >> 2u) + q] = element(value);
+#ifdef QUANTIZE
+    quantize_quad(value, t * quantized_words(params.width), params.width, q);
+#endif
+}
+
 @compute @workgroup_size(WG)
 fn router(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let t = wid.x;
+    let t = wid.y;
+    if (wid.x > 0u) {
+        share(t, (wid.x - 1u) * WG + lid);
+        return;
+    }
     for (var e = lid; e < params.experts; e += WG) {
-        let score = sqrt(softplus(logits[t * params.stride + params.offset + e]));
+        let score = sqrt(softplus(x[t * params.stride + params.offset + e]));
         scores[e] = score;
 #ifndef HASHED
         keys[e] = sort_key(score + bias[e]);

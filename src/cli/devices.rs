@@ -33,12 +33,14 @@ impl Devices {
 /// Which variants the adapter would get.
 fn kernels(adapter: &Adapter) -> String {
     let reduction = adapter.caps.subgroup.map_or("sums through workgroup memory".into(), |n| format!("sums over subgroups of {n}"));
+    let int8 = adapter.caps.dot_int8 && adapter.caps.subgroup.is_some_and(|n| n >= 8);
+    let decode = if int8 { "decode on int8 activations" } else { "decode on f32 activations" };
     let matmul = match adapter.caps.cooperative {
         Cooperative::Size16 => "matmul on 16x16 cooperative matrices",
         Cooperative::Size8 => "matmul on 8x8 cooperative matrices",
         Cooperative::None => "matmul in f32",
     };
-    format!("{reduction}, {matmul}")
+    format!("{reduction}, {decode}, {matmul}")
 }
 
 fn row(index: usize, adapter: &Adapter) -> serde_json::Value {
@@ -52,6 +54,7 @@ fn row(index: usize, adapter: &Adapter) -> serde_json::Value {
         "memory_bytes": adapter.memory_bytes,
         "subgroup": caps.subgroup,
         "f16": caps.f16,
+        "dot_int8": caps.dot_int8,
         "cooperative": format!("{:?}", caps.cooperative),
         "immediates": caps.immediates,
         "unified_memory": caps.unified_memory,

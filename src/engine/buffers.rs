@@ -16,6 +16,13 @@ pub struct Buffers {
     pub mix: Slice,
     pub post: Slice,
     pub normed: Slice,
+    /// Activations of a decode step rounded to int8, each named like the f32 ones.
+    pub normed_int8: Slice,
+    pub low_int8: Slice,
+    pub heads_int8: Slice,
+    pub out_low_int8: Slice,
+    pub shared_int8: Slice,
+    pub act_int8: Slice,
     pub inputs: Slice,
     pub low: Slice,
     pub queries: Slice,
@@ -61,6 +68,7 @@ impl Buffers {
         let fixed = FixedSizes::new(config, capacity, gpu.caps());
         let buffer = |label: &str, bytes: u64| Ok::<_, crate::Error>(gpu.buffer(label, bytes)?.all());
         let per_row = |label: &str, words: u64| buffer(label, rows * words * 4);
+        let [normed_int8, low_int8, heads_int8, out_low_int8, shared_int8, act_int8] = fixed.int8;
         let rope = u64::from(config.rope_dim) * 4;
         let windows = fixed.windows;
         let row_bytes = rows * size_of::<Row>() as u64;
@@ -69,6 +77,12 @@ impl Buffers {
             mix: per_row("mix", sizes.mix)?,
             post: per_row("post", sizes.mix)?,
             normed: per_row("normed", sizes.normed)?,
+            normed_int8: buffer("normed int8", normed_int8)?,
+            low_int8: buffer("low int8", low_int8)?,
+            heads_int8: buffer("heads int8", heads_int8)?,
+            out_low_int8: buffer("out low int8", out_low_int8)?,
+            shared_int8: buffer("shared int8", shared_int8)?,
+            act_int8: buffer("act int8", act_int8)?,
             inputs: per_row("inputs", sizes.inputs)?,
             low: per_row("low", sizes.low)?,
             queries: per_row("queries", sizes.queries)?,

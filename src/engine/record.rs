@@ -7,10 +7,10 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeScratch, Pool, QRope, Router,
-    SampleBuffers, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix, record_hc_post, record_hc_pre,
-    record_index_score, record_kv_row, record_linear, record_moe, record_mtp_join, record_q_rope, record_ring_store, record_rms_norm,
-    record_router, record_sample, record_swiglu_shared, record_top_k,
+    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch, QRope, Quantized,
+    RingStore, Router, SampleBuffers, SharedAct, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix,
+    record_hc_post, record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_moe_int8,
+    record_mtp_join, record_q_rope, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -53,11 +53,22 @@ impl Recorder<'_> {
         Strided::whole(&self.buffers.normed, self.config.dim).halved(self.half)
     }
 
-    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice) {
+    /// Rows of `columns` values in `slice`, where this step rounds activations to int8.
+    fn int8(&self, slice: &Slice, columns: u32) -> Option<Quantized> {
+        Quantized::new(&self.kit.dialect, slice, columns, self.t())
+    }
+
+    /// `y` = the rows of all `matrices` times `x`, which may be at hand rounded too.
+    fn project(&self, rec: &mut Recording, matrices: &[Matrix], x: (&Strided, Option<&Quantized>), y: &Strided) {
+        let matrices: Vec<&Matrix> = matrices.iter().collect();
+        record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.t());
+    }
+
+    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>) {
         let (b, c) = (self.buffers, self.config);
         record_hc_mix(rec, self.kit, hc, streams, &b.mix, self.t());
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
-        record_hc_pre(rec, self.kit, hc, &b.mix, streams, &self.normed(), &b.post, constants, self.t());
+        record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&self.normed(), normed_int8), &b.post, constants, self.t());
     }
 
     fn leave(&self, rec: &mut Recording, streams: &Streams<'_>) {
@@ -68,15 +79,14 @@ impl Recorder<'_> {
     /// The attention half of a layer.
     pub fn attention(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
-        self.enter(rec, &layer.attn_hc, streams.now);
+        let normed_int8 = self.int8(&b.normed_int8, c.dim);
+        self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref());
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
-        let matrices: Vec<&Matrix> = layer.inputs.iter().collect();
-        record_linear(rec, kit, &matrices, Grouping::Shared, &self.normed(), &inputs, t);
-        let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
-        record_rms_norm(rec, kit, &inputs, &layer.q_norm, &low, c.q_rank, c.norm_eps, t);
+        self.project(rec, &layer.inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
+        let (low, low_int8) = (Strided::whole(&b.low, c.q_rank).halved(self.half), self.int8(&b.low_int8, c.q_rank));
+        record_rms_norm(rec, kit, &inputs, &layer.q_norm, (&low, low_int8.as_ref()), c.q_rank, c.norm_eps, t);
         let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
-        let matrices: Vec<&Matrix> = layer.queries.iter().collect();
-        record_linear(rec, kit, &matrices, Grouping::Shared, &low, &queries, t);
+        self.project(rec, &layer.queries, (&low, low_int8.as_ref()), &queries);
 
         let compressed = layer.ratio > 0;
         let heads = QRope { heads: c.heads, dim: c.head_dim, rope: c.rope_dim, compressed, norm_eps: Some(c.norm_eps) };
@@ -98,21 +108,26 @@ impl Recorder<'_> {
             self.select(rec, layer.ratio, cache, &queries, &index_fresh.at(2 * sizes.width()));
         }
         let heads = Strided::whole(&b.heads, c.heads * c.head_dim).halved(self.half);
-        self.attend(rec, layer, cache, &queries, &heads);
+        let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
+        self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()));
 
         let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
-        record_linear(rec, kit, &[&layer.out_a], Grouping::Rows(c.o_rank), &heads, &low, t);
-        record_linear(rec, kit, &[&layer.out_b], Grouping::Shared, &low, &Strided::whole(&b.y, c.dim), t);
+        let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
+        let by_group = Grouping::Rows(c.o_rank);
+        let rounded = record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), t);
+        let low_int8 = low_int8.filter(|_| rounded);
+        self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
 
         // Rings are written last: attention and compressors read what they held before this step.
-        let kv_words = kit.dialect.kv.words(c.head_dim);
-        self.store(rec, &cache.ring, ring_rows(c), kv_words, &Strided::whole(&b.kv, kv_words));
-        for (cache, dim, fresh) in [(&cache.compressor, c.head_dim, &fresh), (&cache.index, c.index_dim, &index_fresh)] {
+        let words = kit.dialect.kv.words(c.head_dim);
+        let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(c), words, source: Strided::whole(&b.kv, words) }];
+        for (cache, dim, source) in [(&cache.compressor, c.head_dim, fresh), (&cache.index, c.index_dim, index_fresh)] {
             if let Some(cache) = cache {
-                let width = if layer.ratio == 4 { 2 * dim } else { dim };
-                self.store(rec, &cache.frontier, frontier_rows(layer.ratio), 2 * width, fresh);
+                let words = if layer.ratio == 4 { 4 * dim } else { 2 * dim };
+                stores.push(RingStore { ring: &cache.frontier, size: frontier_rows(layer.ratio), words, source });
             }
         }
+        record_ring_store(rec, kit, &stores, &b.rows, &self.cache.live, t);
         self.leave(rec, streams);
     }
 
@@ -166,7 +181,14 @@ impl Recorder<'_> {
         }
     }
 
-    fn attend(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, queries: &Strided, heads: &Strided) {
+    fn attend(
+        &self,
+        rec: &mut Recording,
+        layer: &Layer,
+        cache: &LayerCache,
+        queries: &Strided,
+        (out, out_int8): (&Strided, Option<&Quantized>),
+    ) {
         let (b, c) = (self.buffers, self.config);
         // A layer without compressed rows binds its ring in their place: the kernel never reads them.
         let pages = cache.compressor.as_ref().map_or(&cache.ring, |own| &own.pages);
@@ -196,34 +218,37 @@ impl Recorder<'_> {
             stats: &b.stats,
             scores: &b.scores,
             places: &b.places,
-            out: heads,
+            out,
+            out_int8,
         };
         record_attention(rec, self.kit, &sizes, &buffers, &self.data.keys(c, layer.ratio));
-    }
-
-    fn store(&self, rec: &mut Recording, ring: &Pool, size: u32, words: u32, source: &Strided) {
-        record_ring_store(rec, self.kit, ring, size, words, source, &self.buffers.rows, &self.cache.live, self.t());
     }
 
     /// The experts' half of a layer.
     pub fn experts(&self, rec: &mut Recording, layer: &Layer, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
-        self.enter(rec, &layer.ffn_hc, streams.now);
+        let normed_int8 = self.int8(&b.normed_int8, c.dim);
+        self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref());
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
-        let matrices: Vec<&Matrix> = layer.ffn_inputs.iter().collect();
-        record_linear(rec, kit, &matrices, Grouping::Shared, &self.normed(), &inputs, t);
+        self.project(rec, &layer.ffn_inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
         let router = match &layer.routing {
             RoutingTable::Scored(bias) => Router::Scored(bias),
             RoutingTable::Hashed(table) => Router::Hashed { table, rows: &b.rows, sampled: &self.cache.sampled },
         };
         let sizes = (c.experts, c.experts_used, c.routed_scale);
-        record_router(rec, kit, &router, sizes, &inputs, &b.chosen, &b.weights, t);
         let width = c.expert_width;
+        let shared_int8 = self.int8(&b.shared_int8, width);
+        let (gate, limit) = (inputs.offset + c.experts, layer.limit);
         let shared = Strided::whole(&b.shared, width).halved(self.half);
-        record_swiglu_shared(rec, kit, &inputs.at(c.experts), width, width, layer.limit, &shared, t);
-        let y = Strided::whole(&b.y, c.dim);
-        record_linear(rec, kit, &[&layer.shared_down], Grouping::Shared, &shared, &y, t);
+        let shared_act = SharedAct { gate, up: width, width, limit, act: &shared, act_int8: shared_int8.as_ref() };
+        record_router(rec, kit, &router, sizes, &inputs, (&b.chosen, &b.weights), &shared_act, t);
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
+        if let (Some(x), Some(shared_int8), Some(act)) = (&normed_int8, &shared_int8, &self.int8(&b.act_int8, width)) {
+            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, shared: (&shared, shared_int8) };
+            record_moe_int8(rec, kit, (&moe, &int8), &b.act, &b.normed, &b.chosen, &b.weights, &b.y, t);
+            return self.leave(rec, streams);
+        }
+        self.project(rec, std::slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.
         let scratch = MoeScratch { act: Strided::whole(&b.act, width).halved(self.half), out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
         record_moe(rec, kit, &moe, &scratch, &self.normed(), &b.chosen, &b.weights, &b.y, t);
@@ -234,9 +259,12 @@ impl Recorder<'_> {
     pub fn head(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, wanted: &Slice, count: u32) {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
         record_hc_mix(rec, kit, hc, streams, &b.mix, self.t());
-        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, &b.normed, (c.hc_eps, c.norm_eps), count);
-        let logits = Strided::whole(&b.logits, c.vocabulary);
-        record_linear(rec, kit, &[&self.model.output], Grouping::Shared, &Strided::whole(&b.normed, c.dim), &logits, count);
+        // The step may be long and the wanted rows few.
+        let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, count);
+        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, (&b.normed, normed_int8.as_ref()), (c.hc_eps, c.norm_eps), count);
+        let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
+        let (x, y) = ((&normed, normed_int8.as_ref()), (&logits, None));
+        record_linear_int8(rec, kit, &[&self.model.output], Grouping::Shared, x, y, count);
     }
 
     /// Next tokens of the first `count` rows of logits.
@@ -260,11 +288,11 @@ impl Recorder<'_> {
         // One of the four equal streams.
         let embedded = Strided::whole(streams.next, 4 * c.dim);
         let (normed, y) = (self.normed(), Strided::whole(&b.y, c.dim));
-        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, &normed, c.dim, c.norm_eps, t);
+        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, (&normed, None), c.dim, c.norm_eps, t);
         record_linear(rec, kit, &[&mtp.e_proj], Grouping::Shared, &normed, &y, t);
         let each = Strided::whole(streams.now, c.dim);
         let normed = Strided::whole(streams.next, c.dim);
-        record_rms_norm(rec, kit, &each, &mtp.h_norm, &normed, c.dim, c.norm_eps, 4 * t);
+        record_rms_norm(rec, kit, &each, &mtp.h_norm, (&normed, None), c.dim, c.norm_eps, 4 * t);
         record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed, &each, 4 * t);
         record_mtp_join(rec, kit, &b.y, streams.now, streams.next, c.dim, t);
     }

@@ -1,7 +1,7 @@
 //! Sizes of everything a session and a step need in GPU memory: one formula each, for allocation and for the printed plan.
 
 use crate::gpu::Caps;
-use crate::kernels::{DECODE_ROWS, Dialect, MAX_PARTS, MoeScratch, Row, Sampler, Window, score_bytes};
+use crate::kernels::{DECODE_ROWS, Dialect, MAX_PARTS, MoeScratch, Quantized, Row, Sampler, Window, score_bytes};
 use crate::model::Config;
 use crate::num::KvType;
 use crate::reference::REWIND;
@@ -210,6 +210,8 @@ pub struct FixedSizes {
     pub scores: u64,
     /// Where attention's keys lie, there.
     pub places: u64,
+    /// Activations of a decode step rounded to int8: normed, low, heads, out_low, shared, act.
+    pub int8: [u64; 6],
     /// Rows of logits held at a time.
     pub logit_rows: u64,
     /// Bytes of those.
@@ -254,6 +256,15 @@ impl FixedSizes {
             stats: (partial * 8).max(coop_stats),
             scores: index_scores.max(attention_scores),
             places: (attention_scores / u64::from(c.heads)).max(4),
+            int8: [
+                (1, c.dim),
+                (1, c.q_rank),
+                (1, c.heads * c.head_dim),
+                (1, c.o_groups * c.o_rank),
+                (1, c.expert_width),
+                (c.experts_used, c.expert_width),
+            ]
+            .map(|(rows, columns)| decode * u64::from(rows * Quantized::words(columns)) * 4),
             logit_rows,
             logits: logit_rows * logit_row,
             tiles: u64::from(MoeScratch::most_tiles(capacity.rows, c.experts_used, c.experts)) * 16,
@@ -267,7 +278,8 @@ impl FixedSizes {
 
     /// All of them.
     pub fn bytes(&self) -> u64 {
-        self.partial + self.stats + self.scores + self.places + self.logits + self.tiles + self.inputs + self.tables
+        let int8: u64 = self.int8.iter().sum();
+        int8 + self.partial + self.stats + self.scores + self.places + self.logits + self.tiles + self.inputs + self.tables
     }
 }
 

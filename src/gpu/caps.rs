@@ -16,6 +16,8 @@ pub enum Cooperative {
 pub struct Caps {
     /// The subgroup size, where subgroup operations exist and every subgroup has this size.
     pub subgroup: Option<u32>,
+    /// Products of four packed int8 at the speed of one multiplication (`dot4I8Packed`).
+    pub dot_int8: bool,
     /// `f16` as a type in shaders.
     pub f16: bool,
     /// Cooperative matrices.
@@ -43,6 +45,7 @@ impl Caps {
     pub const fn portable() -> Self {
         Self {
             subgroup: None,
+            dot_int8: false,
             f16: false,
             cooperative: Cooperative::None,
             immediates: false,
@@ -65,9 +68,10 @@ impl Caps {
             Cooperative::Size16 => "cooperative matrices 16x16",
         };
         let f16 = if self.f16 { "f16" } else { "no f16" };
+        let int8 = if self.dot_int8 { "int8 products" } else { "no int8 products" };
         let immediates = if self.immediates { "immediates" } else { "uniform parameters" };
         format!(
-            "{subgroup}, {f16}, {cooperative}, {immediates}, bindings up to {} MiB, {} KiB workgroup memory",
+            "{subgroup}, {f16}, {int8}, {cooperative}, {immediates}, bindings up to {} MiB, {} KiB workgroup memory",
             self.max_binding_bytes >> 20,
             self.workgroup_bytes >> 10
         )

@@ -173,6 +173,8 @@ fn caps_of(raw: &wgpu::Adapter, info: &wgpu::AdapterInfo, kind: AdapterKind) -> 
     let fixed = info.subgroup_min_size == info.subgroup_max_size && info.subgroup_min_size.is_power_of_two();
     Caps {
         subgroup: (has(wgpu::Features::SUBGROUP) && fixed).then_some(info.subgroup_min_size),
+        // Metal has no such instruction: there it becomes a dozen others.
+        dot_int8: info.backend != wgpu::Backend::Metal,
         f16: has(wgpu::Features::SHADER_F16),
         cooperative,
         immediates: has(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 128,

@@ -7,6 +7,7 @@ use super::indexer::pages_variant;
 use super::kit::{CoopShape, Dialect, Kit, Strided, WG};
 use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
+use super::quantized::{Quantized, binding, quantizing};
 use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
 
@@ -182,6 +183,8 @@ pub struct AttentionBuffers<'a> {
     pub places: &'a Slice,
     /// The result (T, H, K).
     pub out: &'a Strided,
+    /// The result rounded to int8, for steps of few rows only.
+    pub out_int8: Option<&'a Quantized>,
 }
 
 /// `out[t, h]` = attention of query head h over the keys that row t sees. `keys`: how many keys each row sees (T).
@@ -225,8 +228,10 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
             rope: sizes.rope,
             angle_set: u32::from(sizes.ratio > 0),
         };
-        let bindings = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice].map(Clone::clone);
-        rec.dispatch(merge_variant(&kit.dialect, heads), &params, bindings.to_vec(), [sizes.heads, t, 1]);
+        let own = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice];
+        let bindings = own.into_iter().cloned().chain(binding(buffers.out_int8)).collect();
+        let variant = quantizing(merge_variant(&kit.dialect, heads), buffers.out_int8.is_some());
+        rec.dispatch(variant, &params, bindings, [sizes.heads, t, 1]);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::kit::{Kit, Strided, WG, with_formats};
 use super::matrix::Matrix;
+use super::quantized::{Quantized, binding, quantizing};
 use crate::gpu::{Recording, Slice};
 
 params! {
@@ -42,14 +43,16 @@ pub fn record_hc_pre(
     weights: &HcWeights,
     mix: &Slice,
     x: &Slice,
-    normed: &Strided,
+    (normed, normed_int8): (&Strided, Option<&Quantized>),
     post: &Slice,
     (iterations, hc_eps, norm_eps): (u32, f32, f32),
     t: u32,
 ) {
     let params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps };
-    let bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
-    rec.dispatch(normed.written_by(kit.variant("hc_pre")), &params, bindings, [t, 1, 1]);
+    let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
+    bindings.extend(binding(normed_int8));
+    let variant = quantizing(normed.written_by(kit.variant("hc_pre")), normed_int8.is_some());
+    rec.dispatch(variant, &params, bindings, [t, 1, 1]);
 }
 
 /// `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`. post (T, 32), y (T, D), x (T, 4, D) -> next (T, 4, D).
@@ -66,11 +69,12 @@ pub fn record_hc_head(
     wanted: &Slice,
     mix: &Slice,
     x: &Slice,
-    normed: &Slice,
+    (normed, normed_int8): (&Slice, Option<&Quantized>),
     (hc_eps, norm_eps): (f32, f32),
     rows: u32,
 ) {
     let params = HcHeadParams { dim: weights.mix.columns / 4, hc_eps, norm_eps };
-    let bindings = [wanted, mix, &weights.base_scale, &weights.norm, x, normed].map(Clone::clone).to_vec();
-    rec.dispatch(kit.variant("hc_head"), &params, bindings, [rows, 1, 1]);
+    let mut bindings = [wanted, mix, &weights.base_scale, &weights.norm, x, normed].map(Clone::clone).to_vec();
+    bindings.extend(binding(normed_int8));
+    rec.dispatch(quantizing(kit.variant("hc_head"), normed_int8.is_some()), &params, bindings, [rows, 1, 1]);
 }

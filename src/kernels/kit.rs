@@ -99,6 +99,11 @@ impl Dialect {
         self.cooperative().is_some()
     }
 
+    /// Whether decode steps multiply activations rounded to int8.
+    pub fn int8(&self) -> bool {
+        !self.exact && self.caps.dot_int8 && self.caps.subgroup.is_some_and(|size| size >= 8)
+    }
+
     /// The plain variant of `kernel` with workgroups of [`WG`], reducing by subgroups where the device has them.
     pub(super) fn variant(&self, kernel: &'static str) -> Variant {
         let variant = Variant::new(kernel).constant("WG", WG);

@@ -1,15 +1,15 @@
 //! Query heads and window keys, normalised and rotated, and the rings that keep a session's newest rows.
 
-use super::kit::{Kit, Strided, WG};
+use super::kit::{Dialect, Kit, Strided, WG};
 use super::matrix::Pool;
-use crate::gpu::{Recording, Slice};
+use crate::gpu::{Recording, Slice, Variant};
 
 params! {
     QRopeParams for "q_rope" {
         dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, normalise: u32, eps: f32,
     }
     KvRowParams for "kv_row" { dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, eps: f32 }
-    RingStoreParams for "ring_store" { words: u32, source_stride: u32, source_offset: u32, size: u32, first: u32, held: u32 }
+    RingStoreParams for "ring_store" { sources: [[u32; 4]; 3], places: [[u32; 4]; 3] }
 }
 
 /// Sizes of a head rotation.
@@ -68,28 +68,40 @@ pub fn record_kv_row(rec: &mut Recording, kit: &Kit, sizes: KvRow, x: &Strided, 
     rec.dispatch(kit.dialect.kv_variant("kv_row"), &params, bindings, [t, 1, 1]);
 }
 
-/// The newest rows of each session into its ring. `source`: T rows, `words` words of each -> ring (slots, size, words) of live slots.
-pub fn record_ring_store(
-    rec: &mut Recording,
-    kit: &Kit,
-    ring: &Pool,
-    size: u32,
-    words: u32,
-    source: &Strided,
-    rows: &Slice,
-    live: &Slice,
-    t: u32,
-) {
-    for (i, segment) in ring.segments.iter().enumerate() {
-        let params = RingStoreParams {
-            words,
-            source_stride: source.stride,
-            source_offset: source.offset,
-            size,
-            first: i as u32 * ring.held,
-            held: ring.held,
-        };
-        let bindings = vec![rows.clone(), live.clone(), source.slice.clone(), segment.clone()];
-        rec.dispatch(kit.variant("ring_store"), &params, bindings, [words.div_ceil(WG), t, 1]);
+/// A ring, and what goes into it.
+#[derive(Clone, Debug)]
+pub struct RingStore<'a> {
+    /// (slots, size, words).
+    pub ring: &'a Pool,
+    /// Rows of a session.
+    pub size: u32,
+    /// Words of a row.
+    pub words: u32,
+    /// T rows.
+    pub source: Strided,
+}
+
+/// Rings that one launch can write.
+const RINGS: usize = 3;
+
+/// The newest rows of each live session into its rings.
+pub fn record_ring_store(rec: &mut Recording, kit: &Kit, stores: &[RingStore<'_>], rows: &Slice, live: &Slice, t: u32) {
+    let segments: Vec<_> =
+        stores.iter().flat_map(|store| store.ring.segments.iter().enumerate().map(move |(i, s)| (store, i, s))).collect();
+    for several in segments.chunks(RINGS) {
+        let mut params = RingStoreParams::default();
+        let mut bindings = vec![rows.clone(), live.clone()];
+        for (n, (store, i, segment)) in several.iter().enumerate() {
+            params.sources[n] = [store.words, store.source.stride, store.source.offset, store.size];
+            params.places[n] = [*i as u32 * store.ring.held, store.ring.held, 0, 0];
+            bindings.extend([store.source.slice.clone(), (*segment).clone()]);
+        }
+        let words = several.iter().map(|(store, ..)| store.words).max().unwrap_or(0);
+        let grid = [words.div_ceil(WG), t, several.len() as u32];
+        rec.dispatch(ring_store_variant(&kit.dialect, several.len() as u32), &params, bindings, grid);
     }
+}
+
+pub(super) fn ring_store_variant(dialect: &Dialect, rings: u32) -> Variant {
+    dialect.variant("ring_store").constant("RINGS", rings)
 }

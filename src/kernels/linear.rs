@@ -37,72 +37,74 @@ pub enum Grouping {
 /// `y[t, r] = W[r] . x[t]`, the rows of all `matrices` one after another in y. x: T rows -> y: T rows.
 pub fn record_linear(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, t: u32) {
     if t <= DECODE_ROWS {
-        record_matvec(rec, kit, matrices, grouping, x, y, 0, t);
+        // Here rows find their columns themselves.
+        for parts in launches(&parts(matrices, Grouping::Shared), 0) {
+            launch_matvec(rec, kit, parts, matrices[0].columns, grouping, x, y, t);
+        }
         return;
     }
     record_matmul(rec, kit, matrices, grouping, x, y, t);
 }
 
 /// Neighbouring rows of one of the matrices, with their place in y.
-struct Part<'a> {
-    arena: &'a Slice,
-    base: u32,
-    rows: u32,
-    format: BlockFormat,
-    y_row: u32,
+pub(super) struct Part<'a> {
+    pub arena: &'a Slice,
+    pub base: u32,
+    pub rows: u32,
+    pub format: BlockFormat,
+    pub y_row: u32,
     /// Of the C columns of x that the rows multiply.
     group: u32,
 }
 
-impl<'a> Part<'a> {
-    /// All slices of `matrices`, cut where another group of columns begins.
-    fn of(matrices: &[&'a Matrix], grouping: Grouping) -> Vec<Self> {
-        let mut parts = Vec::new();
-        let mut y_row = 0;
-        for matrix in matrices {
-            let group_rows = match grouping {
-                Grouping::Shared => u32::MAX,
-                Grouping::Rows(rows) => rows,
-            };
-            let row_bytes = matrix.format.row_bytes(matrix.columns as usize).unwrap_or(0) as u32;
-            for slice in &matrix.slices {
-                let mut row = slice.first_row;
-                while row < slice.first_row + slice.rows {
-                    let group = row / group_rows;
-                    let rows = ((group + 1).saturating_mul(group_rows)).min(slice.first_row + slice.rows) - row;
-                    let base = slice.base + (row - slice.first_row) * row_bytes;
-                    parts.push(Part { arena: &slice.arena, base, rows, format: matrix.format, y_row: y_row + row, group });
-                    row += rows;
-                }
+/// The slices of `matrices` in the order of y's rows, cut where another group of columns begins.
+pub(super) fn parts<'a>(matrices: &[&'a Matrix], grouping: Grouping) -> Vec<Part<'a>> {
+    let mut parts = Vec::new();
+    let mut y_row = 0;
+    let group_rows = grouping.rows();
+    for matrix in matrices {
+        let row_bytes = matrix.format.row_bytes(matrix.columns as usize).unwrap_or(0) as u32;
+        for slice in &matrix.slices {
+            let end = slice.first_row + slice.rows;
+            let mut row = slice.first_row;
+            while row < end {
+                let group = row / group_rows;
+                let rows = (group + 1).saturating_mul(group_rows).min(end) - row;
+                let base = slice.base + (row - slice.first_row) * row_bytes;
+                parts.push(Part { arena: &slice.arena, base, rows, format: matrix.format, y_row: y_row + row, group });
+                row += rows;
             }
-            y_row += matrix.rows;
         }
-        parts
+        y_row += matrix.rows;
     }
-
-    /// Whether `next`, which follows in y, can be read by the same launch.
-    fn goes_with(&self, next: &Part<'_>) -> bool {
-        self.arena.buffer.same(&next.arena.buffer) && self.arena.offset == next.arena.offset
-    }
+    parts
 }
 
-/// Where the rows of each part end and where they lie, as shaders read it: (end | format << 28, byte offset), two a vec4.
-fn ends_bases(parts: &[Part<'_>]) -> [[u32; 4]; 4] {
-    let mut out = [[0u32; 4]; 4];
+/// What one launch reads each: neighbours in one arena, each with the group of columns `step` after the one before.
+pub(super) fn launches<'p, 'a>(parts: &'p [Part<'a>], step: u32) -> impl Iterator<Item = &'p [Part<'a>]> {
+    let same_arena = |a: &Part<'_>, b: &Part<'_>| a.arena.buffer.same(&b.arena.buffer) && a.arena.offset == b.arena.offset;
+    parts.chunk_by(move |a, b| same_arena(a, b) && b.group == a.group + step).flat_map(|run| run.chunks(MATRICES))
+}
+
+/// Rows of all `parts`, and the table by which the shader finds a row's matrix (`lib/locate`).
+pub(super) fn row_table(parts: &[Part<'_>]) -> (u32, [[u32; 4]; 4]) {
+    let mut ends_bases = [[0u32; 4]; 4];
     let mut rows = 0;
     for (i, part) in parts.iter().enumerate() {
         rows += part.rows;
-        out[i / 2][i % 2 * 2] = rows | (part.format as u32) << 28;
-        out[i / 2][i % 2 * 2 + 1] = part.base;
+        ends_bases[i / 2][i % 2 * 2] = rows | (part.format as u32) << 28;
+        ends_bases[i / 2][i % 2 * 2 + 1] = part.base;
     }
-    out
+    (rows, ends_bases)
 }
 
-fn record_matvec(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, first: u32, t: u32) {
-    // Here rows find their columns themselves.
-    let parts = Part::of(matrices, Grouping::Shared);
-    for run in parts.chunk_by(Part::goes_with).flat_map(|run| run.chunks(MATRICES)) {
-        launch_matvec(rec, kit, run, matrices[0].columns, grouping, x, y, first, t);
+impl Grouping {
+    /// Rows that share an input.
+    pub(super) fn rows(self) -> u32 {
+        match self {
+            Self::Shared => u32::MAX,
+            Self::Rows(rows) => rows,
+        }
     }
 }
 
@@ -114,10 +116,9 @@ fn launch_matvec(
     grouping: Grouping,
     x: &Strided,
     y: &Strided,
-    first_token: u32,
     tokens: u32,
 ) {
-    let rows = parts.iter().map(|p| p.rows).sum();
+    let (rows, ends_bases) = row_table(parts);
     let params = MatvecParams {
         tokens,
         columns,
@@ -126,12 +127,8 @@ fn launch_matvec(
         x_offset: x.offset,
         y_stride: y.stride,
         y_offset: y.offset + parts[0].y_row,
-        group_rows: match grouping {
-            Grouping::Shared => u32::MAX,
-            Grouping::Rows(rows) => rows,
-        },
-        ends_bases: ends_bases(parts),
-        first_token,
+        group_rows: grouping.rows(),
+        ends_bases,
         ..Default::default()
     };
     let formats: Vec<_> = parts.iter().map(|p| p.format).collect();
@@ -149,19 +146,16 @@ pub(super) fn matvec_variant(dialect: &Dialect, formats: &[BlockFormat], tokens:
 fn record_matmul(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, t: u32) {
     let tile = Tile::choose(&kit.dialect, t);
     let columns = matrices[0].columns;
-    let x_step = if grouping == Grouping::Shared { 0 } else { columns };
-    // Parts of one launch read the same columns, or each the next ones.
-    let step = u32::from(x_step > 0);
-    let parts = Part::of(matrices, grouping);
-    let together = |a: &Part<'_>, b: &Part<'_>| a.goes_with(b) && b.group == a.group + step;
-    for run in parts.chunk_by(together).flat_map(|run| run.chunks(MATRICES)) {
+    // The parts of a launch read the same columns, or each the next ones.
+    let step = u32::from(grouping != Grouping::Shared);
+    for run in launches(&parts(matrices, grouping), step) {
         let params = MatmulParams {
-            ends_bases: ends_bases(run),
+            ends_bases: row_table(run).1,
             tokens: t,
             columns,
             x_stride: x.stride,
             x_offset: x.offset + run[0].group * columns,
-            x_step,
+            x_step: step * columns,
             y_stride: y.stride,
             y_offset: y.offset + run[0].y_row,
             ..Default::default()

@@ -3,12 +3,14 @@
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::linear::{DECODE_ROWS, MatmulParams, Tile};
 use super::matrix::Experts;
+use super::quantized::{Quantized, binding, quantizing};
 use crate::gpu::{Recording, Slice, Variant};
 use crate::quant::BlockFormat;
 
 params! {
-    RouterParams for "router" { experts: u32, used: u32, stride: u32, offset: u32, scale: f32 }
-    SwigluSharedParams for "swiglu_shared" { width: u32, stride: u32, gate: u32, up: u32, limit: f32 }
+    RouterParams for "router" {
+        experts: u32, used: u32, stride: u32, offset: u32, scale: f32, width: u32, gate: u32, up: u32, limit: f32,
+    }
     MoeGateUpParams for "moe_gate_up" {
         columns: u32, rows: u32, width: u32, first_row: u32, base_gate: u32, base_up: u32, format_gate: u32, format_up: u32,
         first_expert: u32, experts: u32, used: u32, limit: f32,
@@ -36,20 +38,48 @@ pub enum Router<'a> {
     },
 }
 
-/// The experts of each row and their weights. logits: T rows of E -> chosen (T, used), weights (T, used).
+/// The shared expert's activation, which the router makes beside its own.
+#[derive(Clone, Debug)]
+pub struct SharedAct<'a> {
+    /// The first of F gates in a row; F ups lie `up` floats further.
+    pub gate: u32,
+    /// How far.
+    pub up: u32,
+    /// F.
+    pub width: u32,
+    /// SwiGLU limit.
+    pub limit: f32,
+    /// The result (T, F).
+    pub act: &'a Strided,
+    /// The result rounded.
+    pub act_int8: Option<&'a Quantized>,
+}
+
+/// The experts of each row and their weights, and the shared expert's activation. x: T rows with E logits at its offset -> chosen (T, used),
+/// weights (T, used), act (T, F).
 pub fn record_router(
     rec: &mut Recording,
     kit: &Kit,
     router: &Router<'_>,
     (experts, used, scale): (u32, u32, f32),
-    logits: &Strided,
-    chosen: &Slice,
-    weights: &Slice,
+    x: &Strided,
+    (chosen, weights): (&Slice, &Slice),
+    shared: &SharedAct<'_>,
     t: u32,
 ) {
-    let params = RouterParams { experts, used, stride: logits.stride, offset: logits.offset, scale };
-    let mut bindings = vec![logits.slice.clone(), chosen.clone(), weights.clone()];
-    let variant = kit.variant("router");
+    let params = RouterParams {
+        experts,
+        used,
+        stride: x.stride,
+        offset: x.offset,
+        scale,
+        width: shared.width,
+        gate: shared.gate,
+        up: shared.gate + shared.up,
+        limit: shared.limit,
+    };
+    let mut bindings = vec![x.slice.clone(), chosen.clone(), weights.clone(), shared.act.slice.clone()];
+    let variant = quantizing(shared.act.written_by(kit.variant("router")), shared.act_int8.is_some());
     let variant = match router {
         Router::Scored(bias) => {
             bindings.push((*bias).clone());
@@ -60,14 +90,8 @@ pub fn record_router(
             variant.flag("HASHED")
         }
     };
-    rec.dispatch(variant, &params, bindings, [t, 1, 1]);
-}
-
-/// `act[t, f] = swiglu(gate, up)` of the shared expert. x: T rows with gate at its offset, up `up` floats further -> act (T, F).
-pub fn record_swiglu_shared(rec: &mut Recording, kit: &Kit, x: &Strided, up: u32, width: u32, limit: f32, act: &Strided, t: u32) {
-    let params = SwigluSharedParams { width, stride: x.stride, gate: x.offset, up: x.offset + up, limit };
-    let variant = act.written_by(kit.variant("swiglu_shared"));
-    rec.dispatch(variant, &params, vec![x.slice.clone(), act.slice.clone()], [width.div_ceil(WG), t, 1]);
+    bindings.extend(binding(shared.act_int8));
+    rec.dispatch(variant, &params, bindings, [1 + (shared.width / 4).div_ceil(WG), t, 1]);
 }
 
 /// The routed experts of a layer.
@@ -123,7 +147,7 @@ pub fn record_moe(
     }
 }
 
-fn record_gate_up(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, x: &Slice, chosen: &Slice, act: &Slice, t: u32) {
+pub(super) fn record_gate_up(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, x: &Slice, chosen: &Slice, act: &Slice, t: u32) {
     let stack = moe.gate_up;
     let (gate, up) = (stack.formats[0], stack.formats[1]);
     let (variant, rows_each) = gate_up_variant(&kit.dialect, &stack.formats);
@@ -158,7 +182,7 @@ pub(super) fn down_variant(dialect: &Dialect, formats: &[BlockFormat]) -> (Varia
     (with_formats(variant, formats), rows)
 }
 
-fn record_down(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, act: &Slice, chosen: &Slice, weights: &Slice, y: &Slice, t: u32) {
+pub(super) fn record_down(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, act: &Slice, chosen: &Slice, weights: &Slice, y: &Slice, t: u32) {
     let stack = moe.down;
     let (variant, rows_each) = down_variant(&kit.dialect, &stack.formats);
     for slice in &stack.slices {

@@ -31,7 +31,7 @@ macro_rules! params {
 
 /// Every kernel's parameter block.
 pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
-    use super::{attention, compressor, embed, hc, indexer, kv, linear, moe, norm, sample, stream};
+    use super::{attention, compressor, embed, hc, indexer, kv, linear, moe, moe_int8, norm, quantized, sample, stream};
     [
         attention::LAYOUTS,
         compressor::LAYOUTS,
@@ -41,7 +41,9 @@ pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
         kv::LAYOUTS,
         linear::LAYOUTS,
         moe::LAYOUTS,
+        moe_int8::LAYOUTS,
         norm::LAYOUTS,
+        quantized::LAYOUTS,
         sample::LAYOUTS,
         stream::LAYOUTS,
     ]

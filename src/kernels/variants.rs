@@ -4,30 +4,21 @@ use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, coop_varia
 use super::compressor::compress_variant;
 use super::indexer::index_score_variant;
 use super::kit::{Dialect, with_formats};
+use super::kv::ring_store_variant;
 use super::linear::{Tile, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
+use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
+use super::quantized::{matvec_int8_variant, quantizing};
 use crate::gpu::Variant;
 use crate::quant::BlockFormat;
 
 /// All variants for a device, with V4 Flash's head sizes and with each pool whole and split.
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
-    let mut all: Vec<Variant> = [
-        "hc_pre",
-        "hc_post",
-        "hc_head",
-        "rms_norm",
-        "mtp_join",
-        "q_rope",
-        "ring_store",
-        "top_k",
-        "swiglu_shared",
-        "moe_combine",
-        "sample",
-        "stream_read",
-    ]
-    .map(|kernel| dialect.variant(kernel))
-    .to_vec();
+    let mut all: Vec<Variant> =
+        ["hc_pre", "hc_post", "hc_head", "rms_norm", "mtp_join", "q_rope", "top_k", "moe_combine", "sample", "stream_read"]
+            .map(|kernel| dialect.variant(kernel))
+            .to_vec();
     all.extend([
         dialect.variant("router"),
         dialect.variant("router").flag("HASHED"),
@@ -36,6 +27,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     ]);
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
     all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));
+    all.extend([1, 2, 3].map(|rings| ring_store_variant(dialect, rings)));
     let mixed = [BlockFormat::Q8_0, BlockFormat::F16];
     let sets = BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]);
     for formats in sets {
@@ -47,6 +39,23 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
             for (j, tile) in tiles.iter().enumerate() {
                 let half = tile.half && (i + j) % 2 == 1;
                 all.push(flags.iter().fold(tile.variant(formats, half, half), |v, flag| v.flag(flag)));
+            }
+        }
+    }
+    // Kernels for int8 are tried on devices that would not choose them too, where they can run.
+    if dialect.caps.subgroup.is_some() {
+        all.extend(["hc_pre", "hc_head", "rms_norm", "router"].map(|kernel| quantizing(dialect.variant(kernel), true)));
+        all.push(quantizing(dialect.variant("router").flag("HASHED"), true));
+        all.push(quantizing(merge_variant(dialect, heads), true));
+        for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
+            if let [format @ (BlockFormat::Iq2Xxs | BlockFormat::Q2K)] = formats {
+                // V4 Flash, V4 Pro, and what the small test models have.
+                all.extend([4096, 7168, 256].into_iter().filter_map(|c| gate_up_int8_variant(dialect, *format, c)).map(|v| v.0));
+                let downs = [(6, true), (6, false), (2, true)];
+                all.extend(downs.into_iter().filter_map(|(used, shared)| down_int8_variant(dialect, *format, used, shared)).map(|v| v.0));
+            }
+            for (columns, tokens) in [(1024, 1), (4096, 2), (8192, 16)] {
+                all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens).0));
             }
         }
     }

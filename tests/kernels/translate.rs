@@ -24,7 +24,15 @@ enum Language {
 
 fn devices() -> Vec<Device> {
     use Language::{Hlsl, Msl, Spirv};
-    let full = Caps { subgroup: Some(32), f16: true, immediates: true, invocations: 1024, workgroup_bytes: 48 << 10, ..Caps::portable() };
+    let full = Caps {
+        subgroup: Some(32),
+        dot_int8: true,
+        f16: true,
+        immediates: true,
+        invocations: 1024,
+        workgroup_bytes: 48 << 10,
+        ..Caps::portable()
+    };
     vec![
         Device { name: "portable", caps: Caps::portable(), languages: &[Spirv, Msl, Hlsl] },
         Device { name: "subgroups", caps: full.clone(), languages: &[Spirv, Msl, Hlsl] },
@@ -32,8 +40,13 @@ fn devices() -> Vec<Device> {
         Device { name: "subgroups of 64", caps: Caps { subgroup: Some(64), ..full.clone() }, languages: &[Spirv, Hlsl] },
         Device {
             name: "cooperative 8",
-            caps: Caps { cooperative: Cooperative::Size8, workgroup_bytes: 32 << 10, ..full.clone() },
+            caps: Caps { dot_int8: false, cooperative: Cooperative::Size8, workgroup_bytes: 32 << 10, ..full.clone() },
             languages: &[Spirv, Msl],
+        },
+        Device {
+            name: "int8, small workgroups",
+            caps: Caps { invocations: 256, workgroup_bytes: 32 << 10, ..full.clone() },
+            languages: &[Spirv, Hlsl],
         },
         Device { name: "cooperative 16", caps: Caps { cooperative: Cooperative::Size16, ..full.clone() }, languages: &[Spirv] },
         Device {
@@ -168,7 +181,7 @@ fn workgroup_memory_and_invocations_stay_within_the_device() {
 #[test]
 fn parameter_blocks_are_laid_out_as_the_shaders_declare_them() {
     let dialect = Dialect {
-        caps: Caps { subgroup: Some(32), f16: true, cooperative: Cooperative::Size16, ..Caps::portable() },
+        caps: Caps { subgroup: Some(32), dot_int8: true, f16: true, cooperative: Cooperative::Size16, ..Caps::portable() },
         kv: KvType::F16,
         exact: false,
     };

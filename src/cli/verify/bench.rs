@@ -30,6 +30,8 @@ impl Limit {
     pub const HALF: Self = Self { nmse: 2e-6, max: 2e-2 };
     /// One rounding to f16 at the end.
     pub const HALF_STORED: Self = Self { nmse: 1e-6, max: 5e-3 };
+    /// Values rounded to int8: one that lies between two codes may go to either, a step of up to 1/127 of the block's largest.
+    pub const INT8: Self = Self { nmse: 1e-6, max: 6e-2 };
     /// Copies and choices.
     pub const EXACT: Self = Self { nmse: 0.0, max: 0.0 };
 }
@@ -158,6 +160,22 @@ impl<'g> Bench<'g> {
             })
             .collect::<Result<_>>()?;
         Ok((bytes, Matrix { format, rows: rows as u32, columns: columns as u32, slices }))
+    }
+
+    /// Random matrices of these formats and rows behind one another in one buffer.
+    pub fn several(&mut self, shapes: &[(BlockFormat, usize)], columns: usize) -> Result<Vec<(Vec<u8>, Matrix)>> {
+        let mut arena = vec![0xa5u8; 256];
+        let mut made = Vec::new();
+        for &(format, rows) in shapes {
+            let (bytes, mut matrix) = self.matrix(format, rows, columns, 1)?;
+            matrix.slices[0].base = arena.len() as u32;
+            arena.extend(&bytes);
+            arena.resize(arena.len().next_multiple_of(256), 0xa5);
+            made.push((bytes, matrix));
+        }
+        let arena = self.upload(&arena)?;
+        made.iter_mut().for_each(|(_, matrix)| matrix.slices[0].arena = arena.clone());
+        Ok(made)
     }
 
     /// Random weights of all experts, members one behind the other in slices of `experts_each` experts.

@@ -3,7 +3,7 @@
 use super::bench::{Bench, Limit, Output, as_elements, as_floats};
 use crate::Result;
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, Row, Strided, Window, parts,
+    Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Row, Strided, Window, parts,
     record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k, score_bytes,
 };
 use crate::num::KvType;
@@ -149,30 +149,46 @@ fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, held: usize) -> Result<Po
 }
 
 fn rings(bench: &mut Bench<'_>) -> Result<()> {
-    let (size, words, stride, slots) = (11usize, 300usize, 320usize, 3usize);
+    let (stride, slots) = (320usize, 3usize);
+    // Rows of a session, words of a row, and where they are in the source.
+    let shapes = [(11usize, 300usize, 8usize), (30, 40, 100), (4, 257, 0)];
     let rows = rows_of(&[(2, 5, 4), (0, 100, 25), (1, 7, 1)]);
     // Slot 1 is not live.
     let live = [1u32, 0, 1];
     let source: Vec<u32> = (0..rows.len() * stride).map(|i| i as u32 * 3 + 1).collect();
-    let mut want: Vec<u32> = vec![9; slots * size * words];
-    for (t, row) in rows.iter().enumerate() {
-        if live[row.slot as usize] == 1 && row.last_row as usize - t < size {
-            let place = row.slot as usize * size + row.position as usize % size;
-            want[place * words..][..words].copy_from_slice(&source[t * stride + 8..][..words]);
+    let mut want = Vec::new();
+    for (size, words, offset) in shapes {
+        let mut ring: Vec<u32> = vec![9; slots * size * words];
+        for (t, row) in rows.iter().enumerate() {
+            if live[row.slot as usize] == 1 && row.last_row as usize - t < size {
+                let place = row.slot as usize * size + row.position as usize % size;
+                ring[place * words..][..words].copy_from_slice(&source[t * stride + offset..][..words]);
+            }
         }
+        want.extend(ring);
     }
-    let (rows_gpu, live_gpu) = (bench.upload(&rows)?, bench.upload(&live)?);
-    let source = Strided { slice: bench.upload(&source)?, stride: stride as u32, offset: 8, half: false };
-    for held in [slots * size, 14] {
-        let case = format!("{slots} rings of {size}, {held} rows a buffer");
+    let (rows_gpu, live_gpu, source) = (bench.upload(&rows)?, bench.upload(&live)?, bench.upload(&source)?);
+    // Whole rings, and rings in several buffers.
+    for held in [usize::MAX, 14] {
+        let case = format!("3 rings for {slots} slots, {} rows a buffer", if held == 14 { "14" } else { "all" });
         let nines = |count: usize| vec![f32::from_bits(9); count];
-        let total = slots * size;
-        let outs: Vec<Output> =
-            (0..total).step_by(held).map(|first| bench.output_with(&nines(held.min(total - first) * words))).collect::<Result<_>>()?;
-        let ring = Pool { segments: outs.iter().map(Output::slice).collect(), held: held as u32 };
+        let (mut outs, mut pools) = (Vec::new(), Vec::new());
+        for (size, words, _) in shapes {
+            let (total, first) = (slots * size, outs.len());
+            let held = held.min(total);
+            for row in (0..total).step_by(held) {
+                outs.push(bench.output_with(&nines(held.min(total - row) * words))?);
+            }
+            pools.push(Pool { segments: outs[first..].iter().map(Output::slice).collect(), held: held as u32 });
+        }
         let all: Vec<&Output> = outs.iter().collect();
+        let store = |(&(size, words, offset), ring)| {
+            let source = Strided { slice: source.clone(), stride: stride as u32, offset: offset as u32, half: false };
+            RingStore { ring, size: size as u32, words: words as u32, source }
+        };
+        let stores: Vec<RingStore<'_>> = shapes.iter().zip(&pools).map(store).collect();
         let got = bench.run("ring_store", &case, &all, |rec, kit| {
-            record_ring_store(rec, kit, &ring, size as u32, words as u32, &source, &rows_gpu, &live_gpu, rows.len() as u32);
+            record_ring_store(rec, kit, &stores, &rows_gpu, &live_gpu, rows.len() as u32);
         })?;
         bench.compare_ids("ring_store", &case, &got.concat(), &want);
     }
@@ -441,6 +457,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         page_table: &table_gpu,
         sinks: &sinks_gpu,
     };
+    let int8 = bench.output_int8(t, heads * dim)?;
     let [partial_slice, stats_slice] = [partial.slice(), stats.slice()];
     let (scores_slice, places_slice) = (scores.slice(), places.slice());
     let out_rows = Strided::whole(&out.slice(), (heads * dim) as u32).halved(half);
@@ -455,16 +472,19 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         scores: &scores_slice,
         places: &places_slice,
         out: &out_rows,
+        out_int8: int8.as_ref().map(|(_, quantized)| quantized),
     };
     let kernel = match tokens {
         0..=DECODE_ROWS => "attention_merge",
         _ if bench.kit.dialect.uses_half() => "attention_values",
         _ => "attention",
     };
-    let got = bench.run(kernel, &case, &[&out, &partial, &stats, &scores, &places], |rec, kit| {
-        record_attention(rec, kit, &sizes, &buffers, &counts);
-    })?;
+    let outputs: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
+    let got = bench.run(kernel, &case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &counts))?;
     let case = format!("{case}, {} parts", parts(most_keys as u32, max_parts));
     bench.compare(kernel, &case, &as_elements(&got[0], half), &want, bench.matmul_limit(tokens));
+    if let Some(words_int8) = got.get(5) {
+        bench.compare_int8(kernel, &case, words_int8, &as_floats(&got[0]), heads * dim);
+    }
     Ok(())
 }

@@ -25,6 +25,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         grouped(bench, tokens)?;
         hyper_connections(bench, tokens, 264)?;
     }
+    hyper_connections(bench, 16, 512)?;
     hyper_connections(bench, 1, 4096)?;
     norm(bench)
 }
@@ -90,22 +91,8 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, slices: usize
 fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     let columns = 256;
     let shapes = [(BlockFormat::Q8_0, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0, 33), (BlockFormat::F16, 64)];
-    let mut arena = vec![0xa5u8; 256];
-    let mut made = Vec::new();
-    for (format, rows) in shapes {
-        let (bytes, matrix) = bench.matrix(format, rows, columns, 1)?;
-        let base = arena.len() as u32;
-        arena.extend(&bytes);
-        arena.resize(arena.len().next_multiple_of(256), 0xa5);
-        made.push((bytes, matrix, base));
-    }
-    let arena = bench.upload(&arena)?;
-    let mut total = 0;
-    for (_, matrix, base) in &mut made {
-        matrix.slices[0].arena = arena.clone();
-        matrix.slices[0].base = *base;
-        total += matrix.rows as usize;
-    }
+    let made = bench.several(&shapes, columns)?;
+    let total: usize = shapes.iter().map(|(_, rows)| rows).sum();
     let all = bench.floats(16 * columns);
     let mut alone: Vec<u32> = Vec::new();
     for tokens in [1u32, 2, 3, 8, 16] {
@@ -113,11 +100,11 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
         let x = Strided { slice: bench.upload(&all[..tokens as usize * columns])?, stride: columns as u32, offset: 0, half: false };
         let out = bench.output(tokens as usize * total)?;
         let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, half: false };
-        let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix, _)| matrix).collect();
+        let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix)| matrix).collect();
         let words = bench.run("matvec", &case, &[&out], |rec, kit| record_linear(rec, kit, &matrices, Grouping::Shared, &x, &y, tokens))?;
         let mut want = vec![0f32; tokens as usize * total];
         let mut first = 0;
-        for (bytes, matrix, _) in &made {
+        for (bytes, matrix) in &made {
             let rows = matrix.rows as usize;
             let part = reference::linear(&view(matrix, bytes), &all[..tokens as usize * columns]);
             for (want, part) in want.chunks_exact_mut(total).zip(part.chunks_exact(rows)) {
@@ -169,13 +156,20 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let got: Vec<f32> = as_floats(&words[0]).chunks_exact(32).flat_map(|row| row[..=outputs].to_vec()).collect();
         let hc = reference::Hc { mix: view(&matrix, &bytes), base: &base, scale: &scale };
         bench.compare("hc_mix", &case, &got, &reference::hc_mix(&hc.mix, &x), Limit::F32);
+        let int8 = bench.output_int8(t, dim)?;
+        let normed_int8 = int8.as_ref().map(|(_, quantized)| quantized);
         if outputs == 4 {
             let normed = bench.output(t * dim)?;
             let wanted: Vec<u32> = (0..tokens).rev().collect();
             let wanted_gpu = bench.upload(&wanted)?;
-            let words = bench.run("hc_head", &case, &[&normed], |rec, kit| {
-                record_hc_head(rec, kit, &weights, &wanted_gpu, &mix.slice(), &x_gpu, &normed.slice(), (1e-6, 1e-6), tokens);
+            let outputs: Vec<_> = [&normed].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
+            let words = bench.run("hc_head", &case, &outputs, |rec, kit| {
+                let normed = &normed.slice();
+                record_hc_head(rec, kit, &weights, &wanted_gpu, &mix.slice(), &x_gpu, (normed, normed_int8), (1e-6, 1e-6), tokens);
             })?;
+            if let Some(words_int8) = words.get(1) {
+                bench.compare_int8("hc_head", &case, words_int8, &as_floats(&words[0]), dim);
+            }
             let rows: Vec<f32> = wanted.iter().flat_map(|&t| &x[t as usize * 4 * dim..(t as usize + 1) * 4 * dim]).copied().collect();
             bench.compare("hc_head", &case, &as_floats(&words[0]), &reference::hc_head(&hc, &norm, &rows, constants), Limit::F32);
             continue;
@@ -186,10 +180,16 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         for &half in bench.halves() {
             let normed = bench.elements(t * dim, half)?;
             let rows = Strided::whole(&normed.slice(), dim as u32).halved(half);
-            let words = bench.run("hc_pre", &case, &[&normed, &post], |rec, kit| {
-                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, &rows, &post.slice(), (20, 1e-6, 1e-6), tokens);
+            let int8 = int8.as_ref().filter(|_| !half);
+            let outputs: Vec<_> = [&normed, &post].into_iter().chain(int8.map(|(output, _)| output)).collect();
+            let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
+                let rows = (&rows, int8.map(|(_, quantized)| quantized));
+                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, rows, &post.slice(), (20, 1e-6, 1e-6), tokens);
             })?;
             bench.compare("hc_pre", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
+            if let Some(words_int8) = words.get(2) {
+                bench.compare_int8("hc_pre", &case, words_int8, &as_floats(&words[0]), dim);
+            }
             posts = as_floats(&words[1]);
         }
         let got: Vec<f32> = posts.chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
@@ -206,20 +206,28 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
 }
 
 fn norm(bench: &mut Bench<'_>) -> Result<()> {
-    let (tokens, columns, stride) = (5usize, 196, 212);
-    let case = format!("{tokens} rows of {columns}");
-    let wide = bench.floats(tokens * stride);
-    let weight = bench.floats(columns);
-    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, half: false };
-    let weight_gpu = bench.upload(&weight)?;
-    let own: Vec<f32> = wide.chunks_exact(stride).flat_map(|row| &row[8..8 + columns]).copied().collect();
-    for &half in bench.halves() {
-        let out = bench.elements(tokens * columns, half)?;
-        let y = Strided::whole(&out.slice(), columns as u32).halved(half);
-        let words = bench.run("rms_norm", &case, &[&out], |rec, kit| {
-            record_rms_norm(rec, kit, &x, &weight_gpu, &y, columns as u32, 1e-6, tokens as u32);
-        })?;
-        bench.compare("rms_norm", &case, &as_elements(&words[0], half), &reference::rms_norm(&own, &weight, 1e-6), Bench::stored(half));
+    for (tokens, columns, stride) in [(5usize, 196, 212), (3, 768, 800)] {
+        let case = format!("{tokens} rows of {columns}");
+        let wide = bench.floats(tokens * stride);
+        let weight = bench.floats(columns);
+        let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, half: false };
+        let weight_gpu = bench.upload(&weight)?;
+        let own: Vec<f32> = wide.chunks_exact(stride).flat_map(|row| &row[8..8 + columns]).copied().collect();
+        let want = reference::rms_norm(&own, &weight, 1e-6);
+        for &half in bench.halves() {
+            let out = bench.elements(tokens * columns, half)?;
+            let y = Strided::whole(&out.slice(), columns as u32).halved(half);
+            let int8 = if half { None } else { bench.output_int8(tokens, columns)? };
+            let outputs: Vec<_> = [&out].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
+            let words = bench.run("rms_norm", &case, &outputs, |rec, kit| {
+                let y = (&y, int8.as_ref().map(|(_, quantized)| quantized));
+                record_rms_norm(rec, kit, &x, &weight_gpu, y, columns as u32, 1e-6, tokens as u32);
+            })?;
+            bench.compare("rms_norm", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
+            if let Some(words_int8) = words.get(1) {
+                bench.compare_int8("rms_norm", &case, words_int8, &as_floats(&words[0]), columns);
+            }
+        }
     }
 
     let (dim, tokens) = (72usize, 3usize);

@@ -3,8 +3,8 @@
 use super::bench::{Bench, Limit, as_elements, as_floats};
 use crate::Result;
 use crate::kernels::{
-    DECODE_ROWS, Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Row, SampleBuffers, Sampler, Strided, record_moe, record_router,
-    record_sample, record_swiglu_shared,
+    DECODE_ROWS, Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Row, SampleBuffers, Sampler, SharedAct, Strided, record_moe,
+    record_router, record_sample,
 };
 use crate::quant::BlockFormat;
 use crate::reference::{self, Choice, Expert, Matrix, Routed, Sampling};
@@ -14,7 +14,6 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for experts in [4, 256, 384] {
         router(bench, experts)?;
     }
-    swiglu(bench)?;
     for format in BlockFormat::ALL {
         for tokens in [1, 16, 33] {
             moe(bench, &[format, format], format, tokens, 8)?;
@@ -30,8 +29,13 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
-    let (used, tokens, stride) = (if experts == 4 { 2 } else { 6 }, 9usize, experts + 12);
+    // The shared expert's gate and up lie behind the logits, with gaps.
+    let width = if experts == 4 { 300 } else { 2 * experts };
+    let (gate, up, limit) = (experts + 8, width + 12, 10.0);
+    let (used, tokens, stride) = (if experts == 4 { 2 } else { 6 }, 9usize, gate + up + width + 4);
     let mut wide = bench.floats_around(-1.0, 6.0, tokens * stride);
+    let own = |row: &[f32]| (0..width).map(|f| reference::swiglu(row[gate + f], row[gate + up + f], limit)).collect::<Vec<_>>();
+    let want_act: Vec<f32> = wide.chunks_exact(stride).flat_map(own).collect();
     let bias = bench.floats_around(0.0, 0.2, experts);
     // Rows that leave no honest choice: NaN, infinities, all equal.
     wide[4 + stride * 6..][..experts].fill(f32::NAN);
@@ -47,10 +51,24 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
         let case = format!("{used} of {experts}{}", if hashed { ", by table" } else { "" });
         let choice =
             if hashed { Router::Hashed { table: &table_gpu, rows: &rows_gpu, sampled: &sampled } } else { Router::Scored(&bias_gpu) };
+        // The table's cases try the other element too.
+        let half = hashed && bench.kit.dialect.caps.f16;
         let (chosen, weights) = (bench.output(tokens * used)?, bench.output(tokens * used)?);
-        let words = bench.run("router", &case, &[&chosen, &weights], |rec, kit| {
-            record_router(rec, kit, &choice, sizes, &logits, &chosen.slice(), &weights.slice(), tokens as u32);
+        let (act, int8) = (bench.elements(tokens * width, half)?, bench.output_int8(tokens, width)?.filter(|_| !half));
+        let outputs: Vec<_> = [&chosen, &weights, &act].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
+        let words = bench.run("router", &case, &outputs, |rec, kit| {
+            let (chosen, weights) = (chosen.slice(), weights.slice());
+            let act = Strided::whole(&act.slice(), width as u32).halved(half);
+            let act_int8 = int8.as_ref().map(|(_, quantized)| quantized);
+            let (gate, up, width) = (gate as u32, up as u32, width as u32);
+            let shared = SharedAct { gate, up, width, limit, act: &act, act_int8 };
+            record_router(rec, kit, &choice, sizes, &logits, (&chosen, &weights), &shared, tokens as u32);
         })?;
+        let got_act = as_elements(&words[2], half);
+        bench.compare("router", &format!("{case}, act"), &got_act, &want_act, Bench::stored(half));
+        if let Some(words_int8) = words.get(3) {
+            bench.compare_int8("router", &case, words_int8, &got_act, width);
+        }
         for (t, ids) in words[0].chunks_exact(used).enumerate() {
             let own = &wide[t * stride + 4..][..experts];
             let named = &table[t * 4 * used..][..used];
@@ -63,25 +81,6 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
                 bench.compare("router", &case, &as_floats(&words[1][t * used..][..used]), &want.weights, Limit::F32);
             }
         }
-    }
-    Ok(())
-}
-
-fn swiglu(bench: &mut Bench<'_>) -> Result<()> {
-    let (tokens, width, stride) = (3usize, 300, 640);
-    let wide = bench.floats_around(0.0, 8.0, tokens * stride);
-    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 12, half: false };
-    let want: Vec<f32> = wide
-        .chunks_exact(stride)
-        .flat_map(|row| (0..width).map(|f| reference::swiglu(row[12 + f], row[320 + f], 10.0)).collect::<Vec<_>>())
-        .collect();
-    for &half in bench.halves() {
-        let out = bench.elements(tokens * width, half)?;
-        let act = Strided::whole(&out.slice(), width as u32).halved(half);
-        let words = bench.run("swiglu_shared", "limit 10", &[&out], |rec, kit| {
-            record_swiglu_shared(rec, kit, &x, 308, width as u32, 10.0, &act, tokens as u32);
-        })?;
-        bench.compare("swiglu_shared", "limit 10", &as_elements(&words[0], half), &want, Bench::stored(half));
     }
     Ok(())
 }

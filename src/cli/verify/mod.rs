@@ -4,6 +4,7 @@ mod bench;
 mod cache;
 mod dense;
 mod experts;
+mod int8;
 
 use super::common::put;
 use crate::Result;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 pub fn check(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Vec<Outcome>> {
     let mut bench = Bench::new(gpu, Kit::new(gpu, kv, exact)?);
     dense::run(&mut bench)?;
+    int8::run(&mut bench)?;
     experts::run(&mut bench)?;
     cache::run(&mut bench)?;
     Ok(bench.into_outcomes())

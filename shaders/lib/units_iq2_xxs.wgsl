@@ -1,0 +1,76 @@
+// Units of IQ2_XXS (blocks as in lib/dequant_iq2_xxs): two groups of 32 weights. Both tables lie in workgroup memory COPIES times, so that
+// lanes do not queue for a bank. Magnitudes are doubled: the lowest bit of a byte is free for the + 1 of a negation.
+@group(0) @binding(auto) var<storage, read> iq2_xxs_grid: array<vec2<u32>>; // (256) codewords, one magnitude a byte
+
+var<workgroup> codewords: array<vec2<u32>, 256 * COPIES>; // doubled
+var<workgroup> flips: array<u32, 128 * COPIES>;           // byte i: the sign of magnitude i at bit 0, of magnitude i + 4 at bit 1
+
+struct Unit {
+    groups: vec4<u32>, // codeword numbers and signs of the first group, then of the second
+    scale: f32,
+}
+
+struct Values {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    c: vec4<u32>,
+    d: vec4<u32>,
+    scales: vec2<f32>,
+}
+
+fn prepare(lid: u32) {
+    for (var i = lid; i < 256u * COPIES; i += WG) {
+        codewords[i] = iq2_xxs_grid[i / COPIES] << vec2<u32>(1u);
+    }
+    for (var i = lid; i < 128u * COPIES; i += WG) {
+        let seven = i / COPIES;
+        let signs = vec2<u32>(seven, seven >> 4u | (countOneBits(seven) & 1u) << 3u) & vec2<u32>(15u);
+        let spread = (signs * 0x00204081u) & vec2<u32>(0x01010101u);
+        flips[i] = spread.x | spread.y << 1u;
+    }
+}
+
+fn unit_row(columns: u32) -> u32 {
+    return columns / 256u * 66u;
+}
+
+fn load_unit(row: u32, unit: u32) -> Unit {
+    let block = row + (unit >> 2u) * 66u;
+    let at = block + 2u + (unit & 3u) * 16u;
+    let i = at >> 2u;
+    let low = vec4<u32>(stack[i], stack[i + 1u], stack[i + 2u], stack[i + 3u]);
+    let high = vec4<u32>(low.yzw, stack[i + 4u]);
+    let scale = unpack2x16float(stack[block >> 2u] >> ((block & 2u) << 3u)).x;
+    return Unit(select(low, low >> vec4<u32>(16u) | high << vec4<u32>(16u), (at & 2u) != 0u), scale);
+}
+
+fn load_values(t: u32, unit: u32, columns: u32) -> Values {
+    let at = values_at(t, columns);
+    let first = at.x + unit * 4u;
+    // Half for the doubled magnitudes, an eighth by definition.
+    let scales = vec2<f32>(value_scale(at.y + unit * 2u), value_scale(at.y + unit * 2u + 1u)) * 0.0625;
+    return Values(rounded[first], rounded[first + 1u], rounded[first + 2u], rounded[first + 3u], scales);
+}
+
+fn dot_codeword(number: u32, signs: u32, xa: u32, xb: u32, copy: u32) -> i32 {
+    let magnitudes = codewords[(number & 255u) * COPIES + copy];
+    let flip = flips[(signs & 127u) * COPIES + copy];
+    let ones = flip & 0x01010101u;
+    let twos = flip & 0x02020202u;
+    return dot4I8Packed((magnitudes.x ^ (ones * 255u)) + ones, xa) + dot4I8Packed((magnitudes.y ^ (twos * 127u)) + twos, xb);
+}
+
+fn dot_group(numbers: u32, signs: u32, xa: vec4<u32>, xb: vec4<u32>, copy: u32) -> f32 {
+    let sum = dot_codeword(numbers, signs, xa.x, xa.y, copy)
+        + dot_codeword(numbers >> 8u, signs >> 7u, xa.z, xa.w, copy)
+        + dot_codeword(numbers >> 16u, signs >> 14u, xb.x, xb.y, copy)
+        + dot_codeword(numbers >> 24u, signs >> 21u, xb.z, xb.w, copy);
+    return f32(i32((signs >> 28u) * 2u + 1u) * sum);
+}
+
+fn dot_unit(unit: Unit, x: Values, lid: u32) -> f32 {
+    let copy = lid % COPIES;
+    let first = dot_group(unit.groups.x, unit.groups.y, x.a, x.b, copy);
+    let second = dot_group(unit.groups.z, unit.groups.w, x.c, x.d, copy);
+    return unit.scale * fma(second, x.scales.y, first * x.scales.x);
+}

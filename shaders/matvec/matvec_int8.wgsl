@@ -1,0 +1,148 @@
+// matvec_int8: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] as matvec, but rows of Q8_0 multiply x rounded to int8.
+// in      w (R, C) rows of up to eight matrices, each in one of the variant's formats, bound twice: by words and by 16 bytes;
+//         x (T, x_stride) f32; x_int8 (T) rows of x_columns values as lib/quantize leaves them, read by rows of Q8_0 alone
+// out     y (T, y_stride) f32; QUANTIZE: y_int8 (T) rows of y_columns values too
+// params  Params 112 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (end | format << 28, byte offset), two a vec4
+// grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES; LANES lanes share a row, SUMS rows of x share the weights
+// needs   subgroups of SUBGROUP, at least 8; C a multiple of 256; QUANTIZE: ROWS = 32, R and y_offset multiples of 32
+// cost    the bytes of W: bandwidth bound
+// source  SPEC 2 (A @ x); with group_rows < R every group of rows has its own C columns of x (SPEC 3.1, step 7)
+struct Params {
+    tokens: u32,
+    columns: u32,
+    rows: u32,
+    x_stride: u32,   // floats
+    x_offset: u32,   // floats
+    y_stride: u32,   // floats
+    y_offset: u32,   // floats; also the number of the first row within its matrix where group_rows matters
+    group_rows: u32,
+    ends_bases: array<vec4<u32>, 4>,
+    x_columns: u32,  // of x_int8: the columns of all groups
+    y_columns: u32,  // of y_int8
+    padding_a: u32,
+    padding_b: u32,
+}
+
+@group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
+@group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same
+@group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;       // (T, x_stride/4)
+@group(0) @binding(auto) var<storage, read> x_int8: array<vec4<u32>>;  // (T, 35 x_columns / 256)
+@group(0) @binding(auto) var<storage, read_write> y: array<f32>;       // (T, y_stride)
+#ifdef QUANTIZE
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 35 y_columns / 64)
+#import lib/quantize
+#endif
+#import lib/dequant
+#import lib/locate
+#import lib/reduce_team
+
+const ROWS: u32 = WG / LANES;
+
+#ifdef W_Q8_0
+#import lib/q8_quads
+#endif
+
+#ifdef QUANTIZE
+var<workgroup> staged: array<f32, 32 * SUMS>;
+#endif
+
+@compute @workgroup_size(WG)
+fn matvec_int8(
+    @builtin(workgroup_id) wid: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let lane = lid % LANES;
+    let first_row = (wid.x + wid.y * workgroups.x) * ROWS;
+    let row = first_row + lid / LANES;
+    // Lanes beyond the last row repeat it, so that barriers and subgroup operations stay uniform.
+    let place = locate(min(row, params.rows - 1u));
+    let group = (params.y_offset + min(row, params.rows - 1u)) / params.group_rows;
+    let columns = params.columns;
+    var sums: array<f32, SUMS>;
+#ifdef FORMAT
+    let format = FORMAT;
+#else
+    let format = place.y;
+#endif
+    let stride = params.x_columns * 35u / 256u;
+    let x_first = (params.x_offset + group * columns) >> 2u;
+#for T SUMS
+    let t$T = min($Tu, params.tokens - 1u);
+    let x$T = x_first + t$T * (params.x_stride >> 2u);
+    let codes$T = t$T * stride + group * (columns * 17u / 256u);
+    let scale$T = t$T * stride * 4u + params.x_columns * 17u / 64u + group * (columns / 32u);
+#end
+    switch format {
+#ifdef W_Q8_0
+        case 3u: {
+            let quads = columns * 17u / 256u;
+            for (var at = lane; at < quads; at += LANES * UNROLL) {
+                // All loads of weights first: what keeps the memory busy.
+#for C UNROLL
+                let quad$C = load_quad(place.x, at + $Cu * LANES, quads);
+#end
+#for C UNROLL
+                let at$C = min(at + $Cu * LANES, quads - 1u);
+#for T SUMS
+                sums[$T] = add_quad(quad$C, at$C, codes$T, scale$T, sums[$T]);
+#end
+#end
+            }
+        }
+#endif
+#ifdef W_F16
+        case 1u: {
+            let quads = columns / 8u;
+            for (var at = lane; at < quads; at += LANES * UNROLL) {
+#for C UNROLL
+                let at$C = min(at + $Cu * LANES, quads - 1u);
+                let halves$C = w_quads[(place.x >> 4u) + at$C];
+#end
+#for C UNROLL
+                if (at + $Cu * LANES < quads) {
+                    let h = halves$C;
+                    let a = vec4<f32>(unpack2x16float(h.x), unpack2x16float(h.y));
+                    let weights = Weights8(a, vec4<f32>(unpack2x16float(h.z), unpack2x16float(h.w)));
+#for T SUMS
+                    sums[$T] = dot8(weights, x[x$T + at$C * 2u], x[x$T + at$C * 2u + 1u], sums[$T]);
+#end
+                }
+#end
+            }
+        }
+#endif
+        default: {
+            for (var column = lane * 8u; column < columns; column += LANES * 8u) {
+                let weights = dequant8(format, place.x, column);
+                let q = column >> 2u;
+#for T SUMS
+                sums[$T] = dot8(weights, x[x$T + q], x[x$T + q + 1u], sums[$T]);
+#end
+            }
+        }
+    }
+    let totals = reduce_team(sums, lid);
+    if (lane == 0u && row < params.rows) {
+#for T SUMS
+        if ($Tu < params.tokens) {
+            y[$Tu * params.y_stride + params.y_offset + row] = totals[$T];
+        }
+#end
+    }
+#ifdef QUANTIZE
+    if (lane == 0u) {
+#for T SUMS
+        staged[$Tu * 32u + row - first_row] = totals[$T];
+#end
+    }
+    workgroupBarrier();
+    let t = lid >> 3u;
+    if (t < params.tokens) {
+        let i = t * 32u + (lid & 7u) * 4u;
+        let value = vec4<f32>(staged[i], staged[i + 1u], staged[i + 2u], staged[i + 3u]);
+        let quad = ((params.y_offset + first_row) >> 2u) + (lid & 7u);
+        quantize_quad(value, t * quantized_words(params.y_columns), params.y_columns, quad);
+    }
+#endif
+}

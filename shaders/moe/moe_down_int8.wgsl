@@ -1,0 +1,123 @@
+// moe_down_int8: y[t, r] += sum_k weight[t, k] down_e[r] . act[t, k] as moe_down, with act rounded to int8;
+// SHARED: y[t, r] = shared_down[r] . shared[t] + that sum, in one launch with the shared expert.
+// in      stack (experts, D, F) of this slice; rounded (T * used) rows of F values of act (lib/quantize); chosen, weights (T * used);
+//         SHARED: w (D, F) Q8_0, bound by words and by 16 bytes; x_int8 (T) rows of F values
+// out     y (T, D) f32, added to; SHARED: written
+// params  Params 32 B
+// grid    x: ceil(rows / (8 * TEAMS)), y: T; a team is a subgroup for each expert, and SHARED_PARTS of them for the shared one; 8 rows each
+// needs   subgroups of SUBGROUP, at least 8; WG = TEAMS * (USED + SHARED_PARTS) * SUBGROUP; SHARED_PARTS divides 8
+// cost    the bytes of down of the chosen experts: bandwidth bound
+// source  SPEC 3.5
+struct Params {
+    columns: u32,      // F
+    rows: u32,         // channels of an expert in this slice
+    width: u32,        // D
+    first_row: u32,    // the slice's first channel
+    base: u32,         // byte offset of the slice's first row in stack
+    first_expert: u32, // the slice's experts
+    experts: u32,
+    base_shared: u32,  // byte offset of the shared matrix in w
+}
+
+@group(0) @binding(auto) var<storage, read> stack: array<u32>;         // arena
+@group(0) @binding(auto) var<storage, read> rounded: array<vec4<u32>>; // (T * used, 35 F / 256)
+@group(0) @binding(auto) var<storage, read> chosen: array<u32>;        // (T * used)
+@group(0) @binding(auto) var<storage, read> weights: array<f32>;       // (T * used)
+@group(0) @binding(auto) var<storage, read_write> y: array<f32>;       // (T, D)
+#ifdef SHARED
+@group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
+@group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same
+@group(0) @binding(auto) var<storage, read> x_int8: array<vec4<u32>>;  // (T, 35 F / 256)
+#import lib/q8_quads
+#endif
+#import lib/units
+
+const MEMBERS: u32 = USED + SHARED_PARTS;
+
+// What each member of a team adds to a row; the shared expert's parts take turns at one place.
+var<workgroup> shares: array<f32, TEAMS * 8 * (USED + 1)>;
+
+@compute @workgroup_size(WG)
+fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    prepare(lid);
+    workgroupBarrier();
+    let t = wid.y;
+    let lane = lid % SUBGROUP;
+    let member = lid / SUBGROUP % MEMBERS;
+    let team = lid / SUBGROUP / MEMBERS;
+    let columns = params.columns;
+    let first = (wid.x * TEAMS + team) * 8u;
+    let last = params.rows - 1u;
+    if (member < USED) {
+        let pair = t * USED + member;
+        let expert = chosen[pair] - params.first_expert;
+        var sums: array<f32, 8>;
+        if (expert < params.experts) {
+            let bytes = unit_row(columns);
+            let base = params.base + expert * params.rows * bytes;
+            for (var unit = lane; unit < columns / 64u; unit += SUBGROUP) {
+                // All loads first: what keeps the memory busy.
+#for R 8
+                let unit$R = load_unit(base + min(first + $Ru, last) * bytes, unit);
+#end
+                let x = load_values(pair, unit, columns);
+#for R 8
+                sums[$R] += dot_unit(unit$R, x, lid);
+#end
+            }
+        }
+        // Eight sums in one go: with each halving of the lanes each half goes on with half of the rows.
+        let upper = vec3<bool>((lane & (SUBGROUP / 2u)) != 0u, (lane & (SUBGROUP / 4u)) != 0u, (lane & (SUBGROUP / 8u)) != 0u);
+        let low = vec4<f32>(sums[0], sums[1], sums[2], sums[3]);
+        let high = vec4<f32>(sums[4], sums[5], sums[6], sums[7]);
+        let four = select(low, high, upper.x) + subgroupShuffleXor(select(high, low, upper.x), SUBGROUP / 2u);
+        let two = select(four.xy, four.zw, upper.y) + subgroupShuffleXor(select(four.zw, four.xy, upper.y), SUBGROUP / 4u);
+        var one = select(two.x, two.y, upper.z) + subgroupShuffleXor(select(two.y, two.x, upper.z), SUBGROUP / 8u);
+        for (var step = SUBGROUP / 16u; step > 0u; step >>= 1u) {
+            one += subgroupShuffleXor(one, step);
+        }
+        if (lane % (SUBGROUP / 8u) == 0u) {
+            shares[(team * 8u + lane / (SUBGROUP / 8u)) * (USED + 1u) + member] = one * weights[pair];
+        }
+    }
+#ifdef SHARED
+    else {
+        let quads = columns * 17u / 256u;
+        let codes = t * (columns * 35u / 256u);
+        let scale = codes * 4u + columns * 17u / 64u;
+        for (var i = member - USED; i < 8u; i += SHARED_PARTS) {
+            let row = params.base_shared + (params.first_row + min(first + i, last)) * (columns / 32u * 34u);
+            var sum = 0.0;
+            for (var at = lane; at < quads; at += SUBGROUP * 5u) {
+#for C 5
+                let quad$C = load_quad(row, at + $Cu * SUBGROUP, quads);
+#end
+#for C 5
+                sum = add_quad(quad$C, min(at + $Cu * SUBGROUP, quads - 1u), codes, scale, sum);
+#end
+            }
+            for (var step = SUBGROUP / 2u; step > 0u; step >>= 1u) {
+                sum += subgroupShuffleXor(sum, step);
+            }
+            if (lane == 0u) {
+                shares[(team * 8u + i) * (USED + 1u) + USED] = sum;
+            }
+        }
+    }
+#endif
+    workgroupBarrier();
+    let row = wid.x * TEAMS * 8u + lid;
+    if (lid >= TEAMS * 8u || row >= params.rows) {
+        return;
+    }
+    let i = t * params.width + params.first_row + row;
+#ifdef SHARED
+    var sum = shares[lid * (USED + 1u) + USED];
+#else
+    var sum = y[i];
+#endif
+    for (var k = 0u; k < USED; k++) {
+        sum += shares[lid * (USED + 1u) + k];
+    }
+    y[i] = sum;
+}

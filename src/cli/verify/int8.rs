@@ -1,0 +1,236 @@
+//! Checks of activations rounded to int8 and of dense matrices that multiply them.
+
+use super::bench::{Bench, Limit, Output, as_floats, view};
+use crate::Result;
+use crate::kernels::{Experts, Grouping, Matrix, Moe, MoeInt8, Quantized, Strided, record_linear_int8, record_moe_int8};
+use crate::quant::BlockFormat;
+use crate::reference;
+
+/// All checks of this file, where the device has a use for int8.
+pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+    if !bench.kit.dialect.int8() {
+        return Ok(());
+    }
+    for format in BlockFormat::ALL {
+        linear(bench, format, 1, 77, 512)?;
+    }
+    for tokens in 2..=16 {
+        linear(bench, BlockFormat::Q8_0, tokens, 77, 512)?;
+    }
+    // Teams of lanes of every size, rows that are no power of two, and a last workgroup with few rows.
+    for columns in [256, 768, 1024, 2048, 4096, 8192, 16384] {
+        linear(bench, BlockFormat::Q8_0, 1, 35, columns)?;
+        linear(bench, BlockFormat::F16, 2, 35, columns)?;
+    }
+    let alone = moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 1, 8, 512)?;
+    for tokens in 2..=16 {
+        if moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], tokens, 8, 512)? != alone {
+            bench.fail("moe_down_int8", &format!("{tokens} tokens"), "the first token's bits differ from those it has alone".into());
+        }
+    }
+    for format in BlockFormat::ALL {
+        moe(bench, [format; 2], 2, 3, 256)?;
+    }
+    moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 3, 5, 4096)?;
+    moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 1, 5, 7168)?;
+    several_matrices(bench)?;
+    for tokens in [1, 5, 16] {
+        grouped(bench, tokens)?;
+    }
+    Ok(())
+}
+
+/// Words of `x` in rows of `columns`, laid out as `lib/quantize` says.
+pub fn words_of(x: &[f32], columns: usize) -> Vec<u32> {
+    let mut words = Vec::new();
+    for row in x.chunks_exact(columns) {
+        let (codes, scales) = reference::quantize(row);
+        let bytes: Vec<u8> = codes.iter().map(|&c| c as u8).collect();
+        let packed: Vec<u8> = bytes.chunks_exact(32).flat_map(|block| [0, 0].into_iter().chain(block.iter().copied())).collect();
+        let as_words = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|&b| u32::from_le_bytes(b)).collect::<Vec<_>>();
+        words.extend(as_words(&packed));
+        words.extend(scales.iter().map(|s| s.to_bits()));
+        words.extend(as_words(&bytes));
+    }
+    words
+}
+
+impl Bench<'_> {
+    /// `x`, rows of `columns`, rounded on the host.
+    pub fn upload_int8(&self, x: &[f32], columns: usize) -> Result<Quantized> {
+        Ok(Quantized { slice: self.upload(&words_of(x, columns))?, columns: columns as u32 })
+    }
+
+    /// Room for `tokens` rows of `columns` values, if a kernel would leave them rounded.
+    pub fn output_int8(&self, tokens: usize, columns: usize) -> Result<Option<(Output, Quantized)>> {
+        let output = self.output(tokens * Quantized::words(columns as u32) as usize)?;
+        let quantized = Quantized::new(&self.kit.dialect, &output.slice(), columns as u32, tokens as u32);
+        Ok(quantized.map(|q| (output, q)))
+    }
+
+    /// Compares a kernel's rounded result with its f32 one.
+    pub fn compare_int8(&mut self, kernel: &'static str, case: &str, words: &[u32], exact: &[f32], columns: usize) {
+        let case = format!("{case}, int8");
+        let (packed, scales) = (columns / 64 * 17, columns / 32);
+        let (mut got, mut bytes) = (Vec::new(), Vec::new());
+        for row in words.chunks_exact(Quantized::words(columns as u32) as usize) {
+            bytes.push(row[..packed].iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>());
+            let codes: Vec<u8> = row[packed + scales..].iter().flat_map(|w| w.to_le_bytes()).collect();
+            for (block, &scale) in codes.chunks_exact(32).zip(&row[packed..]) {
+                got.extend(block.iter().map(|&code| f32::from(code as i8) * f32::from_bits(scale)));
+            }
+            let again: Vec<u8> = codes.chunks_exact(32).flat_map(|block| [0, 0].into_iter().chain(block.iter().copied())).collect();
+            if bytes.last() != Some(&again) {
+                self.fail(kernel, &case, "packed codes differ from the plain ones".into());
+            }
+        }
+        self.compare(kernel, &case, &got, &reference::rounded(exact), Limit::INT8);
+    }
+}
+
+fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, columns: usize) -> Result<()> {
+    let case = format!("{format} {rows}x{columns}, {tokens} tokens");
+    let (bytes, matrix) = bench.matrix(format, rows, columns, 2)?;
+    // x and y are parts of wider rows; Q8_0 reads the rounded x, the others the f32 one.
+    let wide = bench.floats(tokens as usize * (columns + 24));
+    let own: Vec<f32> = wide.chunks_exact(columns + 24).flat_map(|row| &row[16..16 + columns]).copied().collect();
+    let x = Strided { slice: bench.upload(&wide)?, stride: columns as u32 + 24, offset: 16, half: false };
+    let x_int8 = bench.upload_int8(&own, columns)?;
+    // A Q8_0 companion makes every format take the kernel.
+    let (other_bytes, other) = bench.matrix(BlockFormat::Q8_0, 3, columns, 1)?;
+    let total = rows + 3;
+    let out = bench.output(tokens as usize * total)?;
+    let y = Strided::whole(&out.slice(), total as u32);
+    let matrices = [&matrix, &other];
+    let words = bench.run("matvec_int8", &case, &[&out], |rec, kit| {
+        record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), tokens);
+    })?;
+    let rounded = reference::rounded(&own);
+    let part = reference::linear(&view(&matrix, &bytes), if format == BlockFormat::Q8_0 { &rounded } else { &own });
+    let other = reference::linear(&view(&other, &other_bytes), &rounded);
+    let want: Vec<f32> = part.chunks_exact(rows).zip(other.chunks_exact(3)).flat_map(|(a, b)| [a, b].concat()).collect();
+    bench.compare("matvec_int8", &case, &as_floats(&words[0]), &want, Limit::F32);
+    Ok(())
+}
+
+/// Matrices of different formats in one buffer and one launch, and each token's bits the same in every company.
+fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
+    let columns = 1024;
+    let shapes = [(BlockFormat::Q8_0, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0, 33), (BlockFormat::F16, 64)];
+    let made = bench.several(&shapes, columns)?;
+    let total: usize = shapes.iter().map(|(_, rows)| rows).sum();
+    let all = bench.floats(16 * columns);
+    let mut alone: Vec<u32> = Vec::new();
+    for tokens in 1..=16usize {
+        let case = format!("4 matrices of q8_0 and f16, {tokens} tokens");
+        let own = &all[..tokens * columns];
+        let (x, x_int8) = (Strided::whole(&bench.upload(own)?, columns as u32), bench.upload_int8(own, columns)?);
+        let out = bench.output(tokens * total)?;
+        let y = Strided::whole(&out.slice(), total as u32);
+        let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix)| matrix).collect();
+        let words = bench.run("matvec_int8", &case, &[&out], |rec, kit| {
+            record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), tokens as u32);
+        })?;
+        let rounded = reference::rounded(own);
+        let mut want = vec![0f32; tokens * total];
+        let mut first = 0;
+        for (bytes, matrix) in &made {
+            let rows = matrix.rows as usize;
+            let part = reference::linear(&view(matrix, bytes), if matrix.format == BlockFormat::Q8_0 { &rounded } else { own });
+            for (want, part) in want.chunks_exact_mut(total).zip(part.chunks_exact(rows)) {
+                want[first..first + rows].copy_from_slice(part);
+            }
+            first += rows;
+        }
+        bench.compare("matvec_int8", &case, &as_floats(&words[0]), &want, Limit::F32);
+        if tokens == 1 {
+            alone = words[0].clone();
+        } else if words[0][..total] != alone[..] {
+            bench.fail("matvec_int8", &case, "the first token's bits differ from those it has alone".into());
+        }
+    }
+    Ok(())
+}
+
+/// Groups of rows with columns of their own, and the result rounded too.
+fn grouped(bench: &mut Bench<'_>, tokens: usize) -> Result<()> {
+    let (groups, rank) = (4, 64);
+    for (format, columns) in [(BlockFormat::Q8_0, 256), (BlockFormat::Q8_0, 4096), (BlockFormat::F16, 512)] {
+        let case = format!("{groups} groups of {format} {rank}x{columns}, {tokens} tokens");
+        let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 2)?;
+        let input = bench.floats(tokens * groups * columns);
+        let x = Strided::whole(&bench.upload(&input)?, (groups * columns) as u32);
+        let x_int8 = bench.upload_int8(&input, groups * columns)?;
+        let out = bench.output(tokens * groups * rank)?;
+        let y = Strided::whole(&out.slice(), (groups * rank) as u32);
+        let Some((out_int8, y_int8)) = bench.output_int8(tokens, groups * rank)? else { return Ok(()) };
+        let grouping = Grouping::Rows(rank as u32);
+        let words = bench.run("matvec_int8", &case, &[&out, &out_int8], |rec, kit| {
+            record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), tokens as u32);
+        })?;
+        let input = if format == BlockFormat::Q8_0 { reference::rounded(&input) } else { input };
+        let (got, want) = (as_floats(&words[0]), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));
+        bench.compare("matvec_int8", &case, &got, &want, Limit::F32);
+        bench.compare_int8("matvec_int8", &case, &words[1], &got, groups * rank);
+    }
+    Ok(())
+}
+
+/// Routed experts and the shared one. Returns the first token's bits.
+fn moe(bench: &mut Bench<'_>, formats: [BlockFormat; 2], tokens: usize, experts_each: usize, dim: usize) -> Result<Vec<u32>> {
+    let (experts, used, width, limit) = (8usize, 3usize, 512usize, 2.0);
+    let case = format!("{} and {} of {dim}, {tokens} tokens, {experts_each} experts a slice", formats[0], formats[1]);
+    // The same weights and the same first row whatever the step.
+    bench.rng.seed(7);
+    let (gate_up_bytes, gate_up) = bench.experts(&[formats[0]; 2], (experts, width, dim), experts_each)?;
+    let (down_bytes, down) = bench.experts(&[formats[1]], (experts, dim, width), experts_each)?;
+    let (shared_bytes, shared_down) = bench.matrix(BlockFormat::Q8_0, dim, width, 1)?;
+    let (x, shared) = (bench.floats(16 * dim)[..tokens * dim].to_vec(), bench.floats(16 * width)[..tokens * width].to_vec());
+    let pairs = tokens * used;
+    let chosen: Vec<u32> = (0..pairs).map(|p| ((p / used * 5 + p % used * 3) % experts) as u32).collect();
+    let weights = bench.floats_around(0.7, 0.2, 16 * used)[..pairs].to_vec();
+    let (x_gpu, chosen_gpu, weights_gpu) = (bench.upload(&x)?, bench.upload(&chosen)?, bench.upload(&weights)?);
+    let (x_int8, shared_int8) = (bench.upload_int8(&x, dim)?, bench.upload_int8(&shared, width)?);
+    let shared_gpu = Strided::whole(&bench.upload(&shared)?, width as u32);
+    let (act, y) = (bench.output(pairs * width)?, bench.output(tokens * dim)?);
+    let act_int8 = bench.output(pairs * Quantized::words(width as u32) as usize)?;
+    let moe = Moe { gate_up: &gate_up, down: &down, used: used as u32, limit };
+    let act_out = Quantized { slice: act_int8.slice(), columns: width as u32 };
+    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down, shared: (&shared_gpu, &shared_int8) };
+    let words = bench.run("moe_down_int8", &case, &[&act, &act_int8, &y], |rec, kit| {
+        let (act, y) = (act.slice(), y.slice());
+        record_moe_int8(rec, kit, (&moe, &int8), &act, &x_gpu, &chosen_gpu, &weights_gpu, &y, tokens as u32);
+    })?;
+    // Formats without units go through the f32 kernels.
+    let has_units = |format: BlockFormat| matches!(format, BlockFormat::Iq2Xxs | BlockFormat::Q2K);
+    let left = |x: &[f32], rounds: bool| if rounds { reference::rounded(x) } else { x.to_vec() };
+    let got_act = as_floats(&words[0]);
+    let (mut want_act, mut want) = (Vec::new(), Vec::new());
+    for t in 0..tokens {
+        let own = left(&x[t * dim..][..dim], has_units(formats[0]));
+        let mut sums: Vec<f64> = vec![0.0; dim];
+        let product = reference::linear(&view(&shared_down, &shared_bytes), &reference::rounded(&shared[t * width..][..width]));
+        sums.iter_mut().zip(product).for_each(|(sum, v)| *sum += f64::from(v));
+        for pair in t * used..(t + 1) * used {
+            let [gate, up] = [0, 1].map(|m| expert_part(&gate_up_bytes[m], &gate_up, chosen[pair]));
+            want_act.extend(reference::gate_up(&gate, &up, &own, limit));
+            let act = left(&got_act[pair * width..][..width], has_units(formats[0]) && has_units(formats[1]));
+            let product = reference::linear(&expert_part(&down_bytes[0], &down, chosen[pair]), &act);
+            sums.iter_mut().zip(product).for_each(|(sum, v)| *sum += f64::from(weights[pair]) * f64::from(v));
+        }
+        want.extend(sums.iter().map(|&v| v as f32));
+    }
+    let kernels = if has_units(formats[0]) { ["moe_gate_up_int8", "moe_down_int8"] } else { ["moe_gate_up", "moe_down"] };
+    bench.compare(kernels[0], &case, &got_act, &want_act, Limit::F32);
+    if has_units(formats[0]) {
+        bench.compare_int8(kernels[0], &case, &words[1], &got_act, width);
+    }
+    bench.compare(kernels[1], &case, &as_floats(&words[2]), &want, Limit::F32);
+    Ok(words[2][..dim].to_vec())
+}
+
+fn expert_part<'a>(bytes: &'a [u8], stack: &Experts, expert: u32) -> reference::Matrix<'a> {
+    let (rows, columns) = ((stack.rows * stack.experts) as usize, stack.columns as usize);
+    let format = stack.formats[0];
+    reference::Matrix { format, rows, columns, bytes }.part((expert * stack.rows) as usize, stack.rows as usize)
+}

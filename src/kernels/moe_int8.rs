@@ -1,0 +1,204 @@
+//! The experts of decode steps on activations rounded to int8: the fast twins of `moe_gate_up` and `moe_down`, the latter with the shared
+//! expert's product in the same launch.
+
+use super::kit::{Dialect, Kit, Strided, with_formats};
+use super::linear::Grouping;
+use super::matrix::{Experts, Matrix};
+use super::moe::{Moe, record_down, record_gate_up};
+use super::quantized::{Quantized, record_linear_int8};
+use crate::gpu::{Recording, Slice, Variant, grid_1d};
+use crate::quant::BlockFormat;
+
+params! {
+    MoeGateUpInt8Params for "moe_gate_up_int8" {
+        columns: u32, rows: u32, width: u32, first_row: u32, base_gate: u32, base_up: u32, first_expert: u32, experts: u32, used: u32,
+        pairs: u32, limit: f32,
+    }
+    MoeDownInt8Params for "moe_down_int8" {
+        columns: u32, rows: u32, width: u32, first_row: u32, base: u32, first_expert: u32, experts: u32, base_shared: u32,
+    }
+}
+
+/// Formats that `lib/units` reads.
+const FORMATS: [BlockFormat; 2] = [BlockFormat::Iq2Xxs, BlockFormat::Q2K];
+
+/// Weights of a row that one lane handles at a time.
+const UNIT: u32 = 64;
+
+/// Rows of the result whose values share a scale.
+const BLOCK: u32 = 32;
+
+/// A workgroup of `moe_gate_up_int8`: invocations, rows, copies of the tables in workgroup memory. The first where the device has room:
+/// one to a multiprocessor, with a bank for each lane of half a subgroup.
+const LARGE: (u32, u32, u32) = (768, 96, 16);
+const SMALL: (u32, u32, u32) = (256, 32, 8);
+
+/// Rows that a lane goes through in straight code.
+const MOST_STEPS: u32 = 8;
+
+/// Subgroups of a team that share the shared expert's rows: one of its rows has as many bytes as three of a routed expert's.
+const SHARED_PARTS: u32 = 4;
+
+/// What the experts of a decode step read besides what [`Moe`] names.
+#[derive(Clone, Debug)]
+pub struct MoeInt8<'a> {
+    /// x (T, D).
+    pub x: &'a Quantized,
+    /// act (T * used, F).
+    pub act: &'a Quantized,
+    /// The shared expert's down [D, F].
+    pub shared_down: &'a Matrix,
+    /// Its input (T, F).
+    pub shared: (&'a Strided, &'a Quantized),
+}
+
+/// `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(chosen[t, k])(x[t])` for few rows, rounded x and act where their formats
+/// allow. x (T, D), chosen and weights (T, used) -> act (T * used, F), y (T, D).
+pub fn record_moe_int8(
+    rec: &mut Recording,
+    kit: &Kit,
+    (moe, int8): (&Moe<'_>, &MoeInt8<'_>),
+    act: &Slice,
+    x: &Slice,
+    chosen: &Slice,
+    weights: &Slice,
+    y: &Slice,
+    t: u32,
+) {
+    let blocks = moe.gate_up.slices.iter().all(|s| s.rows.is_multiple_of(BLOCK) && s.first_row.is_multiple_of(BLOCK));
+    let gate_up = has_units(moe.gate_up).filter(|_| blocks).and_then(|f| gate_up_int8_variant(&kit.dialect, f, moe.gate_up.columns));
+    let is_rounded = gate_up.is_some();
+    match gate_up {
+        Some((variant, rows_each)) => launch_gate_up(rec, kit, moe, int8, &variant, rows_each, chosen, act, t),
+        None => record_gate_up(rec, kit, moe, x, chosen, act, t),
+    }
+    let whole = moe.down.slices.iter().all(|s| s.rows == moe.down.rows);
+    let foldable = whole && int8.shared_down.format == BlockFormat::Q8_0 && int8.shared_down.slices.len() == 1;
+    let down = has_units(moe.down).filter(|_| is_rounded);
+    let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.used, shared));
+    let folded = variant(true).filter(|_| foldable);
+    if folded.is_none() {
+        let y = Strided::whole(y, int8.shared_down.rows);
+        let (shared, shared_int8) = int8.shared;
+        record_linear_int8(rec, kit, &[int8.shared_down], Grouping::Shared, (shared, Some(shared_int8)), (&y, None), t);
+    }
+    match variant(false) {
+        Some(plain) => launch_down(rec, kit, moe, int8, folded, &plain, (chosen, weights), y, t),
+        None => record_down(rec, kit, moe, act, chosen, weights, y, t),
+    }
+}
+
+/// The format of all members, if there are units of it.
+fn has_units(stack: &Experts) -> Option<BlockFormat> {
+    let format = stack.formats[0];
+    (FORMATS.contains(&format) && stack.formats.iter().all(|f| *f == format)).then_some(format)
+}
+
+fn launch_gate_up(
+    rec: &mut Recording,
+    kit: &Kit,
+    moe: &Moe<'_>,
+    int8: &MoeInt8<'_>,
+    variant: &Variant,
+    rows_each: u32,
+    chosen: &Slice,
+    act: &Slice,
+    t: u32,
+) {
+    let stack = moe.gate_up;
+    let pairs = t * moe.used;
+    for slice in &stack.slices {
+        let params = MoeGateUpInt8Params {
+            columns: stack.columns,
+            rows: slice.rows,
+            width: stack.rows,
+            first_row: slice.first_row,
+            base_gate: slice.bases[0],
+            base_up: slice.bases[1],
+            first_expert: slice.first_expert,
+            experts: slice.experts,
+            used: moe.used,
+            pairs,
+            limit: moe.limit,
+        };
+        let own = [&slice.arena, &int8.x.slice, chosen, act, &int8.act.slice];
+        let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
+        rec.dispatch(variant.clone(), &params, bindings, grid_1d((pairs * slice.rows).div_ceil(rows_each)));
+    }
+}
+
+/// `folded`: the variant of the first launch, which starts y with the shared expert.
+fn launch_down(
+    rec: &mut Recording,
+    kit: &Kit,
+    moe: &Moe<'_>,
+    int8: &MoeInt8<'_>,
+    mut folded: Option<(Variant, u32)>,
+    plain: &(Variant, u32),
+    (chosen, weights): (&Slice, &Slice),
+    y: &Slice,
+    t: u32,
+) {
+    let (stack, shared) = (moe.down, &int8.shared_down.slices[0]);
+    for slice in &stack.slices {
+        let params = MoeDownInt8Params {
+            columns: stack.columns,
+            rows: slice.rows,
+            width: stack.rows,
+            first_row: slice.first_row,
+            base: slice.bases[0],
+            first_expert: slice.first_expert,
+            experts: slice.experts,
+            base_shared: shared.base,
+        };
+        let mut bindings = [&slice.arena, &int8.act.slice, chosen, weights, y].map(Clone::clone).to_vec();
+        let (variant, rows_each) = match folded.take() {
+            Some(variant) => {
+                bindings.extend([&shared.arena, &shared.arena, &int8.shared.1.slice].map(Clone::clone));
+                variant
+            }
+            None => plain.clone(),
+        };
+        bindings.extend(kit.tables(&stack.formats));
+        rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(rows_each), t, 1]);
+    }
+}
+
+/// The variant for rows of `columns`, and the rows of a workgroup; none where a row is too wide for one.
+pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, columns: u32) -> Option<(Variant, u32)> {
+    let (caps, subgroup) = (&dialect.caps, dialect.caps.subgroup?);
+    let lanes = (columns / UNIT).next_power_of_two().max(8);
+    // Tables of 2560 bytes, and two sums of every subgroup of a row.
+    let bytes = |(_, rows, copies): (u32, u32, u32)| 2560 * copies + 8 * rows * lanes.div_ceil(subgroup);
+    let is_large = caps.invocations >= LARGE.0 && caps.workgroup_bytes >= bytes(LARGE);
+    let (wg, rows, copies) = if is_large { LARGE } else { SMALL };
+    if !wg.is_multiple_of(lanes) {
+        return None;
+    }
+    let steps = rows / (wg / lanes);
+    let variant = Variant::new("moe_gate_up_int8")
+        .constant("WG", wg)
+        .constant("SUBGROUP", subgroup)
+        .constant("LANES", lanes)
+        .constant("STEPS", steps.min(MOST_STEPS))
+        .constant("ROUNDS", steps.div_ceil(MOST_STEPS))
+        .constant("COPIES", copies);
+    Some((with_formats(variant, &[format]), rows))
+}
+
+/// The variant for `used` experts, and the rows of a workgroup; none where so many subgroups are too many for one.
+pub(super) fn down_int8_variant(dialect: &Dialect, format: BlockFormat, used: u32, shared: bool) -> Option<(Variant, u32)> {
+    let subgroup = dialect.caps.subgroup?;
+    let shapes = [(2, SHARED_PARTS), (1, SHARED_PARTS), (1, 2), (1, 1)];
+    let wg = |teams: u32, parts: u32| teams * (used + if shared { parts } else { 0 }) * subgroup;
+    let (teams, parts) = shapes.into_iter().find(|&(teams, parts)| wg(teams, parts) <= dialect.caps.invocations)?;
+    let variant = Variant::new("moe_down_int8")
+        .flag_if(shared, "SHARED")
+        .constant("WG", wg(teams, parts))
+        .constant("SUBGROUP", subgroup)
+        .constant("TEAMS", teams)
+        .constant("USED", used)
+        .constant("SHARED_PARTS", if shared { parts } else { 0 })
+        .constant("COPIES", SMALL.2);
+    Some((with_formats(variant, &[format]), teams * 8))
+}

@@ -1,0 +1,137 @@
+//! Activations rounded to int8, and the matrices that multiply them: the fast twin of `matvec` for decode steps.
+
+use super::kit::{Dialect, Kit, Strided, WG, with_formats};
+use super::linear::{DECODE_ROWS, Grouping, Part, launches, parts, record_linear, row_table};
+use super::matrix::Matrix;
+use crate::gpu::{Recording, Slice, Variant, grid_1d};
+use crate::quant::BlockFormat;
+
+params! {
+    MatvecInt8Params for "matvec_int8" {
+        tokens: u32, columns: u32, rows: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, group_rows: u32,
+        ends_bases: [[u32; 4]; 4], x_columns: u32, y_columns: u32, padding_a: u32, padding_b: u32,
+    }
+}
+
+/// Columns of a row of int8 activations come in this many.
+const UNIT: u32 = 256;
+
+/// Columns of a row of weights for one lane: four or five loads of 16 bytes of Q8_0.
+const COLUMNS_EACH: u32 = 64;
+
+/// Lanes that share a row of weights where 32 rows of a workgroup make a block of the result.
+const LANES_QUANTIZING: u32 = 16;
+
+/// Loads of weights that a lane has in flight.
+const UNROLL: u32 = 6;
+
+/// Rows of activations rounded to int8, as `lib/quantize` leaves them.
+#[derive(Clone, Debug)]
+pub struct Quantized {
+    /// All rows.
+    pub slice: Slice,
+    /// Values in a row.
+    pub columns: u32,
+}
+
+impl Quantized {
+    /// Words of a row of `columns` values, rounded up to whole units.
+    pub const fn words(columns: u32) -> u32 {
+        columns.div_ceil(UNIT) * (UNIT / 64 * 35)
+    }
+
+    /// Rows of `columns` values in `slice`, where `dialect` has a use for them in a step of `t` rows.
+    pub fn new(dialect: &Dialect, slice: &Slice, columns: u32, t: u32) -> Option<Self> {
+        let usable = dialect.int8() && t <= DECODE_ROWS && columns.is_multiple_of(UNIT);
+        usable.then(|| Self { slice: slice.clone(), columns })
+    }
+}
+
+/// `variant` of a kernel that also leaves its result rounded, in one more binding behind its own.
+pub(super) fn quantizing(variant: Variant, quantize: bool) -> Variant {
+    variant.flag_if(quantize, "QUANTIZE")
+}
+
+/// What [`quantizing`] variants bind.
+pub(super) fn binding(quantized: Option<&Quantized>) -> Option<Slice> {
+    quantized.map(|q| q.slice.clone())
+}
+
+/// As [`record_linear`], on rounded x where that is faster. Rounds y too if asked to; says whether it did.
+pub fn record_linear_int8(
+    rec: &mut Recording,
+    kit: &Kit,
+    matrices: &[&Matrix],
+    grouping: Grouping,
+    (x, x_int8): (&Strided, Option<&Quantized>),
+    (y, y_int8): (&Strided, Option<&Quantized>),
+    t: u32,
+) -> bool {
+    let (all, columns) = (parts(matrices, Grouping::Shared), matrices[0].columns);
+    // A launch makes whole blocks of y, or none.
+    let y_int8 = y_int8.filter(|_| launches(&all, 0).all(|l| l[0].y_row.is_multiple_of(32) && row_table(l).0.is_multiple_of(32)));
+    let has_use = |x: &&Quantized| columns.is_multiple_of(UNIT) && x.columns.is_multiple_of(columns);
+    let Some(x_int8) = x_int8.filter(has_use).filter(|_| y_int8.is_some() || all.iter().any(|p| p.format == BlockFormat::Q8_0)) else {
+        record_linear(rec, kit, matrices, grouping, x, y, t);
+        return false;
+    };
+    for launch in launches(&all, 0) {
+        launch_matvec_int8(rec, kit, launch, columns, grouping, (x, x_int8), (y, y_int8), t);
+    }
+    y_int8.is_some()
+}
+
+fn launch_matvec_int8(
+    rec: &mut Recording,
+    kit: &Kit,
+    parts: &[Part<'_>],
+    columns: u32,
+    grouping: Grouping,
+    (x, x_int8): (&Strided, &Quantized),
+    (y, y_int8): (&Strided, Option<&Quantized>),
+    tokens: u32,
+) {
+    let (rows, ends_bases) = row_table(parts);
+    let params = MatvecInt8Params {
+        tokens,
+        columns,
+        rows,
+        x_stride: x.stride,
+        x_offset: x.offset,
+        y_stride: y.stride,
+        y_offset: y.offset + parts[0].y_row,
+        group_rows: grouping.rows(),
+        ends_bases,
+        x_columns: x_int8.columns,
+        y_columns: y_int8.map_or(0, |y| y.columns),
+        ..Default::default()
+    };
+    let formats: Vec<_> = parts.iter().map(|p| p.format).collect();
+    let (variant, rows_each) = matvec_int8_variant(&kit.dialect, &formats, columns, y_int8.is_some(), tokens);
+    let arena = parts[0].arena;
+    let mut bindings = vec![arena.clone(), arena.clone(), x.slice.clone(), x_int8.slice.clone(), y.slice.clone()];
+    bindings.extend(binding(y_int8));
+    bindings.extend(kit.tables(&formats));
+    rec.dispatch(variant, &params, bindings, grid_1d(rows.div_ceil(rows_each)));
+}
+
+pub(super) fn matvec_int8_variant(dialect: &Dialect, formats: &[BlockFormat], columns: u32, quantize: bool, tokens: u32) -> (Variant, u32) {
+    let subgroup = dialect.caps.subgroup.unwrap_or(1);
+    let (wg, lanes) = if quantize {
+        let lanes = LANES_QUANTIZING.min(dialect.caps.invocations / 32);
+        (32 * lanes, lanes)
+    } else {
+        (WG, (columns / COLUMNS_EACH).next_power_of_two().clamp(8, WG))
+    };
+    // Lanes of 17 loads each 256 columns; many tokens have enough to do between loads, and would multiply the code.
+    let loads = (columns * 17 / UNIT).div_ceil(lanes);
+    let unroll = if tokens > 2 { 2 } else { loads.div_ceil(loads.div_ceil(UNROLL)) };
+    let variant = quantizing(Variant::new("matvec_int8"), quantize)
+        .flag_if(lanes > subgroup, "WIDE")
+        .constant("WG", wg)
+        .constant("SUBGROUP", subgroup)
+        .constant("LANES", lanes)
+        .constant("UNROLL", unroll)
+        .constant("SUMS", tokens.next_power_of_two());
+    (with_formats(variant, formats), wg / lanes)
+}
