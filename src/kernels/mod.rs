@@ -23,7 +23,7 @@ mod sample;
 mod stream;
 mod variants;
 
-pub use attention::{Attention, AttentionBuffers, MAX_PARTS, parts, record_attention, score_bytes};
+pub use attention::{Attention, AttentionBuffers, MAX_PARTS, parts, record_attention, score_bytes, score_shape};
 pub use compressor::{Compress, Window, record_compress};
 pub use embed::{record_embed, record_mtp_join};
 pub use hc::{HcWeights, record_hc_head, record_hc_mix, record_hc_post, record_hc_pre};

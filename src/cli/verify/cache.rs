@@ -5,6 +5,7 @@ use crate::Result;
 use crate::kernels::{
     Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Row, Strided, Window, parts,
     record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k, score_bytes,
+    score_shape,
 };
 use crate::num::KvType;
 use crate::reference::{self, Candidates};
@@ -400,7 +401,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         }
     }
     let mut want = Vec::new();
-    let (mut most_keys, mut counts) = (0, Vec::new());
+    let (mut most_keys, mut counts, mut last_scores) = (0, Vec::new(), Vec::new());
     for (i, row) in rows.iter().enumerate() {
         let mut keys: Vec<&[f32]> = Vec::new();
         for position in (row.position + 1).saturating_sub(window as u32)..=row.position {
@@ -418,6 +419,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         }
         most_keys = most_keys.max(keys.len());
         counts.push(keys.len() as u32);
+        last_scores = q[i * q_stride..][..heads * dim].chunks_exact(dim).map(|q| keys.iter().map(|k| dot(q, k)).collect()).collect();
         for (h, &sink) in sinks.iter().enumerate() {
             let mut out = reference::attention(&q[i * q_stride + h * dim..][..dim], &keys, sink);
             reference::rotate_back(&mut out, &turns[2 * i + usize::from(ratio > 0)]);
@@ -483,8 +485,37 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
     let got = bench.run(kernel, &case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &counts))?;
     let case = format!("{case}, {} parts", parts(most_keys as u32, max_parts));
     bench.compare(kernel, &case, &as_elements(&got[0], half), &want, bench.matmul_limit(tokens));
+    if let (true, Some([padded, columns])) = (half, score_shape(&bench.kit.dialect, heads as u32, counts[t - 1])) {
+        // The last row is what the scratch still holds, behind the one before it where rows are an even number.
+        let first = (1 - t % 2) * padded as usize;
+        compare_scores(bench, &case, (&last_scores, &sinks), &as_floats(&got[3]), &as_floats(&got[2]), (first, columns as usize), dim);
+    }
     if let Some(words_int8) = got.get(5) {
         bench.compare_int8(kernel, &case, words_int8, &as_floats(&got[0]), heads * dim);
     }
     Ok(())
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32
+}
+
+/// What the cooperative kernels leave for each other of one row, whose heads start at `first` in rows of `columns` scores.
+fn compare_scores(
+    bench: &mut Bench<'_>,
+    case: &str,
+    (want, sinks): (&[Vec<f32>], &[f32]),
+    scores: &[f32],
+    stats: &[f32],
+    (first, columns): (usize, usize),
+    dim: usize,
+) {
+    let limit = bench.matmul_limit(DECODE_ROWS + 1);
+    for (h, (want, &sink)) in want.iter().zip(sinks).enumerate() {
+        bench.compare("attention_scores", case, &scores[(first + h) * columns..][..want.len()], want, limit);
+        let scaled: Vec<f64> = want.iter().map(|&s| f64::from(s) / (dim as f64).sqrt()).collect();
+        let most = scaled.iter().copied().fold(f64::from(sink), f64::max);
+        let sum: f64 = scaled.iter().chain([&f64::from(sink)]).map(|s| (s - most).exp()).sum();
+        bench.compare("attention_stats", case, &stats[(first + h) * 2..][..2], &[most as f32, (1.0 / sum) as f32], limit);
+    }
 }
