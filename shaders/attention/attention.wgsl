@@ -1,11 +1,12 @@
-// attention: one softmax over window and compressed rows for HEADS query heads that share one key, which is the value too.
-// in      rows (T) Row; q (T, q_stride) f32, the heads at its start; kv (T, DIM) pairs of this step; ring (slots, ring_rows, DIM) pairs of earlier tokens;
+// attention: one softmax over window and compressed rows for HEADS query heads that share one key, which is the value too; heads are first
+// normalised (N0) and rotated.
+// in      rows (T) Row; q (T, q_stride) f32, the heads at its start; angles (T, 2, R/2) (cos, sin); kv (T, DIM) pairs of this step; ring (slots, ring_rows, DIM) pairs of earlier tokens;
 //         pages through page_table; selected (T, top_k) compressed rows that the indexer chose, ascending
 // out     partial (T, MAX_PARTS, heads, DIM) f32 unnormalised sums and stats (T, MAX_PARTS, heads) (maximum, sum);
 //         with WHOLE: out (T, heads, DIM) f32 finished: sink in the denominator, rotated back
-// params  Params 40 B
+// params  Params 44 B
 // grid    x: heads / HEADS, y: parts (1 with WHOLE), z: T
-// needs   19 KiB workgroup memory; DIM a multiple of 2, at most 512; heads a multiple of HEADS
+// needs   26 KiB workgroup memory; DIM a multiple of 2, at most 512; heads a multiple of HEADS, a power of two
 // cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache
 // source  SPEC 3.1 steps 4-6
 struct Params {
@@ -19,6 +20,7 @@ struct Params {
     scale: f32,
     rope: u32,          // R
     angle_set: u32,
+    norm_eps: f32,
 }
 
 #import lib/rows
@@ -26,9 +28,9 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> q: array<vec2<f32>>;         // (T, q_stride/2)
 @group(0) @binding(auto) var<storage, read> kv: array<u32>;              // (T, DIM/2) pairs
 @group(0) @binding(auto) var<storage, read> selected: array<u32>;        // (T, top_k)
+@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;    // (T, 2, R/2) (cos, sin)
 #ifdef WHOLE
 @group(0) @binding(auto) var<storage, read> sinks: array<f32>;           // (heads)
-@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;    // (T, 2, R/2) (cos, sin)
 @group(0) @binding(auto) var<storage, read_write> out: array<vec2<f32>>; // (T, heads, DIM/2)
 #else
 @group(0) @binding(auto) var<storage, read_write> partial: array<vec2<f32>>; // (T, MAX_PARTS, heads, DIM/2)
@@ -43,19 +45,37 @@ struct Params {
 #import lib/parts
 #import lib/keys
 #import lib/rotate
+#ifdef SUBGROUP
+#import lib/reduce_team
+#else
+#import lib/reduce_lanes
+#endif
 
 const PAIRS: u32 = DIM / 2u;
 const ROW_WORDS: u32 = PAIRS * PAIR_WORDS; // PAGE_ROW_WORDS: pages, rings and steps hold the same rows
 const KEYS: u32 = 16u / PAIR_WORDS;    // keys staged at a time
 const STAGED: u32 = ROW_WORDS + 1u;    // words of a staged key: one more, so that neighbouring keys fall into different banks
-const SHARES: u32 = WG / (HEADS * KEYS); // invocations that share a dot product
+const LANES: u32 = WG / HEADS;         // a team of LANES invocations makes the dot products of one head
 
 var<workgroup> keys: array<u32, KEYS * STAGED>;
-var<workgroup> dots: array<f32, WG>;
-var<workgroup> weights: array<f32, HEADS * KEYS>;
-var<workgroup> maxima: array<f32, HEADS>;  // of the keys so far
-var<workgroup> shrinks: array<f32, HEADS>; // what a new maximum does to the sums so far
+var<workgroup> dots: array<f32, HEADS * KEYS>;   // by head
+var<workgroup> shares: array<f32, KEYS * HEADS>; // exp(dot - maximum), by key
+var<workgroup> maxima: array<f32, HEADS>;        // of the keys so far
+var<workgroup> shrinks: array<f32, HEADS>;       // what a new maximum does to the sums so far
 var<workgroup> totals: array<f32, HEADS>;
+var<workgroup> norms: array<f32, HEADS>;
+
+// Sums over a team; its first lane has them.
+fn team_sums_of(values: array<f32, SUMS>, lid: u32) -> array<f32, SUMS> {
+#ifdef SUBGROUP
+#ifdef WIDE
+    workgroupBarrier();
+#endif
+    return reduce_team(values, lid);
+#else
+    return reduce_lanes(values, lid);
+#endif
+}
 
 // Pair `pair` of staged key `key`.
 fn key_pair(key: u32, pair: u32) -> vec2<f32> {
@@ -98,11 +118,31 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
     let end = min(begin + part, total);
 #endif
 
-    // The invocation's dot product: head, key of the stage, share of the channels.
-    let share = lid % SHARES;
-    let dot_key = lid / SHARES % KEYS;
-    let dot_head = lid / SHARES / KEYS;
-    let q_first = t * (params.q_stride >> 1u) + (first_head + dot_head) * PAIRS;
+    // The team's head: each lane keeps its share of the channels, normalised, rotated and scaled.
+    let head = lid / LANES;
+    let lane = lid % LANES;
+    let q_first = t * (params.q_stride >> 1u) + (first_head + head) * PAIRS;
+    let plain = PAIRS - (params.rope >> 1u);
+    let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
+    var squares: array<f32, SUMS>;
+#for J PAIRS_EACH
+    var q$J = vec2<f32>(0.0);
+    if (lane + $Ju * LANES < PAIRS) {
+        q$J = q[q_first + lane + $Ju * LANES];
+        squares[0] += dot(q$J, q$J);
+    }
+#end
+    let square = team_sums_of(squares, lid);
+    if (lane == 0u) {
+        norms[head] = inverseSqrt(square[0] / f32(DIM) + params.norm_eps) * params.scale;
+    }
+    workgroupBarrier();
+#for J PAIRS_EACH
+    q$J *= norms[head];
+    if (lane + $Ju * LANES >= plain && lane + $Ju * LANES < PAIRS) {
+        q$J = rotate(q$J, angles[turn + lane + $Ju * LANES - plain]);
+    }
+#end
 
 #for H HEADS
     var out$H = vec2<f32>(0.0);
@@ -116,42 +156,45 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
         workgroupBarrier();
         stage(row, t, sees, first, staged, lid);
         workgroupBarrier();
-        var product = 0.0;
-        if (dot_key < staged) {
-            for (var pair = share; pair < PAIRS; pair += SHARES) {
-                let k = key_pair(dot_key, pair);
-                let qp = q[q_first + pair];
-                product = fma(qp.x, k.x, product);
-                product = fma(qp.y, k.y, product);
+        for (var first_dot = 0u; first_dot < KEYS; first_dot += SUMS) {
+            var products: array<f32, SUMS>;
+#for J PAIRS_EACH
+            if (lane + $Ju * LANES < PAIRS) {
+#for S SUMS
+                {
+                    let k = key_pair(first_dot + $Su, lane + $Ju * LANES);
+                    products[$S] = fma(q$J.x, k.x, products[$S]);
+                    products[$S] = fma(q$J.y, k.y, products[$S]);
+                }
+#end
+            }
+#end
+            let own = team_sums_of(products, lid);
+            if (lane == 0u) {
+#for S SUMS
+                dots[head * KEYS + first_dot + $Su] = select(-3.4e38, own[$S], first_dot + $Su < staged);
+#end
             }
         }
-        dots[lid] = product;
         workgroupBarrier();
-        if (share == 0u) {
-            var score = dots[lid];
-            for (var i = 1u; i < SHARES; i++) {
-                score += dots[lid + i];
-            }
-            weights[dot_head * KEYS + dot_key] = select(-3.4e38, score * params.scale, dot_key < staged);
-        }
-        workgroupBarrier();
-        if (lid < HEADS) {
-            var most = maxima[lid];
-            for (var k = 0u; k < staged; k++) {
-                most = max(most, weights[lid * KEYS + k]);
-            }
-            let shrink = exp(maxima[lid] - most);
-            var total = totals[lid] * shrink;
-            for (var k = 0u; k < staged; k++) {
-                total += exp(weights[lid * KEYS + k] - most);
-            }
-            maxima[lid] = most;
-            shrinks[lid] = shrink;
-            totals[lid] = total;
-        }
-        workgroupBarrier();
+        let h = lid / KEYS;
+        var most = 0.0;
         if (lid < HEADS * KEYS) {
-            weights[lid] = exp(weights[lid] - maxima[lid / KEYS]);
+            most = maxima[h];
+            for (var k = 0u; k < KEYS; k++) {
+                most = max(most, dots[h * KEYS + k]);
+            }
+            shares[lid % KEYS * HEADS + h] = exp(dots[lid] - most);
+        }
+        workgroupBarrier();
+        if (lid < HEADS * KEYS && lid % KEYS == 0u) {
+            shrinks[h] = exp(maxima[h] - most);
+            maxima[h] = most;
+            var sum = totals[h] * shrinks[h];
+            for (var k = 0u; k < KEYS; k++) {
+                sum += shares[k * HEADS + h];
+            }
+            totals[h] = sum;
         }
         workgroupBarrier();
         if (lid < PAIRS) {
@@ -161,7 +204,7 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
             for (var k = 0u; k < staged; k++) {
                 let value = key_pair(k, lid);
 #for H HEADS
-                out$H = fma(vec2<f32>(weights[$Hu * KEYS + k]), value, out$H);
+                out$H = fma(vec2<f32>(shares[k * HEADS + $Hu]), value, out$H);
 #end
             }
         }
@@ -177,9 +220,8 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
         let most = max(maxima[$H], sinks[head]);
         let shrink = exp(maxima[$H] - most);
         var value = out$H * (shrink / (totals[$H] * shrink + exp(sinks[head] - most)));
-        let plain = PAIRS - (params.rope >> 1u);
         if (lid >= plain) {
-            value = rotate_back(value, angles[(t * 2u + params.angle_set) * (params.rope >> 1u) + lid - plain]);
+            value = rotate_back(value, angles[turn + lid - plain]);
         }
         out[(t * params.heads + head) * PAIRS + lid] = value;
 #else

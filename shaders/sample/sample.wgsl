@@ -59,14 +59,23 @@ fn key_of(first: u32, mask: u32, i: u32) -> u32 {
 // Every invocation gets the highest key and the lowest id that has it. Counts logits that are not finite.
 fn find_best(first: u32, mask: u32, lid: u32) -> vec2<u32> {
     var mine = vec2<u32>(0u, 0xffffffffu);
-    for (var i = lid; i < params.vocabulary; i += WG) {
-        if ((bitcast<u32>(logits[first + i]) & 0x7f800000u) == 0x7f800000u) {
-            atomicOr(&flags, 1u);
+    var all_finite = true;
+    // Eight loads under way at a time: one workgroup alone waits for memory most of all.
+    for (var some = lid; some < params.vocabulary; some += 8u * WG) {
+#for J 8
+        let i$J = min(some + $Ju * WG, params.vocabulary - 1u);
+        let key$J = key_of(first, mask, i$J);
+        let bits$J = bitcast<u32>(logits[first + i$J]);
+#end
+#for J 8
+        all_finite = all_finite && (bits$J & 0x7f800000u) != 0x7f800000u;
+        if (key$J > mine.x) {
+            mine = vec2<u32>(key$J, i$J);
         }
-        let key = key_of(first, mask, i);
-        if (key > mine.x) {
-            mine = vec2<u32>(key, i);
-        }
+#end
+    }
+    if (!all_finite) {
+        atomicOr(&flags, 1u);
     }
     best[lid] = mine;
     workgroupBarrier();

@@ -69,8 +69,12 @@ impl Bench {
         }
         let mut session = engine.open()?;
         let tokens = prompt(model.config.vocabulary, most as usize);
-        // Compiles every kernel and brings the clocks up.
-        self.measure(&mut engine, &mut session, &tokens[..self.frontiers[0].min(96) as usize])?;
+        // Compiles every kernel, whatever the length of a step, and brings the clocks up.
+        let longest = engine.max_rows().min(self.frontiers[0].max(most / 2) as usize);
+        for warm in [2, 1].map(|part| longest / part) {
+            self.measure(&mut engine, &mut session, &tokens[..warm.max(1)])?;
+            session.sync(&mut engine, &[], &Progress::hidden(), interrupted())?;
+        }
         for &frontier in &self.frontiers {
             let row = self.measure(&mut engine, &mut session, &tokens[..frontier as usize])?;
             if interrupted().load(Ordering::Relaxed) {

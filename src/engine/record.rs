@@ -89,8 +89,6 @@ impl Recorder<'_> {
         self.project(rec, &layer.queries, (&low, low_int8.as_ref()), &queries);
 
         let compressed = layer.ratio > 0;
-        let heads = QRope { heads: c.heads, dim: c.head_dim, rope: c.rope_dim, compressed, norm_eps: Some(c.norm_eps) };
-        record_q_rope(rec, kit, heads, &b.angles, &queries, t);
         let key = KvRow { dim: c.head_dim, rope: c.rope_dim, compressed, eps: c.norm_eps };
         let kv_in = inputs.at(c.q_rank);
         record_kv_row(rec, kit, key, &kv_in, &layer.kv_norm, &b.angles, &b.kv, t);
@@ -196,6 +194,7 @@ impl Recorder<'_> {
             heads: c.heads,
             dim: c.head_dim,
             rope: c.rope_dim,
+            norm_eps: c.norm_eps,
             window: c.window,
             ratio: layer.ratio,
             top_k: c.most_rows(layer.ratio),

@@ -5,6 +5,7 @@
 
 use super::indexer::pages_variant;
 use super::kit::{CoopShape, Dialect, Kit, Strided, WG};
+use super::kv::{QRope, record_q_rope};
 use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
 use super::quantized::{Quantized, binding, quantizing};
@@ -14,6 +15,7 @@ use crate::num::KvType;
 params! {
     AttentionParams for "attention" {
         heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, scale: f32, rope: u32, angle_set: u32,
+        norm_eps: f32,
     }
     AttentionMergeParams for "attention_merge" {
         heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
@@ -31,11 +33,11 @@ params! {
 }
 
 /// Parts that a row's keys are split into at most, on a device that can bind the sums of as many.
-pub const MAX_PARTS: u32 = 16;
+pub const MAX_PARTS: u32 = 24;
 
 /// Parts for `keys` keys: as in `lib/parts`, a function of the row's own position alone.
 pub fn parts(keys: u32, max_parts: u32) -> u32 {
-    keys.div_ceil(64).min(max_parts)
+    keys.div_ceil(32).min(max_parts)
 }
 
 /// Sizes of a layer's attention and where its rows lie.
@@ -47,6 +49,8 @@ pub struct Attention<'a> {
     pub dim: u32,
     /// Rotated channels.
     pub rope: u32,
+    /// Epsilon of N0 over a head.
+    pub norm_eps: f32,
     /// W.
     pub window: u32,
     /// Tokens a compressed row: 0, 4, 128.
@@ -112,10 +116,15 @@ fn keys_variant(variant: Variant, dim: u32, page_rows: u32, segments: Segments) 
 }
 
 pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
+    let each = heads_each(heads.heads);
+    let lanes = WG / each;
     let variant = dialect
         .kv_variant("attention")
         .flag_if(whole, "WHOLE")
-        .constant("HEADS", heads_each(heads.heads))
+        .constant("HEADS", each)
+        .constant("PAIRS_EACH", (heads.dim / 2).div_ceil(lanes))
+        .constant("SUMS", 8)
+        .flag_if(dialect.caps.subgroup.is_some_and(|size| lanes > size), "WIDE")
         .constant("MAX_PARTS", heads.max_parts);
     keys_variant(variant, heads.dim, page_rows, segments)
 }
@@ -167,7 +176,7 @@ fn columns(shape: CoopShape, keys: u32) -> u32 {
 pub struct AttentionBuffers<'a> {
     /// Rows (T).
     pub rows: &'a Slice,
-    /// q: T rows of (H, K), rotated; no offset.
+    /// q: T rows of (H, K), neither normalised nor rotated; no offset. The cooperative kernels need it done first, which happens in place.
     pub q: &'a Strided,
     /// This step's keys (T, K) of the cache's type.
     pub kv: &'a Slice,
@@ -211,10 +220,12 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
         scale: 1.0 / (sizes.dim as f32).sqrt(),
         rope: sizes.rope,
         angle_set: u32::from(sizes.ratio > 0),
+        norm_eps: sizes.norm_eps,
     };
-    let mut bindings: Vec<Slice> = [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected].map(Clone::clone).to_vec();
+    let mut bindings: Vec<Slice> =
+        [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.angles].map(Clone::clone).to_vec();
     if whole {
-        bindings.extend([sizes.sinks, buffers.angles, &buffers.out.slice].map(Clone::clone));
+        bindings.extend([sizes.sinks, &buffers.out.slice].map(Clone::clone));
     } else {
         bindings.extend([buffers.partial, buffers.stats].map(Clone::clone));
     }
@@ -247,6 +258,9 @@ fn record_cooperative(
     keys: &[u32],
 ) {
     let (t, padded) = (keys.len() as u32, padded_heads(shape, sizes.heads));
+    let rotation =
+        QRope { heads: sizes.heads, dim: sizes.dim, rope: sizes.rope, compressed: sizes.ratio > 0, norm_eps: Some(sizes.norm_eps) };
+    record_q_rope(rec, kit, rotation, buffers.angles, buffers.q, t);
     let heads = Heads { heads: sizes.heads, dim: sizes.dim, max_parts: sizes.max_parts };
     let variants = coop_variants(&kit.dialect, shape, heads, sizes.page_rows, sizes.segments(), buffers.out.half);
     let [tile_h, tile_k] = COOP_SUBGROUPS.map(|n| n * 2 * shape.size);

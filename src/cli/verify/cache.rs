@@ -386,7 +386,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
     let rows = rows_of(&runs);
     let t = rows.len();
     let q_stride = heads * dim + 20;
-    let q = bench.floats(t * q_stride);
+    let raw = bench.floats(t * q_stride);
     let round = |values: Vec<f32>| -> Vec<f32> { values.into_iter().map(|v| cached(kv, v)).collect() };
     let fresh = round(bench.floats(t * dim));
     let ring = round(bench.floats(2 * ring_rows * dim));
@@ -399,6 +399,11 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         if ratio == 4 && seen(row) > top_k {
             selected.iter_mut().enumerate().for_each(|(i, s)| *s = (seen(row) - top_k + i) as u32 - i as u32 % 2);
         }
+    }
+    let mut q = raw.clone();
+    for (i, q) in q.chunks_exact_mut(q_stride).enumerate() {
+        reference::normalise(&mut q[..heads * dim], dim, 1e-6);
+        q[..heads * dim].chunks_exact_mut(dim).for_each(|head| reference::rotate(head, &turns[2 * i + usize::from(ratio > 0)]));
     }
     let mut want = Vec::new();
     let (mut most_keys, mut counts, mut last_scores) = (0, Vec::new(), Vec::new());
@@ -430,7 +435,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
     let ring_gpu = pool(bench, &pack(kv, &ring), row_words, (2 * ring_rows).div_ceil(segments))?;
     let pages_gpu = pool(bench, &pool_words, page_rows * row_words, 6usize.div_ceil(segments))?;
     let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&page_table)?];
-    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 0, half: false };
+    let q_gpu = Strided { slice: bench.upload(&raw)?, stride: q_stride as u32, offset: 0, half: false };
     let [sinks_gpu, kv_gpu] = [bench.upload(&sinks)?, bench.upload(&pack(kv, &fresh))?];
     let [selected_gpu, angles_gpu] = [bench.upload(&selected)?, bench.upload(&flat(&turns))?];
     // A split pool goes with a device that can bind little: fewer parts then, too.
@@ -447,6 +452,7 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         heads: heads as u32,
         dim: dim as u32,
         rope: rope as u32,
+        norm_eps: 1e-6,
         window: window as u32,
         ratio,
         top_k: if ratio == 4 { top_k as u32 } else { u32::MAX },
