@@ -58,6 +58,7 @@ const STAGED: u32 = ROW_WORDS + 1u;    // words of a staged key: one more, so th
 const LANES: u32 = WG / HEADS;         // a team of LANES invocations makes the dot products of one head
 
 var<workgroup> keys: array<u32, KEYS * STAGED>;
+var<workgroup> places: array<u32, KEYS>;
 var<workgroup> dots: array<f32, HEADS * KEYS>;   // by head
 var<workgroup> shares: array<f32, KEYS * HEADS>; // exp(dot - maximum), by key
 var<workgroup> maxima: array<f32, HEADS>;        // of the keys so far
@@ -88,13 +89,17 @@ fn key_pair(key: u32, pair: u32) -> vec2<f32> {
 }
 
 fn stage(row: Row, t: u32, sees: Visible, first: u32, count: u32, lid: u32) {
+    if (lid < count) {
+        places[lid] = key_place(row, t, sees, first + lid);
+    }
+    workgroupBarrier();
     for (var i = lid; i < KEYS * ROW_WORDS; i += WG) {
         let key = i / ROW_WORDS;
         let word = i % ROW_WORDS;
         if (key >= count) {
             break;
         }
-        keys[key * STAGED + word] = key_word(key_place(row, t, sees, first + key), word);
+        keys[key * STAGED + word] = key_word(places[key], word);
     }
 }
 

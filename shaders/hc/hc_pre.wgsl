@@ -2,7 +2,7 @@
 // in      mix (T, 32) f32; hc (27) f32: base 24, scale 3; x (T, 4, D) f32; weight (D) f32
 // out     normed (T, D) f32, or f16 with Y_F16; post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; QUANTIZE: normed rounded to int8 too
 // params  Params 32 B
-// grid    x: T; one workgroup a row
+// grid    x: T, y: 2; of a row's two workgroups one makes normed, the other post
 // needs   D <= 32 * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    16 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps)
 // source  SPEC 2 (hyper-connections), SPEC 3
@@ -37,8 +37,9 @@ fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
         stream_weight(mix[m + 2u] * rms * scale.x + hc[2]),
         stream_weight(mix[m + 3u] * rms * scale.x + hc[3]),
     );
-    collapse(t, t, pre, lid);
-    if (lid == 0u) {
+    if (wid.y == 0u) {
+        collapse(t, t, pre, lid);
+    } else if (lid == 0u) {
         for (var j = 0u; j < 4u; j++) {
             post[m + j] = 2.0 * sigmoid(mix[m + 4u + j] * rms * scale.y + hc[4u + j]);
         }
@@ -59,12 +60,12 @@ fn sinkhorn(m: u32, scale: f32) {
     for (var i = 0u; i < params.iterations; i++) {
         if (i > 0u) {
             for (var j = 0u; j < 4u; j++) {
-                c[j] = c[j] / (c[j].x + c[j].y + c[j].z + c[j].w + params.hc_eps);
+                c[j] *= 1.0 / (c[j].x + c[j].y + c[j].z + c[j].w + params.hc_eps);
             }
         }
-        let columns = c[0] + c[1] + c[2] + c[3] + params.hc_eps;
+        let inverse = 1.0 / (c[0] + c[1] + c[2] + c[3] + params.hc_eps);
         for (var j = 0u; j < 4u; j++) {
-            c[j] = c[j] / columns;
+            c[j] *= inverse;
         }
     }
     for (var j = 0u; j < 4u; j++) {

@@ -3,7 +3,7 @@
 // out     scores (n, columns) f32 for the n rows of the tile that starts at first_token
 // params  Params 40 B
 // grid    x: ceil(columns / TILE), y: n; one workgroup TILE compressed rows of one token
-// needs   17 KiB workgroup memory; DIM at most 128
+// needs   17 KiB workgroup memory; DIM at most 128, a multiple of 4
 // cost    2 heads DIM flop and DIM * 2 bytes a compressed row
 // source  SPEC 3.4
 struct Params {
@@ -21,7 +21,7 @@ struct Params {
 
 #import lib/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;           // (T)
-@group(0) @binding(auto) var<storage, read> q: array<vec2<f32>>;        // (T, q_stride/2)
+@group(0) @binding(auto) var<storage, read> q: array<vec4<f32>>;        // (T, q_stride/4)
 @group(0) @binding(auto) var<storage, read> hw: array<f32>;             // (T, hw_stride)
 @group(0) @binding(auto) var<storage, read_write> scores: array<f32>;   // (n, columns)
 #import lib/kv
@@ -64,13 +64,16 @@ fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let key = lid % TILE;
     var sum = 0.0;
     for (var head = lid / TILE; head < params.heads; head += GROUPS) {
-        let q_first = ((t * params.q_stride + params.q_offset) >> 1u) + head * PAIRS;
+        let q_first = (t * params.q_stride + params.q_offset + head * DIM) >> 2u;
         var product = 0.0;
-        for (var pair = 0u; pair < PAIRS; pair++) {
-            let k = key_pair(key, pair);
-            let qp = q[q_first + pair];
-            product = fma(qp.x, k.x, product);
-            product = fma(qp.y, k.y, product);
+        for (var pair = 0u; pair < PAIRS; pair += 2u) {
+            let low = key_pair(key, pair);
+            let high = key_pair(key, pair + 1u);
+            let four = q[q_first + (pair >> 1u)];
+            product = fma(four.x, low.x, product);
+            product = fma(four.y, low.y, product);
+            product = fma(four.z, high.x, product);
+            product = fma(four.w, high.y, product);
         }
         let weight = hw[t * params.hw_stride + params.hw_offset + head] * params.hw_scale;
         sum = fma(weight, max(product, 0.0), sum);

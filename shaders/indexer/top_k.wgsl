@@ -3,7 +3,7 @@
 // out     selected (T, top_k): always in range and distinct; rows that see no more than top_k are left alone
 // params  Params 16 B
 // grid    x: n; one workgroup a token
-// needs   2 KiB workgroup memory
+// needs   3 KiB workgroup memory; WG is 256
 // cost    five passes over the scores of the row: four digits of a radix selection, one to collect
 // source  SPEC 3.4
 struct Params {
@@ -49,14 +49,26 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
             }
         }
         workgroupBarrier();
-        if (lid == 0u) {
-            var above = 0u;
-            var bin = 255u;
-            while (bin > 0u && above + atomicLoad(&bins[bin]) < wanted) {
-                above += atomicLoad(&bins[bin]);
-                bin--;
+        // How many keys are in each bin or above: the bin wanted is the last one with enough.
+        for (var i = lid; i < 256u; i += WG) {
+            scan_better[i] = atomicLoad(&bins[i]);
+        }
+        workgroupBarrier();
+        for (var step = 1u; step < 256u; step <<= 1u) {
+            var add = 0u;
+            if (lid + step < 256u) {
+                add = scan_better[lid + step];
             }
-            chosen = vec2<u32>(bin, above);
+            workgroupBarrier();
+            scan_better[lid] += add;
+            workgroupBarrier();
+        }
+        var above = 0u;
+        if (lid < 255u) {
+            above = scan_better[lid + 1u];
+        }
+        if (above < wanted && scan_better[lid] >= wanted) {
+            chosen = vec2<u32>(lid, above);
         }
         workgroupBarrier();
         prefix = (prefix << 8u) | chosen.x;

@@ -52,7 +52,7 @@ pub fn record_hc_pre(
     let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
     bindings.extend(binding(normed_int8));
     let variant = quantizing(normed.written_by(kit.variant("hc_pre")), normed_int8.is_some());
-    rec.dispatch(variant, &params, bindings, [t, 1, 1]);
+    rec.dispatch(variant, &params, bindings, [t, 2, 1]);
 }
 
 /// `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`. post (T, 32), y (T, D), x (T, 4, D) -> next (T, 4, D).
