@@ -30,7 +30,7 @@ const BLOCK: u32 = 32;
 
 /// A workgroup of `moe_gate_up_int8`: invocations, rows, copies of the tables in workgroup memory. The first where the device has room:
 /// one to a multiprocessor, with a bank for each lane of half a subgroup.
-const LARGE: (u32, u32, u32) = (768, 96, 16);
+const LARGE: (u32, u32, u32) = (1024, 96, 16);
 const SMALL: (u32, u32, u32) = (256, 32, 8);
 
 /// Rows that a lane goes through in straight code.
@@ -170,7 +170,8 @@ pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, colum
     let lanes = (columns / UNIT).next_power_of_two().max(8);
     // Tables of 2560 bytes, and two sums of every subgroup of a row.
     let bytes = |(_, rows, copies): (u32, u32, u32)| 2560 * copies + 8 * rows * lanes.div_ceil(subgroup);
-    let is_large = caps.invocations >= LARGE.0 && caps.workgroup_bytes >= bytes(LARGE);
+    // Narrow rows would leave lanes of the large one without any.
+    let is_large = caps.invocations >= LARGE.0 && caps.workgroup_bytes >= bytes(LARGE) && LARGE.1 * lanes >= LARGE.0;
     let (wg, rows, copies) = if is_large { LARGE } else { SMALL };
     if !wg.is_multiple_of(lanes) {
         return None;
