@@ -47,13 +47,17 @@ var<workgroup> counts: array<u32, WG>;
 
 // Key of logit `i`, 0 where the mask forbids it. Finite logits have keys above 0.
 fn key_of(first: u32, mask: u32, i: u32) -> u32 {
+    return masked_key(logits[first + i], mask, i);
+}
+
+fn masked_key(logit: f32, mask: u32, i: u32) -> u32 {
     if (mask != NO_MASK) {
         let words = (params.vocabulary + 31u) / 32u;
         if (((masks[mask * words + i / 32u] >> (i % 32u)) & 1u) == 0u) {
             return 0u;
         }
     }
-    return sort_key(logits[first + i]);
+    return sort_key(logit);
 }
 
 // Every invocation gets the highest key and the lowest id that has it. Counts logits that are not finite.
@@ -64,11 +68,11 @@ fn find_best(first: u32, mask: u32, lid: u32) -> vec2<u32> {
     for (var some = lid; some < params.vocabulary; some += 8u * WG) {
 #for J 8
         let i$J = min(some + $Ju * WG, params.vocabulary - 1u);
-        let key$J = key_of(first, mask, i$J);
-        let bits$J = bitcast<u32>(logits[first + i$J]);
+        let logit$J = logits[first + i$J];
 #end
 #for J 8
-        all_finite = all_finite && (bits$J & 0x7f800000u) != 0x7f800000u;
+        all_finite = all_finite && (bitcast<u32>(logit$J) & 0x7f800000u) != 0x7f800000u;
+        let key$J = masked_key(logit$J, mask, i$J);
         if (key$J > mine.x) {
             mine = vec2<u32>(key$J, i$J);
         }

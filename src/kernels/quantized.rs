@@ -16,11 +16,15 @@ params! {
 /// Columns of a row of int8 activations come in this many.
 const UNIT: u32 = 256;
 
-/// Columns that a lane multiplies: two blocks of Q8_0.
-const PAIR: u32 = 64;
+/// Columns of a row of weights for one lane, at least: four or five loads of 16 bytes of Q8_0. A row never takes more than a subgroup, whose
+/// sums need no barrier.
+const COLUMNS_EACH: u32 = 64;
 
-/// Rows that a team of lanes takes one after another.
-const ROUNDS: u32 = 2;
+/// Lanes that share a row of weights where 32 rows of a workgroup make a block of the result.
+const LANES_QUANTIZING: u32 = 16;
+
+/// Loads of weights that a lane has in flight: more need registers that other workgroups could use.
+const UNROLL: u32 = 3;
 
 /// Rows of activations rounded to int8, as `lib/quantize` leaves them.
 #[derive(Clone, Debug)]
@@ -67,13 +71,7 @@ pub fn record_linear_int8(
     let (all, columns) = (parts(matrices, Grouping::Shared), matrices[0].columns);
     // A launch makes whole blocks of y, or none.
     let y_int8 = y_int8.filter(|_| launches(&all, 0).all(|l| l[0].y_row.is_multiple_of(32) && row_table(l).0.is_multiple_of(32)));
-    let formats: Vec<_> = all.iter().map(|p| p.format).collect();
-    let rows_each = matvec_int8_variant(&kit.dialect, &formats, columns, y_int8.is_some(), t).1;
-    // The rows of a workgroup multiply the same columns.
-    let in_one_group = grouping == Grouping::Shared
-        || (grouping.rows().is_multiple_of(rows_each) && launches(&all, 0).all(|l| l[0].y_row.is_multiple_of(rows_each)));
-    let has_use =
-        |x: &&Quantized| in_one_group && columns.is_multiple_of(UNIT) && columns <= PAIR * WG && x.columns.is_multiple_of(columns);
+    let has_use = |x: &&Quantized| columns.is_multiple_of(UNIT) && x.columns.is_multiple_of(columns);
     let Some(x_int8) = x_int8.filter(has_use).filter(|_| y_int8.is_some() || all.iter().any(|p| p.format == BlockFormat::Q8_0)) else {
         record_linear(rec, kit, matrices, grouping, x, y, t);
         return false;
@@ -120,17 +118,21 @@ fn launch_matvec_int8(
 
 pub(super) fn matvec_int8_variant(dialect: &Dialect, formats: &[BlockFormat], columns: u32, quantize: bool, tokens: u32) -> (Variant, u32) {
     let subgroup = dialect.caps.subgroup.unwrap_or(1);
-    let lanes = (columns / PAIR).next_power_of_two().clamp(8, WG);
-    let rows_at = WG / lanes;
-    // Enough for a whole block of the result, or to have something under way while something is multiplied.
-    let rounds = if quantize { 32 / rows_at.min(32) } else { ROUNDS };
+    let (wg, lanes) = if quantize {
+        let lanes = LANES_QUANTIZING.min(dialect.caps.invocations / 32);
+        (32 * lanes, lanes)
+    } else {
+        (WG, (columns / COLUMNS_EACH).next_power_of_two().clamp(8, subgroup.max(8)))
+    };
+    // Lanes of 17 loads each 256 columns; many tokens have enough to do between loads, and would multiply the code.
+    let loads = (columns * 17 / UNIT).div_ceil(lanes);
+    let unroll = if tokens > 2 { 2 } else { loads.div_ceil(loads.div_ceil(UNROLL)) };
     let variant = quantizing(Variant::new("matvec_int8"), quantize)
         .flag_if(lanes > subgroup, "WIDE")
-        .flag_if(tokens > 1, "SEVERAL")
-        .constant("WG", WG)
+        .constant("WG", wg)
         .constant("SUBGROUP", subgroup)
         .constant("LANES", lanes)
-        .constant("ROUNDS", rounds)
+        .constant("UNROLL", unroll)
         .constant("SUMS", tokens.next_power_of_two());
-    (with_formats(variant, formats), rows_at * rounds)
+    (with_formats(variant, formats), wg / lanes)
 }
