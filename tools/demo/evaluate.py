@@ -4,7 +4,7 @@
     evaluate.py model CHECKPOINT DATA TESTS.jsonl       greedy answers of the trained model, and how often the draft block is right
     evaluate.py answers TESTS.jsonl ANSWERS.jsonl       the table of another program's answers: {"text": ...} by line, in the same order
 
-A test line asks for one assistant turn; a conversation is right when all its lines are. `expected` is the text from after the prompt up to
+A test line asks for one assistant turn, and is what `dwarfstar run --batch` reads; a conversation is right when all its lines are. `expected` is the text from after the prompt up to
 EOS, reasoning and markup included.
 """
 import argparse
@@ -47,6 +47,7 @@ def lines_of(conversation, family, number):
     for at, message in enumerate(conversation["messages"]):
         if message["role"] == "assistant":
             line = {"family": family, "conversation": number, "messages": conversation["messages"][:at], "thinking": conversation["thinking"],
+                    "thinking_mode": "thinking" if conversation["thinking"] else "chat",
                     "expected": encoding.completion(message, conversation["thinking"])}
             yield line | ({"tools": conversation["tools"]} if conversation.get("tools") else {})
 
