@@ -4,8 +4,8 @@
     evaluate.py model CHECKPOINT DATA TESTS.jsonl       greedy answers of the trained model, and how often the draft block is right
     evaluate.py answers TESTS.jsonl ANSWERS.jsonl       the table of another program's answers: {"text": ...} by line, in the same order
 
-A test line asks for one assistant turn, and is what `dwarfstar run --batch` reads; a conversation is right when all its lines are. `expected` is the text from after the prompt up to
-EOS, reasoning and markup included.
+A test line asks for one assistant turn; a conversation is right when all its lines are. `expected` is the text from after the prompt up to
+EOS, reasoning and markup included. `dwarfstar run --batch TESTS.jsonl` answers such lines.
 """
 import argparse
 import json
