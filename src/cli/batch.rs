@@ -64,7 +64,7 @@ impl Batch<'_> {
         }
         answers.progress = Progress::bar("answers", queue.len() as u64, Unit::Items);
         let mut seats = Vec::new();
-        for _ in 0..sessions {
+        for _ in 0..sessions.min(engine.max_rows() as u32) {
             seats.push(Seat { session: engine.open()?, work: None });
         }
         loop {
