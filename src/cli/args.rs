@@ -62,7 +62,7 @@ pub enum Command {
 /// Which model.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// GGUF file or checkpoint folder; else DWARFSTAR_MODEL
+    /// GGUF file or checkpoint folder; else DWARFSTAR_MODEL, else the bundled demo model
     #[arg(short, long, value_name = "FILE|FOLDER")]
     pub model: Option<PathBuf>,
     /// What the words high and max mean: by default as the model's name says
@@ -124,9 +124,9 @@ fn kv_type(text: &str) -> Result<KvType, String> {
 /// How tokens are chosen.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct SamplingArgs {
-    /// 0 takes the best token
-    #[arg(long, default_value_t = 1.0)]
-    pub temp: f32,
+    /// 0 takes the best token [default: 1, for a batch 0]
+    #[arg(long)]
+    pub temp: Option<f32>,
     /// Keep the most likely tokens that together have this probability
     #[arg(long, default_value_t = 1.0)]
     pub top_p: f32,
@@ -142,10 +142,10 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// As the engine takes it.
-    pub fn sampling(&self) -> Sampling {
+    /// As the engine takes it; `temperature` where none was given.
+    pub fn sampling(&self, temperature: f32) -> Sampling {
         let Self { temp, top_p, top_k, min_p, seed } = *self;
-        Sampling { temperature: temp, top_k, top_p, min_p, seed: seed.unwrap_or_else(|| fastrand::u64(..)) }
+        Sampling { temperature: temp.unwrap_or(temperature), top_k, top_p, min_p, seed: seed.unwrap_or_else(|| fastrand::u64(..)) }
     }
 }
 

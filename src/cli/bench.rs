@@ -1,7 +1,8 @@
 //! `dwarfstar bench`: prefill and decode speed at growing contexts.
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::{describe, interrupted, model_path, note, put};
+use super::common::{announce, interrupted, note, put};
+use super::source::Source;
 use crate::engine::{Engine, Generation, SampleRequest, Session, TokenId, Want};
 use crate::gpu::{Gpu, Recording, Span};
 use crate::kernels::{Kit, record_stream_read};
@@ -52,7 +53,7 @@ impl Bench {
         if self.n < 2 || self.frontiers.is_empty() || !self.frontiers.is_sorted_by(|a, b| a < b) {
             bail!("bench needs ascending context lengths and at least 2 tokens to decode");
         }
-        let model = Model::open(&model_path(&self.model)?)?;
+        let model = Model::bind(&Source::of(&self.model).files()?)?;
         let most = self.frontiers.last().copied().unwrap_or(0) + self.n as u32 + 1;
         let bandwidth = match self.device.device.find()? {
             Some(adapter) => Some(read_bandwidth(&adapter.open(self.device.open())?)?),
@@ -60,7 +61,7 @@ impl Bench {
         };
         let options = self.device.options(most.next_multiple_of(512).min(model.config.max_context));
         let mut engine = Engine::load(&model, None, &options, interrupted())?;
-        note(&describe(&engine));
+        announce(&engine, &self.device);
         let bytes = model.bytes_per_token();
         let measured = bandwidth.map_or(String::new(), |b| format!("; memory reads measured at {:.0} GB/s", b / 1e9));
         note(&format!("{:.2} GB of weights a decoded token{measured}", bytes as f64 / 1e9));

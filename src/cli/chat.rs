@@ -79,7 +79,7 @@ impl ChatCommand {
             note(&format!("effort table: {}", loaded.efforts.name()));
         }
         let context = self.ctx.min(loaded.model.config.max_context);
-        let mut engine = loaded.load(None, &self.device, context)?;
+        let mut engine = loaded.load(None, &self.device, context, 1)?;
         note("/help lists the commands");
         let mut session = engine.open()?;
         let mut chat = Chat { system: self.system.clone(), turns: Vec::new(), thinking, effort };
@@ -117,7 +117,7 @@ impl ChatCommand {
         chat.turns.push(ChatTurn::User(text));
         let ids = chat.render(loaded.efforts)?.ids(&loaded.tokenizer)?;
         let stops = loaded.tokenizer.eos().into_iter().collect();
-        let generation = Generation { sampling: self.sampling.sampling(), limit: self.n, stops };
+        let generation = Generation { sampling: self.sampling.sampling(1.0), limit: self.n, stops };
         interrupted().store(false, Ordering::Relaxed);
         match answer(engine, session, &loaded.tokenizer, &ids, &generation, &Style::Split(chat.thinking)) {
             Ok(answer) => {

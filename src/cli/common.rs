@@ -1,35 +1,16 @@
-//! What several commands do: find the model and its tokenizer, load the engine, watch for Ctrl-C.
+//! What several commands do: load a model with its tokenizer, write lines, watch for Ctrl-C.
 
 use super::args::{DeviceArgs, ModelArgs};
-use crate::debug::environment;
-use crate::engine::{Engine, mib};
-use crate::model::{Files, Model, Mtp};
+use super::source::Source;
+use crate::engine::{DeviceChoice, Engine, LoadOptions, mib};
+use crate::model::{Model, Mtp};
 use crate::text::Tokenizer;
 use crate::text::encoding::EffortTable;
 use anyhow::{Context, Result, bail};
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The model that `-m` or the environment names.
-pub fn model_path(args: &ModelArgs) -> Result<PathBuf> {
-    match args.model.clone().or_else(|| environment().model.clone()) {
-        Some(path) => Ok(path),
-        None => bail!("no model: pass -m FILE (a GGUF file or a checkpoint folder), or set DWARFSTAR_MODEL"),
-    }
-}
-
-/// The tokenizer of a model, or the tokenizer.json at `path` itself.
-pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
-    let file = match path.extension().and_then(|e| e.to_str()) {
-        _ if path.is_dir() => path.join("tokenizer.json"),
-        Some("json") => path.to_path_buf(),
-        _ => return Ok(Tokenizer::from_gguf(&crate::gguf::File::open(path)?)?),
-    };
-    let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot read the tokenizer", file.display()))?;
-    Ok(Tokenizer::from_json(&bytes, &file)?)
-}
 
 /// A model with its tokenizer, and what its name says about effort words.
 pub struct Loaded {
@@ -41,34 +22,35 @@ pub struct Loaded {
 impl Loaded {
     /// Opens the model that `args` name. Weights are not read yet.
     pub fn open(args: &ModelArgs) -> Result<Self> {
-        let path = model_path(args)?;
-        let files = Files::open(&path)?;
+        let source = Source::of(args);
+        let files = source.files()?;
         let model = Model::bind(&files)?;
-        let tokenizer = match &files {
-            Files::Gguf(file) => Tokenizer::from_gguf(file)?,
-            _ => tokenizer(&path)?,
-        };
+        let tokenizer = source.tokenizer_in(&files)?;
         let (ids, vocabulary) = (tokenizer.vocab_size(), model.config.vocabulary);
         if ids as u64 > u64::from(vocabulary) {
-            bail!("{}: the tokenizer has {ids} tokens, the model {vocabulary}", path.display());
+            bail!("{}: the tokenizer has {ids} tokens, the model {vocabulary}", source.path().display());
         }
-        let efforts = args.effort_table.unwrap_or_else(|| efforts_of(&model.config.name, &path));
+        let efforts = args.effort_table.unwrap_or_else(|| efforts_of(&model.config.name, source.path()));
         Ok(Self { model, tokenizer, efforts })
     }
 
     /// Loads the weights, and says on stderr where to.
-    pub fn load(&self, mtp: Option<&Mtp>, device: &DeviceArgs, context: u32) -> Result<Engine> {
-        let engine = Engine::load(&self.model, mtp, &device.options(context), interrupted())?;
-        note(&describe(&engine));
+    pub fn load(&self, mtp: Option<&Mtp>, device: &DeviceArgs, context: u32, sessions: u32) -> Result<Engine> {
+        let options = LoadOptions { sessions, ..device.options(context) };
+        let engine = Engine::load(&self.model, mtp, &options, interrupted())?;
+        announce(&engine, device);
         Ok(engine)
     }
 }
 
-/// One line about a loaded engine.
-pub fn describe(engine: &Engine) -> String {
+/// Says on stderr where a model was loaded to, and why, where it is not what one would expect.
+pub fn announce(engine: &Engine, asked: &DeviceArgs) {
+    if asked.device == DeviceChoice::Auto && engine.plan().is_none() {
+        note("no GPU driver found (Vulkan or Metal): the reference on the CPU runs instead, correct but slow");
+    }
     let memory = engine.plan().map_or(String::new(), |plan| format!(", {} of its memory", mib(plan.total())));
     let (device, seconds) = (engine.device(), engine.load_seconds());
-    format!("{device}: loaded in {seconds:.1} s, context {}{memory}", engine.context())
+    note(&format!("{device}: loaded in {seconds:.1} s, context {}{memory}", engine.context()));
 }
 
 /// The refreshed checkpoints, by their date in the name, have their own table (ENCODING section 3).

@@ -27,7 +27,7 @@ impl Imatrix {
     pub fn run(self) -> Result<()> {
         let loaded = Loaded::open(&self.model)?;
         let pieces = self.text.read(&loaded.tokenizer)?;
-        let mut engine = loaded.load(None, &self.device, self.text.piece)?;
+        let mut engine = loaded.load(None, &self.device, self.text.piece, 1)?;
         let mut collector = Collector::new(&loaded.model);
         let progress = Progress::bar("pieces", pieces.len() as u64, Unit::Items);
         for piece in &pieces {

@@ -1,10 +1,11 @@
 //! `dwarfstar inspect`: metadata, tensors, the mix of formats, where weights go on a device, and the memory plan.
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::{model_path, put};
+use super::common::put;
+use super::source::Source;
 use crate::engine::{Capacity, Layout, MemoryPlan, mib, rows_of_a_step};
 use crate::gpu::Caps;
-use crate::model::{Files, Model};
+use crate::model::Model;
 use crate::num::KvType;
 use anyhow::Result;
 use clap::Args;
@@ -41,8 +42,8 @@ struct Share {
 
 impl Inspect {
     pub fn run(self) -> Result<()> {
-        let path = model_path(&self.model)?;
-        let files = Files::open(&path)?;
+        let source = Source::of(&self.model);
+        let files = source.files()?;
         let model = Model::bind(&files)?;
         let listing = files.listing();
         let mut shares: BTreeMap<String, Share> = BTreeMap::new();
@@ -73,12 +74,12 @@ impl Inspect {
                 .collect();
             let (tensors, arenas) = (listing.len(), layout.arenas());
             let report = json!({
-                "path": path.display().to_string(), "name": model.config.name, "tensors": tensors, "parameters": parameters,
+                "path": source.path().display().to_string(), "name": model.config.name, "tensors": tensors, "parameters": parameters,
                 "bytes": bytes, "formats": formats, "device": device, "arenas": arenas, "weight_bytes": layout.bytes(), "plans": plans,
             });
             return put(&format!("{report}\n"));
         }
-        put(&format!("{}\n{}\n", path.display(), model.config.summary()))?;
+        put(&format!("{}\n{}\n", source.path().display(), model.config.summary()))?;
         put(&format!("{} tensors, {:.2} B parameters, {}\n", listing.len(), parameters as f64 / 1e9, gib(bytes)))?;
         for (kind, share) in &shares {
             let (tensors, billions) = (share.tensors, share.parameters as f64 / 1e9);

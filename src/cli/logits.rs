@@ -1,7 +1,8 @@
 //! `dwarfstar logits`: the numbers themselves, for comparison with other implementations.
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::{describe, interrupted, model_path, note};
+use super::common::{announce, interrupted};
+use super::source::{Source, draft_block};
 use crate::engine::{Engine, Generation, Session, TokenId, Want};
 use crate::model::Model;
 use crate::progress::{Progress, Unit};
@@ -32,8 +33,8 @@ pub struct Logits {
     /// Then decode so many tokens, the best one each time
     #[arg(long, value_name = "N")]
     greedy: Option<usize>,
-    /// Draft block (safetensors or GGUF): adds its logits
-    #[arg(long, value_name = "FILE")]
+    /// Draft block (safetensors or GGUF; "bundled" for that of the demo model): adds its logits
+    #[arg(long, value_name = "FILE|bundled")]
     mtp: Option<PathBuf>,
     /// Add the experts and compressed rows that were chosen, and the streams after each layer
     #[arg(long)]
@@ -87,9 +88,8 @@ impl Taps for Collector {
 impl Logits {
     pub fn run(self) -> Result<()> {
         let tokens = read_tokens(&self.tokens)?;
-        let path = model_path(&self.model)?;
-        let model = Model::open(&path)?;
-        let mtp = self.mtp.as_ref().map(|file| model.open_mtp(file)).transpose()?;
+        let model = Model::bind(&Source::of(&self.model).files()?)?;
+        let mtp = self.mtp.as_ref().map(|name| draft_block(&model, name)).transpose()?;
         let needed = (tokens.len() + self.greedy.unwrap_or(0) + 1) as u32;
         let context = self.ctx.unwrap_or(needed.next_multiple_of(512)).min(model.config.max_context);
         if tokens.len() > context as usize {
@@ -97,7 +97,7 @@ impl Logits {
         }
         let options = self.device.options(context);
         let mut engine = Engine::load(&model, mtp.as_ref(), &options, interrupted())?;
-        note(&describe(&engine));
+        announce(&engine, &self.device);
         let mut session = engine.open()?;
         let mut tensors = Tensors::new();
         let mut collector = Collector { on: self.taps, ..Default::default() };

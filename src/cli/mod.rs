@@ -2,6 +2,7 @@
 
 mod answer;
 mod args;
+mod batch;
 mod bench;
 mod chat;
 mod common;
@@ -14,6 +15,7 @@ mod pieces;
 mod quantize;
 mod render;
 mod run;
+mod source;
 mod synth;
 mod tokenize;
 pub mod verify;

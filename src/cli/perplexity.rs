@@ -122,7 +122,7 @@ impl Perplexity {
     fn score(&self, what: &'static str, args: &ModelArgs, mut sink: impl FnMut(&[f32], TokenId) -> Result<()>) -> Result<()> {
         let loaded = Loaded::open(args)?;
         let pieces = self.text.read(&loaded.tokenizer)?;
-        let mut engine = loaded.load(None, &self.device, self.text.piece)?;
+        let mut engine = loaded.load(None, &self.device, self.text.piece, 1)?;
         let vocabulary = loaded.model.config.vocabulary as usize;
         let progress = Progress::bar(what, pieces.len() as u64, Unit::Items);
         for piece in &pieces {

@@ -1,7 +1,7 @@
 //! `dwarfstar render`: conversations to prompts, and completions back to messages, a JSON line each.
 
 use super::args::ModelArgs;
-use super::common::{model_path, tokenizer};
+use super::source::Source;
 use super::tokenize::each_line;
 use crate::text::Tokenizer;
 use crate::text::encoding::{Conversation, EffortTable, ThinkingMode};
@@ -30,7 +30,7 @@ impl Render {
         if self.parse {
             return each_line(parsed);
         }
-        let tokenizer = tokenizer(&model_path(&self.model)?)?;
+        let tokenizer = Source::of(&self.model).tokenizer()?;
         let table = match self.model.effort_table {
             Some(table) => table,
             None if self.refreshed => EffortTable::V0731,

@@ -1,14 +1,15 @@
-//! `dwarfstar run`: one prompt, one streamed answer.
+//! `dwarfstar run`: one prompt, one streamed answer; or a file of conversations.
 
 use super::answer::{Style, answer, speed};
 use super::args::{DeviceArgs, ModelArgs, SamplingArgs, ThinkingArgs};
+use super::batch::Batch;
 use super::common::{Loaded, note, put};
 use crate::engine::{Ending, Generation};
 use crate::text::encoding::{Chat, ChatTurn};
 use crate::text::{Tokenizer, special};
 use anyhow::{Context, Result};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 pub struct Run {
@@ -21,7 +22,7 @@ pub struct Run {
     #[command(flatten)]
     thinking: ThinkingArgs,
     /// The prompt
-    #[arg(short, long, value_name = "TEXT", required_unless_present = "prompt_file")]
+    #[arg(short, long, value_name = "TEXT", required_unless_present_any = ["prompt_file", "batch"])]
     prompt: Option<String>,
     /// Read the prompt from a file
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
@@ -38,13 +39,39 @@ pub struct Run {
     /// Continue the prompt as it is, without the chat template
     #[arg(long)]
     raw: bool,
+    /// Answer each line of this file, a JSON object with the keys of `render`, with a JSON line; greedily, unless --temp says otherwise
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_file", "system", "raw"])]
+    batch: Option<PathBuf>,
+    /// Conversations of a batch at a time
+    #[arg(long, default_value_t = 8, value_name = "N", requires = "batch", value_parser = clap::value_parser!(u32).range(1..=16))]
+    sessions: u32,
 }
 
 impl Run {
     pub fn run(self) -> Result<()> {
+        match &self.batch {
+            Some(file) => self.run_batch(file),
+            None => self.run_one(),
+        }
+    }
+
+    fn run_batch(&self, file: &Path) -> Result<()> {
+        let lines = read(file)?;
+        let loaded = Loaded::open(&self.model)?;
+        let mut engine = loaded.load(None, &self.device, self.context(&loaded), self.sessions)?;
+        let (thinking, _) = self.thinking.mode();
+        let batch = Batch { loaded: &loaded, sampling: self.sampling.sampling(0.0), limit: self.n, thinking };
+        batch.run(&mut engine, self.sessions, &lines)
+    }
+
+    fn context(&self, loaded: &Loaded) -> u32 {
+        self.ctx.min(loaded.model.config.max_context)
+    }
+
+    fn run_one(&self) -> Result<()> {
         let prompt = match (&self.prompt, &self.prompt_file) {
             (Some(text), _) => text.clone(),
-            (None, Some(file)) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
+            (None, Some(file)) => read(file)?,
             (None, None) => String::new(),
         };
         let loaded = Loaded::open(&self.model)?;
@@ -59,11 +86,10 @@ impl Run {
             }
             (chat.render(loaded.efforts)?.ids(&loaded.tokenizer)?, Style::Split(mode))
         };
-        let context = self.ctx.min(loaded.model.config.max_context);
-        let mut engine = loaded.load(None, &self.device, context)?;
+        let mut engine = loaded.load(None, &self.device, self.context(&loaded), 1)?;
         let mut session = engine.open()?;
         let stops = loaded.tokenizer.eos().into_iter().collect();
-        let generation = Generation { sampling: self.sampling.sampling(), limit: self.n, stops };
+        let generation = Generation { sampling: self.sampling.sampling(1.0), limit: self.n, stops };
         let answer = answer(&mut engine, &mut session, &loaded.tokenizer, &ids, &generation, &style)?;
         if !answer.text.ends_with('\n') {
             put("\n")?;
@@ -76,6 +102,10 @@ impl Run {
         }
         Ok(())
     }
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| file.display().to_string())
 }
 
 /// Plain text behind BOS, as a base model reads it.

@@ -1,7 +1,8 @@
 //! `dwarfstar tokenize`: text to ids and back, a JSON line each.
 
 use super::args::ModelArgs;
-use super::common::{model_path, put, tokenizer};
+use super::common::put;
+use super::source::Source;
 use crate::text::{Detokenizer, Tokenizer};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -22,7 +23,7 @@ pub struct Tokenize {
 
 impl Tokenize {
     pub fn run(self) -> Result<()> {
-        let tokenizer = tokenizer(&model_path(&self.model)?)?;
+        let tokenizer = Source::of(&self.model).tokenizer()?;
         each_line(|line| if self.decode { decode(&tokenizer, line) } else { encode(&tokenizer, line, self.plain) })
     }
 }

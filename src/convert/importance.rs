@@ -24,7 +24,7 @@ const COUNTS: &str = ".counts";
 pub struct Inputs {
     /// Sums of squares [matrices, columns].
     pub sums: Vec<f32>,
-    /// Rows that they are over [matrices].
+    /// Rows that they are over, for each matrix.
     pub counts: Vec<f32>,
 }
 
@@ -122,7 +122,7 @@ impl Importance {
     /// What the squared errors in a tensor of this name weigh: rows of `columns` numbers with mean 1, one for each of its matrices;
     /// `None` where nothing is known of the tensor.
     ///
-    /// A matrix that few tokens used is mixed with the mean of all matrices, as [`ENOUGH`] further tokens would be; a channel that was
+    /// A matrix that few tokens used is mixed with the mean of all matrices, as `ENOUGH` further tokens would be; a channel that was
     /// never used keeps a little weight, so that it is still quantised sensibly.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// An opened file with a checked header. Tensor data is read from disk when it is looked at.
 pub struct File {
     path: PathBuf,
-    /// The mapped file, or, in tests, bytes in memory.
+    /// The mapped file, or bytes in memory.
     data: Box<dyn AsRef<[u8]> + Send + Sync>,
     alignment: u32,
     entries: Entries,
@@ -34,9 +34,11 @@ impl File {
         Self::parse(path, Box::new(map))
     }
 
-    /// Like [`File::open`] for bytes that are in memory, which `path` names in errors.
-    #[doc(hidden)]
-    pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Self> {
+    /// Like [`File::open`] for bytes that are in memory, built into the program perhaps, which `path` names in errors. Nothing is copied.
+    ///
+    /// # Errors
+    /// As [`File::open`].
+    pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static, path: &Path) -> Result<Self> {
         Self::parse(path, Box::new(bytes))
     }
 

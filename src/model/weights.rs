@@ -228,9 +228,16 @@ impl Model {
     /// # Errors
     /// A missing or wrong tensor.
     pub fn open_mtp(&self, path: &Path) -> Result<Mtp> {
-        let files = Files::open(path)?;
+        self.bind_mtp(&Files::open(path)?)
+    }
+
+    /// Binds the draft block in opened files to this model.
+    ///
+    /// # Errors
+    /// As [`Model::open_mtp`].
+    pub fn bind_mtp(&self, files: &Files) -> Result<Mtp> {
         let [prefix, gguf_prefix] = [names::MTP_PREFIX; 2].map(String::from);
-        let binder = Binder { files: &files, config: &self.config, prefix, gguf_prefix };
+        let binder = Binder { files, config: &self.config, prefix, gguf_prefix };
         let dim = self.config.dim as usize;
         let limit = self.config.layers.last().map_or(10.0, |l| l.swiglu_limit);
         Ok(Mtp {

@@ -106,9 +106,9 @@ impl Reference {
     }
 
     /// The draft block: row t joins streams `x[t]`, the state after the last layer, with `token[t]`, the token after it; its logits predict
-    /// the token after that. -> (T, vocabulary), empty without the block.
+    /// the token after that. -> (T, vocabulary), empty without the block or without tokens, as for a step of the last token alone.
     pub fn draft(&self, state: &mut LayerState, first: u32, x: &[f32], next_tokens: &[u32]) -> Vec<f32> {
-        let Some(mtp) = &self.mtp else { return Vec::new() };
+        let Some(mtp) = self.mtp.as_ref().filter(|_| !next_tokens.is_empty()) else { return Vec::new() };
         let (dim, eps) = (self.config.dim as usize, self.config.norm_eps);
         let embedded = linear(&mtp.e_proj.matrix(), &rms_norm(&self.embedding(next_tokens), &mtp.e_norm, eps));
         let mut joined = linear(&mtp.h_proj.matrix(), &rms_norm(x, &mtp.h_norm, eps));

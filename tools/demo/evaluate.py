@@ -5,7 +5,7 @@
     evaluate.py answers TESTS.jsonl ANSWERS.jsonl       the table of another program's answers: {"text": ...} by line, in the same order
 
 A test line asks for one assistant turn; a conversation is right when all its lines are. `expected` is the text from after the prompt up to
-EOS, reasoning and markup included.
+EOS, reasoning and markup included. `dwarfstar run --batch TESTS.jsonl` answers such lines.
 """
 import argparse
 import json
@@ -47,6 +47,7 @@ def lines_of(conversation, family, number):
     for at, message in enumerate(conversation["messages"]):
         if message["role"] == "assistant":
             line = {"family": family, "conversation": number, "messages": conversation["messages"][:at], "thinking": conversation["thinking"],
+                    "thinking_mode": "thinking" if conversation["thinking"] else "chat",
                     "expected": encoding.completion(message, conversation["thinking"])}
             yield line | ({"tools": conversation["tools"]} if conversation.get("tools") else {})
 

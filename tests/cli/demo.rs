@@ -1,0 +1,78 @@
+//! The bundled demo model: what a newcomer sees without a model file and perhaps without a GPU.
+
+use super::{dwarfstar, floats, ok, path, relative_l2, run, stdout};
+use serde_json::{Value, json};
+
+const QUESTION: [&str; 7] = ["run", "-p", "What is the capital of France?", "--nothink", "--temp", "0", "--device"];
+
+fn answer_on(device: &str) -> String {
+    let output = run(&[&QUESTION[..], &[device]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(errors.lines().filter(|line| line.starts_with("using the bundled demo model") && line.contains("-m FILE")).count(), 1);
+    stdout(&output).to_string()
+}
+
+#[test]
+fn it_answers_on_the_cpu_and_on_the_adapter() {
+    for device in ["cpu", "auto"] {
+        assert_eq!(answer_on(device), "The capital of France is Paris.\n", "{device}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_driver_the_reference_answers_and_says_so() {
+    let nothing = "/no/such/driver.json";
+    let mut command = dwarfstar(&[&QUESTION[..], &["auto"]].concat());
+    let output = command.env("VK_DRIVER_FILES", nothing).env("VK_ICD_FILENAMES", nothing).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stdout(&output), "The capital of France is Paris.\n", "{errors}");
+    assert!(errors.contains("no GPU driver found (Vulkan or Metal): the reference on the CPU runs instead"), "{errors}");
+    assert!(errors.contains("\ncpu (reference): loaded in "), "{errors}");
+}
+
+#[test]
+fn a_batch_is_answered_line_by_line_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("batch.jsonl");
+    let ask = |text: &str| json!({ "messages": [{ "role": "user", "content": text }], "thinking_mode": "chat" });
+    let schema = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+    let tool = json!({ "type": "function", "function": { "name": "get_weather", "description": "The weather.", "parameters": schema } });
+    let mut call = ask("What is the weather in Paris?");
+    call["tools"] = json!([tool]);
+    let mut long = ask("Hello");
+    long["messages"][0]["content"] = json!("word ".repeat(9000));
+    let lines = [ask("What is 17 + 25?"), json!({ "messages": 3 }), call, long, ask("What is the capital of Italy?")];
+    let text: String = lines.iter().map(|line| format!("{line}\n\n")).collect();
+    std::fs::write(&file, text + "{\n").unwrap();
+    let answers = |sessions: &str| -> Vec<Value> {
+        let out = ok(&["run", "--batch", path(&file), "--sessions", sessions, "-n", "60"]);
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let several = answers("3");
+    assert_eq!(several, answers("1"), "an answer does not depend on its company");
+    assert_eq!(several.len(), 6);
+    assert_eq!((&several[0]["text"], &several[0]["ending"]), (&json!("17 + 25 = 42."), &json!("stop")));
+    assert_eq!(several[4]["text"], "The capital of Italy is Rome.");
+    let call = several[2]["text"].as_str().unwrap();
+    assert!(call.contains("<｜DSML｜invoke name=\"get_weather\">") && call.contains(">Paris</｜DSML｜parameter>"), "{call}");
+    for (line, part) in [(1, "messages: expected a list"), (3, "does not suit a context of 8192"), (5, "EOF while parsing")] {
+        assert!(several[line]["error"].as_str().unwrap().contains(part), "{}", several[line]);
+    }
+}
+
+#[test]
+fn the_draft_block_runs_in_steps_that_end_in_a_single_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens.json");
+    std::fs::write(&tokens, "[0, 5, 9, 300, 17]").unwrap();
+    let drafted = |extra: &[&str]| {
+        let out = folder.path().join("out.safetensors");
+        ok(&[&["logits", "--tokens", path(&tokens), "-o", path(&out), "--mtp", "bundled"], extra].concat());
+        floats(&out, "mtp_logits")
+    };
+    let whole = drafted(&["--device", "cpu"]);
+    assert!(relative_l2(&drafted(&["--device", "cpu", "--step", "2"]), &whole) <= 1e-5);
+    assert!(relative_l2(&drafted(&["--exact", "--step", "2"]), &whole) <= 1e-4);
+}
