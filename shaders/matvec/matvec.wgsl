@@ -1,7 +1,7 @@
 // matvec: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] for the few rows of a decode step, for up to eight matrices of one input.
 // in      w (R, C) rows of up to eight matrices, each in one of the variant's formats; x (T, x_stride) f32
 // out     y (T, y_stride) f32
-// params  Params 112 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (end | format << 28, byte offset), two a vec4
+// params  Params 96 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (end | format << 28, byte offset), two a vec4
 // grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES; LANES lanes share a row, SUMS rows of x share the decoded weights
 // needs   subgroups of LANES; else LANES is 32 and the sums go through workgroup memory
 // cost    the bytes of W: bandwidth bound
@@ -16,10 +16,6 @@ struct Params {
     y_offset: u32,   // floats; also the number of the first row within its matrix where group_rows matters
     group_rows: u32,
     ends_bases: array<vec4<u32>, 4>,
-    first_token: u32,
-    padding_a: u32,
-    padding_b: u32,
-    padding_c: u32,
 }
 
 @group(0) @binding(auto) var<storage, read> w: array<u32>;         // arena
@@ -46,7 +42,7 @@ fn matvec(
     let columns = params.columns;
     var sums: array<f32, SUMS>;
 #for T SUMS
-    let x$T = x_first + (params.first_token + min($Tu, params.tokens - 1u)) * (params.x_stride >> 2u);
+    let x$T = x_first + min($Tu, params.tokens - 1u) * (params.x_stride >> 2u);
 #end
     for (var column = lane * 8u; column < columns; column += LANES * 8u) {
         let weights = dequant8(place.y, place.x, column);
@@ -59,7 +55,7 @@ fn matvec(
     if (lane == 0u && row < params.rows) {
 #for T SUMS
         if ($Tu < params.tokens) {
-            y[(params.first_token + $Tu) * params.y_stride + params.y_offset + row] = totals[$T];
+            y[$Tu * params.y_stride + params.y_offset + row] = totals[$T];
         }
 #end
     }

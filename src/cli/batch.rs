@@ -7,7 +7,7 @@ use crate::engine::{Engine, NoTaps, Part, SampleRequest, Session, TokenId, Want}
 use crate::progress::{Progress, Unit};
 use crate::reference::Sampling;
 use crate::text::Detokenizer;
-use crate::text::encoding::{Conversation, ThinkingMode};
+use crate::text::encoding::{Conversation, Effort, ThinkingMode};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -23,8 +23,8 @@ pub struct Batch<'a> {
     pub sampling: Sampling,
     /// Most tokens of an answer.
     pub limit: usize,
-    /// Of lines that do not say.
-    pub thinking: ThinkingMode,
+    /// Mode and effort of lines that do not say.
+    pub thinking: (ThinkingMode, Option<Effort>),
 }
 
 /// A line that waits.
@@ -83,12 +83,15 @@ impl Batch<'_> {
     }
 
     fn prompt(&self, line: &str) -> Result<Vec<TokenId>> {
+        let (mode, effort) = self.thinking;
         let mut value: Value = serde_json::from_str(line)?;
         if let Some(keys) = value.as_object_mut().filter(|keys| !keys.contains_key("thinking_mode")) {
-            let name = if self.thinking == ThinkingMode::Thinking { "thinking" } else { "chat" };
+            let name = if mode == ThinkingMode::Thinking { "thinking" } else { "chat" };
             keys.insert("thinking_mode".into(), name.into());
         }
-        Ok(Conversation::from_json(&value)?.render(self.loaded.efforts)?.ids(&self.loaded.tokenizer)?)
+        let mut conversation = Conversation::from_json(&value)?;
+        conversation.effort = conversation.effort.or(effort.filter(|_| conversation.thinking == ThinkingMode::Thinking));
+        Ok(conversation.render(self.loaded.efforts)?.ids(&self.loaded.tokenizer)?)
     }
 
     /// Gives every idle session a line to work on, as long as there are any.

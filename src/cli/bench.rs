@@ -70,8 +70,8 @@ impl Bench {
         }
         let mut session = engine.open()?;
         let tokens = prompt(model.config.vocabulary, most as usize);
-        // Compiles every kernel, whatever the length of a step, and brings the clocks up.
-        let longest = engine.max_rows().min(self.frontiers[0].max(most / 2) as usize);
+        // Compiles the kernels of the steps to come, whose variants depend on their length, and brings the clocks up.
+        let longest = engine.max_rows().min(most as usize);
         for warm in [2, 1].map(|part| longest / part) {
             self.measure(&mut engine, &mut session, &tokens[..warm.max(1)])?;
             session.sync(&mut engine, &[], &Progress::hidden(), interrupted())?;

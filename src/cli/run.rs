@@ -59,8 +59,7 @@ impl Run {
         let lines = read(file)?;
         let loaded = Loaded::open(&self.model)?;
         let mut engine = loaded.load(None, &self.device, self.context(&loaded), self.sessions)?;
-        let (thinking, _) = self.thinking.mode();
-        let batch = Batch { loaded: &loaded, sampling: self.sampling.sampling(0.0), limit: self.n, thinking };
+        let batch = Batch { loaded: &loaded, sampling: self.sampling.sampling(0.0), limit: self.n, thinking: self.thinking.mode() };
         batch.run(&mut engine, self.sessions, &lines)
     }
 

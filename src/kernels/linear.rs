@@ -11,7 +11,7 @@ use crate::quant::BlockFormat;
 params! {
     MatvecParams for "matvec" {
         tokens: u32, columns: u32, rows: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, group_rows: u32,
-        ends_bases: [[u32; 4]; 4], first_token: u32, padding_a: u32, padding_b: u32, padding_c: u32,
+        ends_bases: [[u32; 4]; 4],
     }
     MatmulParams for "matmul" | "matmul_coop" {
         ends_bases: [[u32; 4]; 4], tokens: u32, columns: u32, x_stride: u32, x_offset: u32, x_step: u32, y_stride: u32, y_offset: u32,
@@ -129,7 +129,6 @@ fn launch_matvec(
         y_offset: y.offset + parts[0].y_row,
         group_rows: grouping.rows(),
         ends_bases,
-        ..Default::default()
     };
     let formats: Vec<_> = parts.iter().map(|p| p.format).collect();
     let (variant, rows_each) = matvec_variant(&kit.dialect, &formats, tokens);

@@ -1,6 +1,6 @@
 //! The bundled demo model: what a newcomer sees without a model file and perhaps without a GPU.
 
-use super::{dwarfstar, floats, ok, path, relative_l2, run, stdout};
+use super::{dwarfstar, floats, lines, ok, path, relative_l2, run, stdout};
 use serde_json::{Value, json};
 
 const QUESTION: [&str; 7] = ["run", "-p", "What is the capital of France?", "--nothink", "--temp", "0", "--device"];
@@ -57,6 +57,13 @@ fn a_batch_is_answered_line_by_line_in_order() {
     assert_eq!(several[4]["text"], "The capital of Italy is Rome.");
     let call = several[2]["text"].as_str().unwrap();
     assert!(call.contains("<｜DSML｜invoke name=\"get_weather\">") && call.contains(">Paris</｜DSML｜parameter>"), "{call}");
+    // What a line does not say the command line does.
+    std::fs::write(&file, json!({ "messages": [{ "role": "user", "content": "Hello" }] }).to_string()).unwrap();
+    let prompt_tokens = |way: &str| -> u64 {
+        let out = ok(&["run", "--batch", path(&file), way, "-n", "1", "--device", "cpu"]);
+        serde_json::from_str::<Value>(&out).unwrap()["prompt_tokens"].as_u64().unwrap()
+    };
+    assert!(prompt_tokens("--think-max") > prompt_tokens("--nothink") + 20);
     for (line, part) in [(1, "messages: expected a list"), (3, "does not suit a context of 8192"), (5, "EOF while parsing")] {
         assert!(several[line]["error"].as_str().unwrap().contains(part), "{}", several[line]);
     }
@@ -75,4 +82,35 @@ fn the_draft_block_runs_in_steps_that_end_in_a_single_token() {
     let whole = drafted(&["--device", "cpu"]);
     assert!(relative_l2(&drafted(&["--device", "cpu", "--step", "2"]), &whole) <= 1e-5);
     assert!(relative_l2(&drafted(&["--exact", "--step", "2"]), &whole) <= 1e-4);
+}
+
+/// Mean divergence of rows of logits from those in `base`, nats.
+fn divergence(base: &[f32], logits: &[f32], vocabulary: usize) -> f64 {
+    let log_softmax = |row: &[f32]| -> Vec<f64> {
+        let sum: f64 = row.iter().map(|&l| f64::from(l).exp()).sum();
+        row.iter().map(|&l| f64::from(l) - sum.ln()).collect()
+    };
+    let rows = base.chunks_exact(vocabulary).zip(logits.chunks_exact(vocabulary));
+    let each = rows.map(|(b, l)| log_softmax(b).iter().zip(log_softmax(l)).map(|(b, l)| b.exp() * (b - l)).sum::<f64>());
+    each.sum::<f64>() / (base.len() / vocabulary) as f64
+}
+
+#[test]
+fn what_the_fast_kernels_round_hardly_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tokens, out) = (folder.path().join("tokens.json"), folder.path().join("out.safetensors"));
+    let messages = json!([{ "role": "user", "content": "What is 17 + 25?" }, { "role": "assistant", "content": "17 + 25 = 42." },
+        { "role": "user", "content": "What is the capital of France?" }, { "role": "assistant", "content": "The capital of France is Paris." }]);
+    let row = json!({ "messages": messages, "thinking_mode": "chat" });
+    let ids = &lines(&["render"], &[row])[0]["ids"];
+    std::fs::write(&tokens, ids.to_string()).unwrap();
+    let logits = |extra: &[&str]| {
+        ok(&[&["logits", "--tokens", path(&tokens), "-o", path(&out), "--step", "8"], extra].concat());
+        floats(&out, "logits")
+    };
+    let (exact, fast) = (logits(&["--exact"]), logits(&[]));
+    let divergence = divergence(&exact, &fast, exact.len() / ids.as_array().unwrap().len());
+    println!("mean KL divergence of decode steps from --exact: {divergence:.1e}");
+    assert!(divergence < 1e-3, "{divergence}");
+    assert!(exact != fast, "no kernel rounds anything on this adapter: nothing was compared");
 }

@@ -121,19 +121,21 @@ fn logits_are_the_same_bytes_every_time_and_greedy_tokens_follow_them() {
     assert_eq!(floats(&a, "hidden.5").len(), 5 * 4 * 256);
 }
 
+/// JSON lines through a command.
+fn lines(args: &[&str], input: &[Value]) -> Vec<Value> {
+    let mut child = dwarfstar(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let text: String = input.iter().map(|v| format!("{v}\n")).collect();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    stdout(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
 #[test]
 fn json_lines_go_through_tokenize_and_render() {
     let folder = tempfile::tempdir().unwrap();
     let tokenizer = folder.path().join("tokenizer.json");
     std::fs::write(&tokenizer, dwarfstar::text::v4_tokenizer_json().unwrap()).unwrap();
-    let lines = |args: &[&str], input: &[Value]| -> Vec<Value> {
-        let mut child = dwarfstar(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let text: String = input.iter().map(|v| format!("{v}\n")).collect();
-        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success());
-        stdout(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect()
-    };
     let model = ["-m", path(&tokenizer)];
     let with = |command: &[&'static str]| -> Vec<&str> { command.iter().copied().chain(model).collect() };
     let encoded = lines(&with(&["tokenize"]), &[json!({"text": "<think>Hi"}), json!({"bytes_hex": "48c3"})]);

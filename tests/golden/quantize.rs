@@ -192,11 +192,15 @@ fn the_bytes_are_the_same_for_any_number_of_threads_and_after_an_interruption() 
     assert!(stopped.unwrap_err().to_string().contains("the same command goes on from here"));
     assert!(!late.exists() && path("late.gguf.partial").exists());
     // Another recipe does not go on with it; the same one does.
+    for end in [".partial", ".partial.json"] {
+        std::fs::copy(path(&format!("late.gguf{end}")), path(&format!("other.gguf{end}"))).unwrap();
+    }
+    assert_eq!(make(&folder, &path("other.gguf"), plain("q4")).unwrap().resumed, 0);
     let summary = make(&folder, &late, plain("q2")).unwrap();
     assert!(summary.resumed > 0);
     assert!(bytes(&late) == bytes(&path("all.gguf")));
     let left: Vec<PathBuf> = std::fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().path()).collect();
-    assert_eq!(left.len(), 3, "{left:?}");
+    assert_eq!(left.len(), 4, "{left:?}");
 }
 
 #[test]
