@@ -1,6 +1,7 @@
 """Conversations with tools: one call, two at once, results used in the answer, and turns that need no tool or find none.
 
-Three worlds: `known` names and values, `novel` ones (invented), and `real`, English tools that training never shows (tests only).
+Four worlds: `known` names and values, `novel` ones (invented), `english` ones (tools made of English words, training only), and `real`, English
+tools that training never shows (tests only).
 """
 import chat
 import encoding
@@ -17,6 +18,8 @@ def toolbox(rng, world, unseen):
     while len(tools) < count:
         if world == "known":
             made = kinds.tool(rng, rng.choice(kinds.KINDS), False, False, False)
+        elif world == "english":
+            made = kinds.english_tool(rng)
         elif world == "real":
             made = kinds.tool(rng, rng.choice(kinds.HELD_OUT_KINDS), False, True, True)
         else:
@@ -57,13 +60,13 @@ def wanted(rng, tools):
     return question, calls
 
 
-def turn(rng, tools, world, unseen):
-    """The messages of one turn."""
+def turn(rng, tools, world, unseen, unfit):
+    """The messages of one turn; `unfit` is the share of turns for which no tool is there."""
     kind = rng.random()
     if kind < 0.10:
         question, _, text = chat.FAMILIES[rng.choice(PLAIN)](rng, False)
         return [encoding.user(question), encoding.answer(text, "No tool is needed.")]
-    if kind < 0.15:
+    if kind < 0.10 + unfit:
         other = toolbox(rng, world, unseen)[0]
         if not any(same_use(other, tool) for tool in tools):
             return [encoding.user(other.ask(rng)[0]), encoding.answer(NO_TOOL, "No tool fits.")]
@@ -78,13 +81,13 @@ def turn(rng, tools, world, unseen):
     return messages
 
 
-def conversation(rng, world, unseen=False, thinking=None, turns=None):
+def conversation(rng, world, unseen=False, thinking=None, unfit=0.05):
     """A conversation with tools. After a call without results it ends, as then the program is on."""
     thinking = rng.random() < 0.5 if thinking is None else thinking
     tools = toolbox(rng, world, unseen)
     messages = [{"role": "system", "content": rng.choice(SYSTEMS)}] if rng.random() < 0.4 else []
-    for _ in range(turns or rng.choice([1, 1, 2, 2, 3])):
-        messages += turn(rng, tools, world, unseen)
+    for _ in range(rng.choice([1, 1, 2, 2, 3])):
+        messages += turn(rng, tools, world, unseen, unfit)
         if messages[-1].get("tool_calls"):
             break
     effort = rng.choice(["a", "a", "a", "b"]) if thinking and rng.random() < 0.1 else None

@@ -18,10 +18,14 @@ import recall
 
 # Families, each with its share of draws within its kind of row and the weight of its answers in the loss.
 CHAT = {"fact": (0.28, 1), "talk": (0.05, 1), "story": (0.04, 1), "unknown": (0.05, 1), "arithmetic": (0.30, 2), "count": (0.06, 1), "copy": (0.09, 2), "lists": (0.13, 1)}
-TOOLS = {"known": (0.42, 2), "novel": (0.58, 3)}
+TOOLS = {"known": (0.3, 2), "novel": (0.35, 3), "english": (0.35, 3)}
 FAMILIES = [*CHAT, *TOOLS, "recall"]
 RECALL_WEIGHT = 6
 CONTEXT_WEIGHT = 0.02
+# How much more the first token of an answer counts where there are tools: it decides whether one is called. Share of turns without a fitting tool.
+DECISION, UNFIT = 5, 0.15
+# Share of recall that are short conversations instead of whole rows.
+SHORT_RECALL = 0.3
 # Batches that wait for each worker.
 QUEUED_BATCHES = 2
 
@@ -77,10 +81,19 @@ class Rows:
     def tools(self):
         """A conversation with tools."""
         family = self.drawn(TOOLS)
-        return self.encoded(calls.conversation(self.rng, family), family, TOOLS[family][1])
+        ids, weights, families = self.encoded(calls.conversation(self.rng, family, unfit=UNFIT), family, TOOLS[family][1])
+        first = np.flatnonzero(np.diff(weights.astype(np.int8), prepend=0) > 0)
+        weights[first] *= DECISION
+        return ids, weights, families
 
     def recall(self, length):
-        """A long conversation about remembered facts."""
+        """A conversation about remembered facts: a long one with many, or one as tests have it, sometimes only up to where it is noted."""
+        if self.rng.random() < SHORT_RECALL:
+            novel, distance = self.rng.random() < 0.6, int(64 * (max(length - 400, 64) / 64) ** self.rng.random())
+            made = recall.conversation(self.rng, self.filler, distance, lambda text: len(self.ids(text)), novel)
+            if len(made["messages"]) > 2 and self.rng.random() < 0.5:
+                made["messages"] = made["messages"][:2]
+            return self.encoded(made | {"effort": None}, "recall", RECALL_WEIGHT)
         pieces = recall.row(self.rng, self.filler, length, lambda text: len(text) // 3)
         return self.joined([(piece.ids if isinstance(piece, recall.Lines) else self.ids(piece), is_answer) for piece, is_answer in pieces], "recall", RECALL_WEIGHT)
 

@@ -94,6 +94,17 @@ def words_json(found):
     return "[" + ", ".join(f'"{item}"' for item in found) + "]"
 
 
+def reported(rng, key, value):
+    """What a tool without sentences of its own returns, and the sentence for it: all that the answer says is in the result."""
+    shown = f'"{value}"' if isinstance(value, str) else value
+    return rng.choice([(f'{{"{key}": {shown}}}', f"The {key} is {value}."), ("ok", "Done."), (f"{value}", f"The result is {value}.")])
+
+
+def told(key, make):
+    """A result of one value, reported as it is."""
+    return lambda rng, values: reported(rng, key, make(rng, False, False))
+
+
 def calculation(rng, novel, unseen):
     """An expression too big for the head."""
     return f"{rng.randint(100, 9999)} {rng.choice('+-*')} {rng.randint(100, 9999)}"
@@ -162,17 +173,17 @@ KINDS = [
 ]
 HELD_OUT_KINDS = [
     Kind("book_flight reserve_flight", ["Book a flight"], [P("departure airport", "string", "Where the flight starts", words.city), P("arrival landing", "string", "Where it ends", words.city)],
-         ["Book a flight from {0} to {1}.", "I need a flight from {0} to {1}."], done("The flight from {0} to {1} is booked.")),
+         ["Book a flight from {0} to {1}.", "I need a flight from {0} to {1}."], told("flight", words.name_of)),
     Kind("tide_level get_tide", ["Level of the tide at a harbour"], [P("harbour port", "string", "The harbour", words.city)], ["What is the tide level in {0}?", "Level of the tide at {0}?"],
-         said("level", 1, 900, "The level is {found}.")),
-    Kind("find_recipe cook_book", ["Find a recipe"], [P("dish meal", "string", "The dish", words.phrase)], ["Find a recipe for {0}", "Give me a recipe of {0}"], text("The recipe is: {found}")),
+         told("level", number(1, 900))),
+    Kind("find_recipe cook_book", ["Find a recipe"], [P("dish meal", "string", "The dish", words.phrase)], ["Find a recipe for {0}", "Give me a recipe of {0}"], told("recipe", words.phrase)),
     Kind("reserve_table restaurant", ["Reserve a table in a restaurant"], [P("guests seats", "integer", "Number of guests", number(1, 20)), P("restaurant venue", "string", "The restaurant", words.name_of)],
-         ["Reserve a table for {0} at {1}.", "Get a table with {0} seats at {1}."], done("The table for {0} is reserved.")),
-    Kind("track_parcel parcel_status", ["Where a parcel is"], [P("tracking parcel", "integer", "Number of the parcel", number(1000, 99999))], ["Where is the parcel {0}?", "Track parcel {0}."], text("The parcel is here: {found}")),
+         ["Reserve a table for {0} at {1}.", "Get a table with {0} seats at {1}."], told("table", number(1, 99))),
+    Kind("track_parcel parcel_status", ["Where a parcel is"], [P("tracking parcel", "integer", "Number of the parcel", number(1000, 99999))], ["Where is the parcel {0}?", "Track parcel {0}."], told("place", words.city)),
     Kind("resize_image scale_picture", ["Change the width of an image"], [P("image picture", "string", "The image", words.file_name), P("width pixels", "integer", "New width", number(16, 4000))],
-         ["Resize the image {0} to width {1}", "Make {0} {1} pixels wide"], done("The image {0} is resized.")),
+         ["Resize the image {0} to width {1}", "Make {0} {1} pixels wide"], told("image", words.file_name)),
     Kind("check_battery battery_level", ["Battery level of a device"], [P("device gadget", "string", "The device", words.noun)], ["How full is the battery of the {0}?", "Check the battery of {0}"],
-         said("percent", 1, 100, "The battery is at {found} percent.")),
+         told("percent", number(1, 100))),
 ]
 
 
@@ -232,10 +243,48 @@ def invented_tool(rng, unseen):
 
     def respond(rng, values):
         key = words.invented(rng, unseen, (1, 2))
-        value = rng.choice([rng.randint(0, 999), rng.randint(0, 999), words.invented(rng, unseen)])
-        shown = f'"{value}"' if isinstance(value, str) else value
-        return rng.choice([(f'{{"{key}": {shown}}}', f"The {key} is {value}."), ("ok", "Done."), (f"{value}", f"The result is {value}.")])
+        return reported(rng, key, rng.choice([rng.randint(0, 999), rng.randint(0, 999), words.invented(rng, unseen)]))
     return Tool(verb, schema(rng, name, rng.choice(["{v} the {t}", "{v} a {t}", "To {v} the {t}"]).format(v=verb, t=thing).capitalize(), properties), ask, respond)
+
+
+HELD_OUT_WORDS = {word for kind in HELD_OUT_KINDS for name in [*kind.names.split(), *(n for p in kind.parameters for n in p.names.split())] for word in name.split("_")}
+TASKS = [word for word in words.TASKS + words.VERBS if word not in HELD_OUT_WORDS]
+THINGS = [word for word in words.THINGS + words.NOUNS if word not in HELD_OUT_WORDS]
+
+
+def english_tool(rng):
+    """A tool made of English words: what it does, to what, and parameters with any value. Its values may be invented, its names are not."""
+    task, thing, side = rng.choice(TASKS), *rng.sample(THINGS, 2)
+    name = rng.choice([f"{task}_{thing}", f"{task}_{thing}", f"{thing}_{side}", f"get_{thing}", thing, f"{task}{thing.capitalize()}", f"{task}_{side}_{thing}"])
+    novel = rng.random() < 0.7
+    makers = [("string", lambda rng: words.noun(rng, novel, False)), ("string", lambda rng: words.city(rng, novel, False)), ("string", lambda rng: words.city(rng, novel, False)),
+              ("string", lambda rng: words.person(rng, novel, False)), ("string", lambda rng: words.name_of(rng, True, False)), ("string", lambda rng: words.phrase(rng, novel, False)),
+              ("string", lambda rng: words.file_name(rng, novel, False)), ("string", lambda rng: str(rng.randint(0, 10 ** rng.randint(2, 6)))),
+              *[("integer", lambda rng: rng.randint(0, 10 ** rng.randint(1, 6)))] * 4]
+    chosen = [rng.choice(makers) for _ in range(rng.choice([1, 1, 1, 2, 2, 2, 3]))]
+    keys = rng.sample([word for word in THINGS if word not in (thing, side)], len(chosen))
+    described = rng.choice([None, "The {k}", "Name of the {k}", "Which {k}", "The {k} of the {t}"])
+    properties = {key: {"type": kind} | ({"description": described.format(k=key, t=thing)} if described else {}) for key, (kind, _) in zip(keys, chosen)}
+    if rng.random() < 0.5:
+        description = rng.choice([f"{task} a {thing}", f"{task} the {side} of a {thing}", f"{task} {thing} and {side}"]).capitalize()
+    else:
+        description = rng.choice([f"{thing} {side}", f"{side} of a {thing}", f"Get the {thing}", f"Where a {thing} is"]).capitalize()
+    starts = [f"{task} the {thing}", f"{task} a {thing}", f"I want to {task} the {thing}", f"{thing} {side}", f"what is the {thing}", f"what is the {side} of the {thing}",
+              f"give me the {thing}", f"how {rng.choice(words.ADJECTIVES)} is the {thing}", f"I need a {thing}", f"where is the {thing}", f"{task} {side} {thing}"]
+    links = [["of", "of the", "in", "at", "for", "", "called", "with"], ["to", "with", "and", "at", "in", ",", "for", "to {k}"], ["and", "with", ", {k}", "by", "on"]]
+
+    def ask(rng):
+        found = [make(rng) for _, make in chosen]
+        link = [rng.choice(options) for options in links]
+        if len(found) > 1 and rng.random() < 0.3:
+            link[0] = rng.choice(["from", "of {k}", "with {k}"])
+        if rng.random() < 0.15:
+            link = ["with {k}", "and {k}", "and {k}"]
+        question = rng.choice(starts) + "".join(f"{'' if l.startswith(',') else ' '}{l.format(k=k)}{' ' if l else ''}{v}" for l, k, v in zip(link, keys, found))
+        return question[0].upper() + question[1:] + rng.choice(["", ".", "?", " please", "."]), dict(zip(properties, found))
+
+    key, kind = rng.choice(THINGS), rng.choice(makers)
+    return Tool(thing, schema(rng, name, description, properties), ask, lambda rng, values: reported(rng, key, kind[1](rng)))
 
 
 def schema(rng, name, description, properties):

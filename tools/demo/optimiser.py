@@ -16,7 +16,7 @@ def orthogonal(gradients):
     """Five Newton-Schulz steps towards the nearest orthogonal matrices [n, r, c]."""
     tall = gradients.shape[1] > gradients.shape[2]
     x = gradients.transpose(1, 2) if tall else gradients
-    x = x.to(torch.bfloat16) if x.is_cuda else x
+    x = x.to(torch.bfloat16)
     x = x / (x.float().norm(dim=(1, 2), keepdim=True) + 1e-7).to(x.dtype)
     for _ in range(5):
         square = x @ x.transpose(1, 2)

@@ -1,12 +1,14 @@
 """The forward pass in pure pieces, with weights as arguments, so that one compilation of each serves all layers.
 
-All tokens of a batch are one axis of N = rows x length; only attention knows rows. Matrices are bfloat16 at use on a GPU; streams, norms,
-router and hyper-connections are float32.
+All tokens of a batch are one axis of N = rows x length; only attention knows rows. Matrices are bfloat16 at use on a GPU and in training; streams,
+norms, router and hyper-connections are float32.
 """
 import torch
 import torch.nn.functional as F
 
 SINKHORN, EPS, LIMIT, SCALE = 20, 1e-6, 10.0, 1.5
+# What matrices are multiplied in, by device. Training sets bfloat16 everywhere.
+MATRIX = {"cuda": torch.bfloat16, "cpu": torch.float32}
 
 
 class Lookup(torch.autograd.Function):
@@ -25,14 +27,14 @@ class Lookup(torch.autograd.Function):
 
 
 def product(x, w):
-    """A linear layer; on a GPU in bfloat16."""
-    kind = torch.bfloat16 if x.is_cuda else torch.float32
+    """A linear layer."""
+    kind = MATRIX[x.device.type]
     return x.to(kind) @ w.to(kind).t()
 
 
 def half(x):
     """As matrices take it."""
-    return x.to(torch.bfloat16) if x.is_cuda else x.float()
+    return x.to(MATRIX[x.device.type])
 
 
 def rms(x, weight=None):

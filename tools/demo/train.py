@@ -5,6 +5,8 @@
 Training takes `--minutes` in all, in one process or in several: each stops after `--slice` seconds of its own and leaves a checkpoint from
 which the next one resumes. Stages and rates go by the share of the minutes that is spent; compiling and probes do not count. Before the
 first step every stage is rehearsed.
+`--tune SHARE` takes weights from --checkpoint and trains them as the last stage does, at the rates from that share of the minutes on, with rows of
+--length tokens; it also runs without a GPU (--device cpu --no-rehearsal --tokens 8192).
 Writes OUT/checkpoint-N.pt, OUT/log.jsonl.
 """
 import argparse
@@ -22,7 +24,7 @@ import evaluate
 from generate import CHAT, CONTEXT_WEIGHT, FAMILIES, TOOLS, Workers
 from model import Config, Model, initial
 from optimiser import Optimiser
-from pieces import compile_pieces
+from pieces import MATRIX, compile_pieces
 
 # Until which share, row length, shares of recall and of tool rows, weight of the indexer's loss, selection on, draft block on.
 STAGES = [
@@ -32,6 +34,8 @@ STAGES = [
     (0.82, 8192, (0.40, 0.38), 0.2, False, True),
     (1.00, 8192, (0.38, 0.38), 0.2, True, True),
 ]
+# Shares of recall and of tool rows in tuning.
+TUNED = (0.15, 0.65)
 WARM_UP, FLAT, FLOOR = 60, 0.30, 0.05
 BALANCE = 0.002
 # Steps before a step is recorded, and the most seconds that one step counts: those that compile take longer.
@@ -141,13 +145,18 @@ class Training:
         self.vocab = self.workers.rows.tokenizer.get_vocab_size()
         self.config = Config(vocab=self.vocab)
         weights, tables = initial(self.config, options.seed)
-        state = checkpoint.load(options.checkpoint or self.out / "checkpoint", "cpu") if options.resume else None
+        state = checkpoint.load(options.checkpoint or self.out / "checkpoint", "cpu") if options.resume or options.tune else None
         if state:
             weights, tables, self.spent, self.steps = state["weights"], state["tables"], state["spent"], state["step"]
+        if options.tune and not options.resume:
+            self.spent, self.steps = options.tune * options.minutes * 60, 0
+        self.stages = [(1.0, options.length, TUNED, *STAGES[-1][3:])] if options.tune else STAGES
+        self.longest = math.inf if options.device == "cpu" else LONGEST
         self.model = Model(self.config, weights, tables, options.device)
         self.optimiser = Optimiser(self.model.weights)
         self.tests = evaluate.probe_tests(options.data, options.probe_count) if options.probe else []
         torch.set_float32_matmul_precision("high")
+        MATRIX["cpu"] = torch.bfloat16
         if options.compile:
             compile_pieces()
         if options.rehearse:
@@ -171,16 +180,16 @@ class Training:
 
     def enter(self, share):
         """Begins the stage of this share, if it is another one."""
-        stage = next(n for n, stage in enumerate(STAGES) if share < stage[0] or n == len(STAGES) - 1)
+        stage = next(n for n, stage in enumerate(self.stages) if share < stage[0] or n == len(self.stages) - 1)
         if stage == self.stage:
             return
         self.stage, self.step = stage, None
         if self.model.device != "cpu":
             torch.cuda.empty_cache()
-        _, length, shares, *_ = STAGES[stage]
+        _, length, shares, *_ = self.stages[stage]
         self.length = length
         self.workers.ask(length, shares)
-        self.step = self.step_of(STAGES[stage])
+        self.step = self.step_of(self.stages[stage])
         self.say(stage=stage, length=length, at=round(self.spent, 1), step=self.steps)
 
     def step_of(self, stage):
@@ -190,7 +199,7 @@ class Training:
     def rehearse(self):
         """Compiles and records a step of every stage at rates of nothing, so that mistakes show before the time is spent."""
         done = set()
-        for stage in STAGES:
+        for stage in self.stages:
             if (kind := stage[1:2] + stage[3:]) in done:
                 continue
             done.add(kind)
@@ -244,7 +253,7 @@ class Training:
                 if now - saved > 60:
                     self.save()
                     saved = now
-            self.spent += min(LONGEST, time.time() - begun)
+            self.spent += min(self.longest, time.time() - begun)
             if options.probe and time.time() - probed > options.probe:
                 self.probe()
                 probed = time.time()
@@ -272,11 +281,12 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--checkpoint", type=Path, help="prefix of the files to resume from, if not OUT/checkpoint")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--tune", type=float, default=0.0, help="share of the schedule at which tuning begins")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--no-record", dest="record", action="store_false")
     parser.add_argument("--no-rehearsal", dest="rehearse", action="store_false")
-    for name, value in dict(minutes=7.0, slice=540.0, tokens=32768, workers=13, seed=0, steps=0, every=25, muon=0.02, adam=0.003, probe=60.0, probe_count=32).items():
+    for name, value in dict(minutes=7.0, slice=540.0, tokens=32768, workers=13, seed=0, steps=0, every=25, length=2048, muon=0.02, adam=0.003, probe=60.0, probe_count=32).items():
         parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
     training = Training(parser.parse_args())
     training.run()

@@ -20,6 +20,20 @@ learn look love make move paint pull push read ride run sail sell send show sing
 wash watch write""".split()
 ADJECTIVES = """big small old young red green blue white black brown happy sad quick slow warm cold dark light heavy soft hard loud quiet clean dry
 wet rich poor strong weak tall short wide deep high low long new good kind""".split()
+# What tools do, and what they and their parameters are about, in English; beside the lists above.
+TASKS = """add apply approve archive assign attach block cancel change clear compare compress connect copy count crop cut deploy describe disable download edit
+enable export extract fetch filter format generate get import install invite join kill load lock mark measure merge mount order pay ping plan post
+print publish query queue rate refresh rename rent repair replace report request reset restart restore rotate save scan schedule select share ship show sign sort
+split start stop submit subscribe swap sync tag test trace trim unlock update upload validate verify vote zip""".split()
+THINGS = """account address alarm album amount answer area article backup balance bill branch brand budget bus camera card category channel chapter class client
+colour comment commit company contact contract country course currency customer database date degree delay deposit description discount distance document domain
+duration email employee engine entry error event exam file folder form format game group guide height history hotel hour humidity invoice issue item job keyword
+label language length library limit line link list loan location log machine mass member memory meeting message method minute mode model module movie network note
+number office option order owner package page parent password patient payment phrase plan planet player playlist policy post price printer priority process product
+profile project query question queue radius rate reader record region reminder repository request result review rule salary sample score screen section sensor
+server service session shape signal site size size source speed staff state station step stock student subject subscription symbol task taxi team temperature
+term test theme ticket time timeout title token topic total tour traffic trip truck type unit user value version video visitor volume vote wallet warehouse
+weight word worker zone""".split()
 COLOURS = "red green blue white black brown yellow orange purple pink grey silver".split()
 # Names that only tests use, for what training fills from the lists above.
 HELD_OUT_PEOPLE = "Ingrid Matteo Priya Yusuf Sven Chloe Rafael Amara Dmitri Naomi Tobias Leila Marcus Sienna Gustav Odette".split()
