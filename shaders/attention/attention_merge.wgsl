@@ -24,7 +24,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;     // (T, 2, R/2)
 @group(0) @binding(auto) var<storage, read_write> out: array<vec2<f32>>;  // (T, heads, DIM/2)
 #ifdef QUANTIZE
-@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>;  // (T, 35 heads DIM / 64)
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>;  // (T, 9 heads DIM / 32)
 #import lib/quantize
 
 var<workgroup> staged: array<vec2<f32>, DIM / 2u>;

@@ -28,6 +28,9 @@ struct Weights32 {
 #ifdef W_Q8_0
 #import lib/dequant_q8_0
 #endif
+#ifdef W_Q8_0X8
+#import lib/dequant_q8_0x8
+#endif
 #ifdef W_Q2_K
 #import lib/dequant_q2_k
 #endif
@@ -78,6 +81,9 @@ fn dequant8(stored: u32, row: u32, column: u32) -> Weights8 {
 #ifdef W_FP8
     if (format == 8u) { return dequant8_fp8(row, column); }
 #endif
+#ifdef W_Q8_0X8
+    if (format == 9u) { return dequant8_q8_0x8(row, column); }
+#endif
     return Weights8(vec4<f32>(0.0), vec4<f32>(0.0));
 }
 
@@ -101,6 +107,9 @@ fn dequant32(stored: u32, row: u32, column: u32, end: u32) -> Weights32 {
 #ifdef W_IQ2_XXS
     if (format == 6u) { return dequant32_iq2_xxs(row, column); }
 #endif
+#ifdef W_Q8_0X8
+    if (format == 9u) { return dequant32_q8_0x8(row, column); }
+#endif
     var eights: array<Weights8, 4>;
 #for P 4
     if (column + $Pu * 8u < end) {
@@ -121,7 +130,7 @@ fn row_bytes(stored: u32, columns: u32) -> u32 {
     switch format {
         case 0u: { return columns * 4u; }
         case 1u, 2u: { return columns * 2u; }
-        case 3u: { return columns / 32u * 34u; }
+        case 3u, 9u: { return columns / 32u * 34u; }
         case 4u: { return columns / 256u * 84u; }
         case 5u: { return columns / 256u * 144u; }
         case 6u: { return columns / 256u * 66u; }

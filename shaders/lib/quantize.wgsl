@@ -1,12 +1,9 @@
 // Activations rounded to int8: blocks of 32 with one f32 scale, the largest magnitude / 127. Declare `quantized` (array<u32>) first.
 //
-// A row of C values (a multiple of 256) takes 35 C / 64 words in three parts:
-//   packed, 17 C / 64 words: blocks of 34 bytes as Q8_0 has them, with zeros for the scale: words of weights and of x meet in one dot product
-//   scales, C / 32 words: f32
-//   codes, C / 4 words: the bytes alone, for formats without a scale between the codes
+// A row of C values (a multiple of 256) takes 9 C / 32 words: C / 4 words of codes, then C / 32 scales, f32.
 
 fn quantized_words(columns: u32) -> u32 {
-    return columns / 64u * 35u;
+    return columns / 32u * 9u;
 }
 
 // Rounds channels 4 * quad ... of the row that starts at word `first` of `quantized`. Eight neighbouring invocations of a subgroup hold the
@@ -21,21 +18,8 @@ fn quantize_quad(value: vec4<f32>, first: u32, columns: u32, quad: u32) {
     // Blocks of next to nothing would overflow the division.
     let inverse = select(127.0 / largest, 0.0, largest < 1e-30);
     let codes = pack4xI8(vec4<i32>(clamp(round(value * inverse), vec4<f32>(-127.0), vec4<f32>(127.0))));
-    let before = subgroupShuffleUp(codes, 1u);
-    let j = quad & 7u;
-    let block = quad >> 3u;
-    let pair = first + (block >> 1u) * 17u;
-    if ((block & 1u) == 1u) {
-        quantized[pair + 9u + j] = codes;
-    } else {
-        quantized[pair + j] = select(before >> 16u, 0u, j == 0u) | (codes << 16u);
-        if (j == 7u) {
-            quantized[pair + 8u] = codes >> 16u;
-        }
+    quantized[first + quad] = codes;
+    if ((quad & 7u) == 0u) {
+        quantized[first + columns / 4u + (quad >> 3u)] = bitcast<u32>(largest * (1.0 / 127.0));
     }
-    let scales = first + columns / 64u * 17u;
-    if (j == 0u) {
-        quantized[scales + block] = bitcast<u32>(largest * (1.0 / 127.0));
-    }
-    quantized[scales + columns / 32u + quad] = codes;
 }

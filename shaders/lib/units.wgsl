@@ -8,8 +8,8 @@
 
 // Where the codes of row `t` of x begin, in quads, and its scales, in words.
 fn values_at(t: u32, columns: u32) -> vec2<u32> {
-    let first = t * (columns * 35u / 256u);
-    return vec2<u32>(first + columns * 19u / 256u, first * 4u + columns * 17u / 64u);
+    let first = t * (columns / 128u * 9u);
+    return vec2<u32>(first, first * 4u + columns / 4u);
 }
 
 fn value_scale(i: u32) -> f32 {

@@ -1,6 +1,6 @@
-// matvec_int8: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] as matvec, but rows of Q8_0 multiply x rounded to int8.
+// matvec_int8: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] as matvec, but rows of Q8_0 by eight multiply x rounded to int8.
 // in      w (R, C) rows of up to eight matrices, each in one of the variant's formats, bound twice: by words and by 16 bytes;
-//         x (T, x_stride) f32; x_int8 (T) rows of x_columns values as lib/quantize leaves them, read by rows of Q8_0 alone
+//         x (T, x_stride) f32; x_int8 (T) rows of x_columns values as lib/quantize leaves them, bound twice, read by rows of Q8_0 by eight alone
 // out     y (T, y_stride) f32; QUANTIZE: y_int8 (T) rows of y_columns values too
 // params  Params 112 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (end | format << 28, byte offset), two a vec4
 // grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES; LANES lanes share a row, SUMS rows of x share the weights
@@ -26,10 +26,11 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
 @group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;       // (T, x_stride/4)
-@group(0) @binding(auto) var<storage, read> x_int8: array<vec4<u32>>;  // (T, 35 x_columns / 256)
+@group(0) @binding(auto) var<storage, read> x_int8: array<vec4<u32>>;  // (T, 9 x_columns / 128)
+@group(0) @binding(auto) var<storage, read> x_scales: array<f32>;      // the same
 @group(0) @binding(auto) var<storage, read_write> y: array<f32>;       // (T, y_stride)
 #ifdef QUANTIZE
-@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 35 y_columns / 64)
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 9 y_columns / 32)
 #import lib/quantize
 #endif
 #import lib/dequant
@@ -38,8 +39,8 @@ struct Params {
 
 const ROWS: u32 = WG / LANES;
 
-#ifdef W_Q8_0
-#import lib/q8_quads
+#ifdef W_Q8_0X8
+#import lib/q8_0x8_quads
 #endif
 
 #ifdef QUANTIZE
@@ -65,18 +66,18 @@ fn matvec_int8(
 #else
     let format = place.y;
 #endif
-    let stride = params.x_columns * 35u / 256u;
+    let stride = params.x_columns / 128u * 9u;
     let x_first = (params.x_offset + group * columns) >> 2u;
 #for T SUMS
     let t$T = min($Tu, params.tokens - 1u);
     let x$T = x_first + t$T * (params.x_stride >> 2u);
-    let codes$T = t$T * stride + group * (columns * 17u / 256u);
-    let scale$T = t$T * stride * 4u + params.x_columns * 17u / 64u + group * (columns / 32u);
+    let codes$T = t$T * stride + group * (columns / 16u);
+    let scales$T = t$T * stride * 4u + params.x_columns / 4u + group * (columns / 32u);
 #end
     switch format {
-#ifdef W_Q8_0
-        case 3u: {
-            let quads = columns * 17u / 256u;
+#ifdef W_Q8_0X8
+        case 9u: {
+            let quads = columns / 16u;
             for (var at = lane; at < quads; at += LANES * UNROLL) {
                 // All loads of weights first: what keeps the memory busy.
 #for C UNROLL
@@ -85,7 +86,7 @@ fn matvec_int8(
 #for C UNROLL
                 let at$C = min(at + $Cu * LANES, quads - 1u);
 #for T SUMS
-                sums[$T] = add_quad(quad$C, at$C, codes$T, scale$T, sums[$T]);
+                sums[$T] = add_quad(quad$C, at$C, codes$T, scales$T, sums[$T]);
 #end
 #end
             }

@@ -1,7 +1,7 @@
 // moe_down_int8: y[t, r] += sum_k weight[t, k] down_e[r] . act[t, k] as moe_down, with act rounded to int8;
 // SHARED: y[t, r] = shared_down[r] . shared[t] + that sum, in one launch with the shared expert.
 // in      stack (experts, D, F) of this slice; rounded (T * used) rows of F values of act (lib/quantize); chosen, weights (T * used);
-//         SHARED: w (D, F) Q8_0, bound by words and by 16 bytes; x_int8 (T) rows of F values
+//         SHARED: w (D, F) Q8_0 by eight, bound by words and by 16 bytes; x_int8 (T) rows of F values, bound twice
 // out     y (T, D) f32, added to; SHARED: written
 // params  Params 32 B
 // grid    x: ceil(rows / (8 * TEAMS)), y: T; a team is a subgroup for each expert, and SHARED_PARTS of them for the shared one; 8 rows each
@@ -20,15 +20,16 @@ struct Params {
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<u32>;         // arena
-@group(0) @binding(auto) var<storage, read> rounded: array<vec4<u32>>; // (T * used, 35 F / 256)
+@group(0) @binding(auto) var<storage, read> rounded: array<vec4<u32>>; // (T * used, 9 F / 128)
 @group(0) @binding(auto) var<storage, read> chosen: array<u32>;        // (T * used)
 @group(0) @binding(auto) var<storage, read> weights: array<f32>;       // (T * used)
 @group(0) @binding(auto) var<storage, read_write> y: array<f32>;       // (T, D)
 #ifdef SHARED
 @group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
 @group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same
-@group(0) @binding(auto) var<storage, read> x_int8: array<vec4<u32>>;  // (T, 35 F / 256)
-#import lib/q8_quads
+@group(0) @binding(auto) var<storage, read> x_int8: array<vec4<u32>>;  // (T, 9 F / 128)
+@group(0) @binding(auto) var<storage, read> x_scales: array<f32>;      // the same
+#import lib/q8_0x8_quads
 #endif
 #import lib/units
 
@@ -82,18 +83,18 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
     }
 #ifdef SHARED
     else {
-        let quads = columns * 17u / 256u;
-        let codes = t * (columns * 35u / 256u);
-        let scale = codes * 4u + columns * 17u / 64u;
+        let quads = columns / 16u;
+        let codes = t * (columns / 128u * 9u);
+        let scales = codes * 4u + columns / 4u;
         for (var i = member - USED; i < 8u; i += SHARED_PARTS) {
             let row = params.base_shared + (params.first_row + min(first + i, last)) * (columns / 32u * 34u);
             var sum = 0.0;
-            for (var at = lane; at < quads; at += SUBGROUP * 5u) {
-#for C 5
+            for (var at = lane; at < quads; at += SUBGROUP * 4u) {
+#for C 4
                 let quad$C = load_quad(row, at + $Cu * SUBGROUP, quads);
 #end
-#for C 5
-                sum = add_quad(quad$C, min(at + $Cu * SUBGROUP, quads - 1u), codes, scale, sum);
+#for C 4
+                sum = add_quad(quad$C, min(at + $Cu * SUBGROUP, quads - 1u), codes, scales, sum);
 #end
             }
             for (var step = SUBGROUP / 2u; step > 0u; step >>= 1u) {

@@ -22,10 +22,10 @@ struct Params {
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<u32>;           // arena
-@group(0) @binding(auto) var<storage, read> rounded: array<vec4<u32>>;   // (T, 35 C / 256)
+@group(0) @binding(auto) var<storage, read> rounded: array<vec4<u32>>;   // (T, 9 C / 128)
 @group(0) @binding(auto) var<storage, read> chosen: array<u32>;          // (T * used)
 @group(0) @binding(auto) var<storage, read_write> act: array<vec4<f32>>; // (T * used, F/4)
-@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T * used, 35 F / 64)
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T * used, 9 F / 32)
 #import lib/math
 #import lib/quantize
 #import lib/units

@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>; // (T, C/4)
 #endif
 #ifdef QUANTIZE
-@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 35 C / 64)
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 9 C / 32)
 #import lib/quantize
 #endif
 #import lib/reduce

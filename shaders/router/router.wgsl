@@ -38,7 +38,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> bias: array<f32>;            // (experts)
 #endif
 #ifdef QUANTIZE
-@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 35 F / 64)
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 9 F / 32)
 #import lib/quantize
 #endif
 #import lib/math

@@ -43,6 +43,10 @@ pub fn random_rows(format: BlockFormat, sd: f32, rng: &mut Rng, out: &mut [u8]) 
             blocks.for_each(|b| b.copy_from_slice(&bf16::from_f32(normal(u16::from_le_bytes([b[0], b[1]]), sd)).to_le_bytes()));
         }
         BlockFormat::Q8_0 => blocks.for_each(|b| put_f16(b, 0, jitter(b[2], sd / 73.9))),
+        BlockFormat::Q8_0x8 => {
+            random_rows(BlockFormat::Q8_0, sd, rng, out);
+            BlockFormat::Q8_0.repack(format.block_values(), out);
+        }
         BlockFormat::Q2K => {
             for block in blocks {
                 // The minimum is 1.5 times the scale, the mean of the codes: values then have mean zero.

@@ -202,7 +202,7 @@ impl PlacedMatrix {
             rows: rows.len() as u32,
         };
         Matrix {
-            format: self.tensor.format,
+            format: self.tensor.format.on_device(self.tensor.columns),
             rows: self.tensor.rows as u32,
             columns: self.tensor.columns as u32,
             slices: self.slices.iter().map(slice).collect(),
@@ -222,7 +222,7 @@ impl PlacedExperts {
             rows: s.rows.len() as u32,
         };
         Experts {
-            formats: self.members.iter().map(|m| m.format).collect(),
+            formats: self.members.iter().map(|m| m.format.on_device(m.columns)).collect(),
             experts: self.experts as u32,
             rows: (self.members[0].rows / self.experts) as u32,
             columns: self.members[0].columns as u32,

@@ -33,6 +33,8 @@ pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], progress: &Progress
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let work = || -> Result<()> {
         let mut uploader = Uploader::new(gpu, (largest as u64).next_multiple_of(4))?;
+        // Of whole rows that are kept in another order than stored.
+        let mut scratch = Vec::new();
         while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
             if cancel.load(Ordering::Relaxed) {
                 break;
@@ -43,7 +45,15 @@ pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], progress: &Progress
             let first = rows.start + piece.first;
             // Pieces but the last are multiples of 4 bytes; the last is filled up to one, within the arena's alignment.
             uploader.write(&arenas[*arena], offset + (piece.first * stride) as u64, bytes.next_multiple_of(4) as u64, |staging| {
-                tensor.read_rows(first..first + piece.rows, |at, part| staging.put(at, part));
+                tensor.read_rows(first..first + piece.rows, |at, part| {
+                    if tensor.format.on_device(tensor.columns) == tensor.format {
+                        return staging.put(at, part);
+                    }
+                    scratch.clear();
+                    scratch.extend_from_slice(part);
+                    tensor.format.repack(tensor.columns, &mut scratch);
+                    staging.put(at, &scratch);
+                });
                 staging.put(bytes, &[0; 4][..bytes.next_multiple_of(4) - bytes]);
             })?;
             progress.add(bytes as u64);

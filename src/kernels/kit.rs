@@ -202,5 +202,6 @@ fn weight_flag(format: BlockFormat) -> &'static str {
         BlockFormat::Iq2Xxs => "W_IQ2_XXS",
         BlockFormat::Mxfp4 => "W_MXFP4",
         BlockFormat::Fp8 => "W_FP8",
+        BlockFormat::Q8_0x8 => "W_Q8_0X8",
     }
 }

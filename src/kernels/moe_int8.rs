@@ -73,7 +73,7 @@ pub fn record_moe_int8(
         None => record_gate_up(rec, kit, moe, x, chosen, act, t),
     }
     let whole = moe.down.slices.iter().all(|s| s.rows == moe.down.rows);
-    let foldable = whole && int8.shared_down.format == BlockFormat::Q8_0 && int8.shared_down.slices.len() == 1;
+    let foldable = whole && int8.shared_down.format == BlockFormat::Q8_0x8 && int8.shared_down.slices.len() == 1;
     let down = has_units(moe.down).filter(|_| is_rounded);
     let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.used, shared));
     let folded = variant(true).filter(|_| foldable);
@@ -154,7 +154,8 @@ fn launch_down(
         let mut bindings = [&slice.arena, &int8.act.slice, chosen, weights, y].map(Clone::clone).to_vec();
         let (variant, rows_each) = match folded.take() {
             Some(variant) => {
-                bindings.extend([&shared.arena, &shared.arena, &int8.shared.1.slice].map(Clone::clone));
+                let rounded = &int8.shared.1.slice;
+                bindings.extend([&shared.arena, &shared.arena, rounded, rounded].map(Clone::clone));
                 variant
             }
             None => plain.clone(),

@@ -16,15 +16,17 @@ params! {
 /// Columns of a row of int8 activations come in this many.
 const UNIT: u32 = 256;
 
-/// Columns of a row of weights for one lane, at least: four or five loads of 16 bytes of Q8_0. A row never takes more than a subgroup, whose
-/// sums need no barrier.
-const COLUMNS_EACH: u32 = 64;
+/// Columns of a row of weights for one lane, where there are lanes enough: two loads of 16 bytes of Q8_0.
+const COLUMNS_EACH: u32 = 32;
+
+/// Subgroups that share a row at most.
+const MOST_SUBGROUPS: u32 = 4;
 
 /// Lanes that share a row of weights where 32 rows of a workgroup make a block of the result.
-const LANES_QUANTIZING: u32 = 16;
+const LANES_QUANTIZING: u32 = 32;
 
 /// Loads of weights that a lane has in flight: more need registers that other workgroups could use.
-const UNROLL: u32 = 3;
+const UNROLL: u32 = 4;
 
 /// Rows of activations rounded to int8, as `lib/quantize` leaves them.
 #[derive(Clone, Debug)]
@@ -38,7 +40,7 @@ pub struct Quantized {
 impl Quantized {
     /// Words of a row of `columns` values, rounded up to whole units.
     pub const fn words(columns: u32) -> u32 {
-        columns.div_ceil(UNIT) * (UNIT / 64 * 35)
+        columns.div_ceil(UNIT) * (UNIT / 32 * 9)
     }
 
     /// Rows of `columns` values in `slice`, where `dialect` has a use for them in a step of `t` rows.
@@ -72,7 +74,7 @@ pub fn record_linear_int8(
     // A launch makes whole blocks of y, or none.
     let y_int8 = y_int8.filter(|_| launches(&all, 0).all(|l| l[0].y_row.is_multiple_of(32) && row_table(l).0.is_multiple_of(32)));
     let has_use = |x: &&Quantized| columns.is_multiple_of(UNIT) && x.columns.is_multiple_of(columns);
-    let Some(x_int8) = x_int8.filter(has_use).filter(|_| y_int8.is_some() || all.iter().any(|p| p.format == BlockFormat::Q8_0)) else {
+    let Some(x_int8) = x_int8.filter(has_use).filter(|_| y_int8.is_some() || all.iter().any(|p| p.format == BlockFormat::Q8_0x8)) else {
         record_linear(rec, kit, matrices, grouping, x, y, t);
         return false;
     };
@@ -110,7 +112,7 @@ fn launch_matvec_int8(
     let formats: Vec<_> = parts.iter().map(|p| p.format).collect();
     let (variant, rows_each) = matvec_int8_variant(&kit.dialect, &formats, columns, y_int8.is_some(), tokens);
     let arena = parts[0].arena;
-    let mut bindings = vec![arena.clone(), arena.clone(), x.slice.clone(), x_int8.slice.clone(), y.slice.clone()];
+    let mut bindings = [arena, arena, &x.slice, &x_int8.slice, &x_int8.slice, &y.slice].map(Clone::clone).to_vec();
     bindings.extend(binding(y_int8));
     bindings.extend(kit.tables(&formats));
     rec.dispatch(variant, &params, bindings, grid_1d(rows.div_ceil(rows_each)));
@@ -122,10 +124,10 @@ pub(super) fn matvec_int8_variant(dialect: &Dialect, formats: &[BlockFormat], co
         let lanes = LANES_QUANTIZING.min(dialect.caps.invocations / 32);
         (32 * lanes, lanes)
     } else {
-        (WG, (columns / COLUMNS_EACH).next_power_of_two().clamp(8, subgroup.max(8)))
+        (WG, (columns / COLUMNS_EACH).next_power_of_two().clamp(8, (subgroup * MOST_SUBGROUPS).clamp(8, WG)))
     };
-    // Lanes of 17 loads each 256 columns; many tokens have enough to do between loads, and would multiply the code.
-    let loads = (columns * 17 / UNIT).div_ceil(lanes);
+    // Many tokens have enough to do between loads, and would multiply the code.
+    let loads = (columns / 16).div_ceil(lanes);
     let unroll = if tokens > 2 { 2 } else { loads.div_ceil(loads.div_ceil(UNROLL)) };
     let variant = quantizing(Variant::new("matvec_int8"), quantize)
         .flag_if(lanes > subgroup, "WIDE")

@@ -28,7 +28,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
     all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));
     all.extend([1, 2, 3].map(|rings| ring_store_variant(dialect, rings)));
-    let mixed = [BlockFormat::Q8_0, BlockFormat::F16];
+    let mixed = [BlockFormat::Q8_0x8, BlockFormat::F16];
     let sets = BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]);
     for formats in sets {
         all.extend(["embed", "hc_mix"].map(|kernel| with_formats(dialect.variant(kernel), formats)));

@@ -14,6 +14,7 @@ mod plain;
 mod q2_k;
 mod q4_k;
 mod q8_0;
+mod q8_0x8;
 
 pub use iq2_xxs_grid::GRID;
 
@@ -40,6 +41,8 @@ pub enum BlockFormat {
     Mxfp4,
     /// The checkpoint's FP8 tiles as row blocks: FP8 e4m3, one e8m0 scale per 128. Exists in memory only, no file has it.
     Fp8,
+    /// Q8_0 with the codes of eight blocks together, then their scales. Exists in GPU memory only, no file has it.
+    Q8_0x8,
 }
 
 /// One row of [`FORMATS`].
@@ -57,7 +60,7 @@ struct Layout {
 }
 
 /// All formats, in the order of the enum.
-const FORMATS: [Layout; 9] = [
+const FORMATS: [Layout; 10] = [
     Layout { format: BlockFormat::F32, name: "f32", values: 1, bytes: 4, decode: plain::f32, encode: plain::to_f32 },
     Layout { format: BlockFormat::F16, name: "f16", values: 1, bytes: 2, decode: plain::f16, encode: plain::to_f16 },
     Layout { format: BlockFormat::Bf16, name: "bf16", values: 1, bytes: 2, decode: plain::bf16, encode: plain::to_bf16 },
@@ -88,6 +91,14 @@ const FORMATS: [Layout; 9] = [
         encode: mxfp4::encode,
     },
     Layout { format: BlockFormat::Fp8, name: "fp8", values: fp8::VALUES, bytes: fp8::BYTES, decode: fp8::decode, encode: fp8::encode },
+    Layout {
+        format: BlockFormat::Q8_0x8,
+        name: "q8_0x8",
+        values: q8_0x8::VALUES,
+        bytes: q8_0x8::BYTES,
+        decode: q8_0x8::decode,
+        encode: q8_0x8::encode,
+    },
 ];
 
 // A format finds its row by its own number.
@@ -101,7 +112,20 @@ const _: () = {
 
 impl BlockFormat {
     /// Every format.
-    pub const ALL: [Self; 9] = [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q2K, Self::Q4K, Self::Iq2Xxs, Self::Mxfp4, Self::Fp8];
+    pub const ALL: [Self; 10] =
+        [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q2K, Self::Q4K, Self::Iq2Xxs, Self::Mxfp4, Self::Fp8, Self::Q8_0x8];
+
+    /// The format in which a device keeps rows of `cols` values: as long as the stored one, and quicker to read.
+    pub fn on_device(self, cols: usize) -> Self {
+        if self == Self::Q8_0 && cols.is_multiple_of(q8_0x8::VALUES) { Self::Q8_0x8 } else { self }
+    }
+
+    /// Rearranges whole rows of `cols` values into what [`BlockFormat::on_device`] says.
+    pub fn repack(self, cols: usize, rows: &mut [u8]) {
+        if self.on_device(cols) != self {
+            q8_0x8::repack(rows);
+        }
+    }
 
     fn layout(self) -> &'static Layout {
         &FORMATS[self as usize]
@@ -176,6 +200,26 @@ mod tests {
         assert_eq!(BlockFormat::Bf16.row_bytes(0), Some(0));
         assert_eq!(BlockFormat::F32.row_bytes(usize::MAX), None);
         assert_eq!(BlockFormat::Fp8.row_bytes(usize::MAX), None);
+    }
+
+    #[test]
+    fn repacked_rows_mean_the_same() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let mut bytes: Vec<u8> = (0..3 * 272).map(|_| rng.u8(..)).collect();
+        // Scales that are finite.
+        bytes.chunks_exact_mut(34).for_each(|block| block[1] &= 0x3b);
+        let values = |format: BlockFormat, bytes: &[u8]| {
+            let mut out = vec![0.0; 768];
+            format.dequantize(bytes, &mut out);
+            out
+        };
+        let stored = values(BlockFormat::Q8_0, &bytes);
+        let before = bytes.clone();
+        BlockFormat::Q8_0.repack(96, &mut bytes);
+        assert_eq!(bytes, before);
+        BlockFormat::Q8_0.repack(768, &mut bytes);
+        assert_ne!(bytes, before);
+        assert_eq!(values(BlockFormat::Q8_0.on_device(768), &bytes), stored);
     }
 
     #[test]

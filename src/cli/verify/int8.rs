@@ -15,11 +15,11 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         linear(bench, format, 1, 77, 512)?;
     }
     for tokens in 2..=16 {
-        linear(bench, BlockFormat::Q8_0, tokens, 77, 512)?;
+        linear(bench, BlockFormat::Q8_0x8, tokens, 77, 512)?;
     }
     // Teams of lanes of every size, rows that are no power of two, and a last workgroup with few rows.
     for columns in [256, 768, 1024, 2048, 4096, 8192, 16384] {
-        linear(bench, BlockFormat::Q8_0, 1, 35, columns)?;
+        linear(bench, BlockFormat::Q8_0x8, 1, 35, columns)?;
         linear(bench, BlockFormat::F16, 2, 35, columns)?;
     }
     let alone = moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 1, 8, 512)?;
@@ -46,11 +46,8 @@ pub fn words_of(x: &[f32], columns: usize) -> Vec<u32> {
     for row in x.chunks_exact(columns) {
         let (codes, scales) = reference::quantize(row);
         let bytes: Vec<u8> = codes.iter().map(|&c| c as u8).collect();
-        let packed: Vec<u8> = bytes.chunks_exact(32).flat_map(|block| [0, 0].into_iter().chain(block.iter().copied())).collect();
-        let as_words = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|&b| u32::from_le_bytes(b)).collect::<Vec<_>>();
-        words.extend(as_words(&packed));
+        words.extend(bytes.as_chunks::<4>().0.iter().map(|&b| u32::from_le_bytes(b)));
         words.extend(scales.iter().map(|s| s.to_bits()));
-        words.extend(as_words(&bytes));
     }
     words
 }
@@ -71,17 +68,11 @@ impl Bench<'_> {
     /// Compares a kernel's rounded result with its f32 one. Returns what the kernel left: a value halfway between two codes may go to either.
     pub fn compare_int8(&mut self, kernel: &'static str, case: &str, words: &[u32], exact: &[f32], columns: usize) -> Vec<f32> {
         let case = format!("{case}, int8");
-        let (packed, scales) = (columns / 64 * 17, columns / 32);
         let mut got = Vec::new();
         for row in words.chunks_exact(Quantized::words(columns as u32) as usize) {
-            let bytes: Vec<u8> = row[..packed].iter().flat_map(|w| w.to_le_bytes()).collect();
-            let codes: Vec<u8> = row[packed + scales..].iter().flat_map(|w| w.to_le_bytes()).collect();
-            for (block, &scale) in codes.chunks_exact(32).zip(&row[packed..]) {
-                got.extend(block.iter().map(|&code| f32::from(code as i8) * f32::from_bits(scale)));
-            }
-            let again: Vec<u8> = codes.chunks_exact(32).flat_map(|block| [0, 0].into_iter().chain(block.iter().copied())).collect();
-            if bytes != again {
-                self.fail(kernel, &case, "packed codes differ from the plain ones".into());
+            let (codes, scales) = row.split_at(columns / 4);
+            for (block, &scale) in codes.chunks_exact(8).zip(scales) {
+                got.extend(block.iter().flat_map(|w| w.to_le_bytes()).map(|code| f32::from(code as i8) * f32::from_bits(scale)));
             }
         }
         self.compare(kernel, &case, &got, &reference::rounded(exact), Limit::INT8);
@@ -92,13 +83,13 @@ impl Bench<'_> {
 fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, columns: usize) -> Result<()> {
     let case = format!("{format} {rows}x{columns}, {tokens} tokens");
     let (bytes, matrix) = bench.matrix(format, rows, columns, 2)?;
-    // x and y are parts of wider rows; Q8_0 reads the rounded x, the others the f32 one.
+    // x and y are parts of wider rows; Q8_0 by eight reads the rounded x, the others the f32 one.
     let wide = bench.floats(tokens as usize * (columns + 24));
     let own: Vec<f32> = wide.chunks_exact(columns + 24).flat_map(|row| &row[16..16 + columns]).copied().collect();
     let x = Strided { slice: bench.upload(&wide)?, stride: columns as u32 + 24, offset: 16, half: false };
     let x_int8 = bench.upload_int8(&own, columns)?;
-    // A Q8_0 companion makes every format take the kernel.
-    let (other_bytes, other) = bench.matrix(BlockFormat::Q8_0, 3, columns, 1)?;
+    // A companion of that format makes every format take the kernel.
+    let (other_bytes, other) = bench.matrix(BlockFormat::Q8_0x8, 3, columns, 1)?;
     let total = rows + 3;
     let out = bench.output(tokens as usize * total)?;
     let y = Strided::whole(&out.slice(), total as u32);
@@ -107,7 +98,7 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
         record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), tokens);
     })?;
     let rounded = reference::rounded(&own);
-    let part = reference::linear(&view(&matrix, &bytes), if format == BlockFormat::Q8_0 { &rounded } else { &own });
+    let part = reference::linear(&view(&matrix, &bytes), if format == BlockFormat::Q8_0x8 { &rounded } else { &own });
     let other = reference::linear(&view(&other, &other_bytes), &rounded);
     let want: Vec<f32> = part.chunks_exact(rows).zip(other.chunks_exact(3)).flat_map(|(a, b)| [a, b].concat()).collect();
     bench.compare("matvec_int8", &case, &as_floats(&words[0]), &want, Limit::F32);
@@ -117,13 +108,13 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
 /// Matrices of different formats in one buffer and one launch, and each token's bits the same in every company.
 fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     let columns = 1024;
-    let shapes = [(BlockFormat::Q8_0, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0, 33), (BlockFormat::F16, 64)];
+    let shapes = [(BlockFormat::Q8_0x8, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0x8, 33), (BlockFormat::F16, 64)];
     let made = bench.several(&shapes, columns)?;
     let total: usize = shapes.iter().map(|(_, rows)| rows).sum();
     let all = bench.floats(16 * columns);
     let mut alone: Vec<u32> = Vec::new();
     for tokens in 1..=16usize {
-        let case = format!("4 matrices of q8_0 and f16, {tokens} tokens");
+        let case = format!("4 matrices of q8_0x8 and f16, {tokens} tokens");
         let own = &all[..tokens * columns];
         let (x, x_int8) = (Strided::whole(&bench.upload(own)?, columns as u32), bench.upload_int8(own, columns)?);
         let out = bench.output(tokens * total)?;
@@ -137,7 +128,7 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
         let mut first = 0;
         for (bytes, matrix) in &made {
             let rows = matrix.rows as usize;
-            let part = reference::linear(&view(matrix, bytes), if matrix.format == BlockFormat::Q8_0 { &rounded } else { own });
+            let part = reference::linear(&view(matrix, bytes), if matrix.format == BlockFormat::Q8_0x8 { &rounded } else { own });
             for (want, part) in want.chunks_exact_mut(total).zip(part.chunks_exact(rows)) {
                 want[first..first + rows].copy_from_slice(part);
             }
@@ -156,7 +147,7 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
 /// Groups of rows with columns of their own, and the result rounded too.
 fn grouped(bench: &mut Bench<'_>, tokens: usize) -> Result<()> {
     let (groups, rank) = (4, 64);
-    for (format, columns) in [(BlockFormat::Q8_0, 256), (BlockFormat::Q8_0, 4096), (BlockFormat::F16, 512)] {
+    for (format, columns) in [(BlockFormat::Q8_0x8, 256), (BlockFormat::Q8_0x8, 4096), (BlockFormat::F16, 512)] {
         let case = format!("{groups} groups of {format} {rank}x{columns}, {tokens} tokens");
         let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 2)?;
         let input = bench.floats(tokens * groups * columns);
@@ -169,7 +160,7 @@ fn grouped(bench: &mut Bench<'_>, tokens: usize) -> Result<()> {
         let words = bench.run("matvec_int8", &case, &[&out, &out_int8], |rec, kit| {
             record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), tokens as u32);
         })?;
-        let input = if format == BlockFormat::Q8_0 { reference::rounded(&input) } else { input };
+        let input = if format == BlockFormat::Q8_0x8 { reference::rounded(&input) } else { input };
         let (got, want) = (as_floats(&words[0]), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));
         bench.compare("matvec_int8", &case, &got, &want, Limit::F32);
         bench.compare_int8("matvec_int8", &case, &words[1], &got, groups * rank);
@@ -185,7 +176,7 @@ fn moe(bench: &mut Bench<'_>, formats: [BlockFormat; 2], tokens: usize, experts_
     bench.rng.seed(7);
     let (gate_up_bytes, gate_up) = bench.experts(&[formats[0]; 2], (experts, width, dim), experts_each)?;
     let (down_bytes, down) = bench.experts(&[formats[1]], (experts, dim, width), experts_each)?;
-    let (shared_bytes, shared_down) = bench.matrix(BlockFormat::Q8_0, dim, width, 1)?;
+    let (shared_bytes, shared_down) = bench.matrix(BlockFormat::Q8_0x8, dim, width, 1)?;
     let (x, shared) = (bench.floats(16 * dim)[..tokens * dim].to_vec(), bench.floats(16 * width)[..tokens * width].to_vec());
     let pairs = tokens * used;
     let chosen: Vec<u32> = (0..pairs).map(|p| ((p / used * 5 + p % used * 3) % experts) as u32).collect();
