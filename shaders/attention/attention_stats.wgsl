@@ -35,12 +35,16 @@ fn attention_stats(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocat
     for (var i = lane; i < total; i += LANES) {
         most = max(most, scores[first + i] * params.scale);
     }
-    most = subgroupMax(most);
+    for (var step = 1u; step < LANES; step <<= 1u) {
+        most = max(most, subgroupShuffleXor(most, step));
+    }
     var sum = 0.0;
     for (var i = lane; i < total; i += LANES) {
         sum += exp(scores[first + i] * params.scale - most);
     }
-    sum = subgroupAdd(sum);
+    for (var step = 1u; step < LANES; step <<= 1u) {
+        sum += subgroupShuffleXor(sum, step);
+    }
     if (lane == 0u && head < params.heads) {
         stats[wid.y * HEADS + head] = vec2<f32>(most, 1.0 / (sum + exp(sinks[head] - most)));
     }

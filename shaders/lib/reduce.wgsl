@@ -1,11 +1,15 @@
 // Sums over a workgroup of WG invocations: by subgroups of SUBGROUP, else by a tree in workgroup memory. Every invocation gets the result.
+// SUBGROUP may be a part of the device's real subgroups: values are exchanged among so many neighbours only.
 // The order of additions depends only on the variant, never on the data's place in a step.
 
 #ifdef SUBGROUP
 var<workgroup> reduce_partial: array<f32, WG / SUBGROUP>;
 
 fn workgroup_sum(value: f32, lid: u32) -> f32 {
-    let sum = subgroupAdd(value);
+    var sum = value;
+    for (var step = 1u; step < SUBGROUP; step <<= 1u) {
+        sum += subgroupShuffleXor(sum, step);
+    }
     workgroupBarrier();
     if (lid % SUBGROUP == 0u) {
         reduce_partial[lid / SUBGROUP] = sum;

@@ -4,9 +4,11 @@
 #ifdef SUBGROUP
 fn reduce_lanes(values: array<f32, SUMS>, lid: u32) -> array<f32, SUMS> {
     var sums = values;
+    for (var step = 1u; step < LANES; step <<= 1u) {
 #for S SUMS
-    sums[$S] = subgroupAdd(sums[$S]);
+        sums[$S] += subgroupShuffleXor(sums[$S], step);
 #end
+    }
     return sums;
 }
 #else

@@ -14,7 +14,8 @@ pub enum Cooperative {
 /// Facts about an opened device. Sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// The subgroup size, where subgroup operations exist and every subgroup has this size.
+    /// The smallest subgroup size, where subgroup operations exist: kernels exchange values among so many neighbours only, and real subgroups
+    /// may be larger (AMD: 32 or 64). At least 8, a power of two.
     pub subgroup: Option<u32>,
     /// Products of four packed int8 at the speed of one multiplication (`dot4I8Packed`).
     pub dot_int8: bool,
@@ -61,7 +62,7 @@ impl Caps {
 
     /// The optional features as one line, for people.
     pub fn summary(&self) -> String {
-        let subgroup = self.subgroup.map_or_else(|| "no fixed subgroup size".into(), |n| format!("subgroups of {n}"));
+        let subgroup = self.subgroup.map_or_else(|| "no subgroups".into(), |n| format!("subgroups of {n}"));
         let cooperative = match self.cooperative {
             Cooperative::None => "no cooperative matrices",
             Cooperative::Size8 => "cooperative matrices 8x8",

@@ -48,6 +48,8 @@ pub struct OpenOptions {
     pub checks: bool,
     /// Pretend that no storage binding may be larger than this, in bytes.
     pub binding_cap: Option<u64>,
+    /// Assume subgroups of half the size that they have, as on a device whose subgroups vary.
+    pub narrow: bool,
 }
 
 /// All adapters of the primary backends (Vulkan, Metal, Dx12), in wgpu's order.
@@ -111,6 +113,10 @@ impl Adapter {
         };
         let opened = pollster::block_on(self.raw.request_device(&descriptor));
         let (device, queue) = opened.map_err(|e| Error::Device(format!("cannot open {}: {e}", self.name)))?;
+        if options.narrow {
+            caps.subgroup = caps.subgroup.map(|size| size / 2);
+            caps.cooperative = Cooperative::None;
+        }
         if let Some(cap) = options.binding_cap {
             caps.max_binding_bytes = caps.max_binding_bytes.min(cap);
         }
@@ -151,7 +157,11 @@ fn features_for(caps: &Caps) -> wgpu::Features {
 fn caps_of(raw: &wgpu::Adapter, info: &wgpu::AdapterInfo, kind: AdapterKind) -> Caps {
     let (features, limits) = (raw.features(), raw.limits());
     let has = |f| features.contains(f);
-    let cooperative = if has(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) && has(wgpu::Features::SHADER_F16) {
+    // For Metal wgpu names the range of all devices; those of Apple have 32 lanes.
+    let is_apple = info.backend == wgpu::Backend::Metal && info.name.starts_with("Apple");
+    let (least, most) = if is_apple { (32, 32) } else { (info.subgroup_min_size, info.subgroup_max_size) };
+    // A cooperative matrix belongs to a whole subgroup, so that its size must be known.
+    let cooperative = if least == most && has(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) && has(wgpu::Features::SHADER_F16) {
         let shapes = raw.cooperative_matrix_properties();
         let square = |n: u32| {
             shapes.iter().any(|p| {
@@ -170,9 +180,8 @@ fn caps_of(raw: &wgpu::Adapter, info: &wgpu::AdapterInfo, kind: AdapterKind) -> 
     } else {
         Cooperative::None
     };
-    let fixed = info.subgroup_min_size == info.subgroup_max_size && info.subgroup_min_size.is_power_of_two();
     Caps {
-        subgroup: (has(wgpu::Features::SUBGROUP) && fixed).then_some(info.subgroup_min_size),
+        subgroup: (has(wgpu::Features::SUBGROUP) && least >= 8 && least.is_power_of_two()).then_some(least),
         // Metal has no such instruction: there it becomes a dozen others.
         dot_int8: info.backend != wgpu::Backend::Metal,
         f16: has(wgpu::Features::SHADER_F16),

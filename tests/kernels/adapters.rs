@@ -45,3 +45,8 @@ fn portable_kernels_equal_the_reference() {
         assert_passed(gpu, &check(gpu, KvType::F32, true).unwrap());
     });
 }
+
+#[test]
+fn kernels_do_not_depend_on_the_real_size_of_subgroups() {
+    each(OpenOptions { narrow: true, ..Default::default() }, |gpu| assert_passed(gpu, &check(gpu, KvType::F16, false).unwrap()));
+}

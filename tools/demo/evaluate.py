@@ -3,6 +3,7 @@
     evaluate.py tests DATA OUT.jsonl [--count 200]      writes the test set
     evaluate.py model CHECKPOINT DATA TESTS.jsonl       greedy answers of the trained model, and how often the draft block is right
     evaluate.py answers TESTS.jsonl ANSWERS.jsonl       the table of another program's answers: {"text": ...} by line, in the same order
+    evaluate.py draft DWARFSTAR DATA TESTS.jsonl        how often the bundled draft block is right in the engine, on --lines of each family
 
 A test line asks for one assistant turn; a conversation is right when all its lines are. `expected` is the text from after the prompt up to
 EOS, reasoning and markup included. `dwarfstar run --batch TESTS.jsonl` answers such lines.
@@ -11,9 +12,12 @@ import argparse
 import json
 import random
 import re
+import subprocess
+import tempfile
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 import calls
@@ -134,6 +138,25 @@ def table(lines, right, markup=None, drafted=None):
     return out
 
 
+def drafted(program, tokenizer, lines, count):
+    """By family: the share of the first lines' answer tokens after the first that the engine's draft block foresees, given the right ones."""
+    shares, used = {}, {}
+    for line in lines:
+        family = line["family"]
+        prompt, answer = encoded(tokenizer, line)
+        if used.setdefault(family, 0) == count or len(answer) < 2:
+            continue
+        used[family] += 1
+        with tempfile.TemporaryDirectory() as folder:
+            tokens, out = Path(folder) / "tokens.json", Path(folder) / "out.safetensors"
+            tokens.write_text(json.dumps(prompt + answer))
+            subprocess.run([program, "logits", "--tokens", tokens, "-o", out, "--mtp", "bundled"], check=True, stderr=subprocess.DEVNULL)
+            # Row i foresees token i + 2.
+            best = load_file(out)["mtp_logits"].argmax(-1)[len(prompt) - 1:-1]
+        shares.setdefault(family, []).append(float((best == torch.tensor(answer[1:])).float().mean()))
+    return {family: dict(conversations=len(values), draft=sum(values) / len(values)) for family, values in shares.items()}
+
+
 def well_formed(text):
     """Whether what looks like tool calls follows the markup."""
     if encoding.DSML not in text:
@@ -149,7 +172,8 @@ def show(rows):
     print(f"{'family':<22}{'tests':>7}{'right':>9}{'markup':>9}{'draft':>9}")
     for family, cell in rows.items():
         others = "".join(f"{cell[key]:>9.1%}" if key in cell else f"{'-':>9}" for key in ("markup", "draft"))
-        print(f"{family:<22}{cell['conversations']:>7}{cell['right']:>9.1%}{others}")
+        right = f"{cell['right']:>9.1%}" if "right" in cell else f"{'-':>9}"
+        print(f"{family:<22}{cell['conversations']:>7}{right}{others}")
 
 
 def main():
@@ -169,6 +193,11 @@ def main():
     read = commands.add_parser("answers")
     read.add_argument("tests", type=Path)
     read.add_argument("answers", type=Path)
+    draft = commands.add_parser("draft")
+    draft.add_argument("program")
+    draft.add_argument("data", type=Path)
+    draft.add_argument("tests", type=Path)
+    draft.add_argument("--lines", type=int, default=20)
     options = parser.parse_args()
     if options.command == "tests":
         lines = tests(options.data, options.count)
@@ -176,6 +205,9 @@ def main():
         print(len(lines), "lines")
         return
     lines = [json.loads(line) for line in options.tests.read_text(encoding="utf-8").splitlines()]
+    if options.command == "draft":
+        show(drafted(options.program, Tokenizer.from_file(str(options.data / "tokenizer.json")), lines, options.lines))
+        return
     if options.command == "answers":
         texts = [json.loads(line)["text"] for line in options.answers.read_text(encoding="utf-8").splitlines()]
         right = {n: text == line["expected"] for n, (line, text) in enumerate(zip(lines, texts))}

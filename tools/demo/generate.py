@@ -23,9 +23,9 @@ FAMILIES = [*CHAT, *TOOLS, "recall"]
 RECALL_WEIGHT = 6
 CONTEXT_WEIGHT = 0.02
 # How much more the first token of an answer counts where there are tools: it decides whether one is called. Share of turns without a fitting tool.
-DECISION, UNFIT = 5, 0.15
+DECISION, UNFIT = 20, 0.25
 # Share of recall that are short conversations instead of whole rows.
-SHORT_RECALL = 0.3
+SHORT_RECALL = 0.6
 # Batches that wait for each worker.
 QUEUED_BATCHES = 2
 
@@ -90,7 +90,7 @@ class Rows:
         """A conversation about remembered facts: a long one with many, or one as tests have it, sometimes only up to where it is noted."""
         if self.rng.random() < SHORT_RECALL:
             novel, distance = self.rng.random() < 0.6, int(64 * (max(length - 400, 64) / 64) ** self.rng.random())
-            made = recall.conversation(self.rng, self.filler, distance, lambda text: len(self.ids(text)), novel)
+            made = recall.conversation(self.rng, self.filler, distance, lambda text: len(self.ids(text)), novel, thinking=self.rng.random() < 0.5)
             if len(made["messages"]) > 2 and self.rng.random() < 0.5:
                 made["messages"] = made["messages"][:2]
             return self.encoded(made | {"effort": None}, "recall", RECALL_WEIGHT)

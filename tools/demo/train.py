@@ -35,7 +35,7 @@ STAGES = [
     (1.00, 8192, (0.38, 0.38), 0.2, True, True),
 ]
 # Shares of recall and of tool rows in tuning.
-TUNED = (0.15, 0.65)
+TUNED = (0.2, 0.68)
 WARM_UP, FLAT, FLOOR = 60, 0.30, 0.05
 BALANCE = 0.002
 # Steps before a step is recorded, and the most seconds that one step counts: those that compile take longer.

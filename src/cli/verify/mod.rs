@@ -37,7 +37,7 @@ pub struct Verify {
     /// Only this device: a row of `dwarfstar devices`, or part of a name
     #[arg(long)]
     device: Option<DeviceChoice>,
-    /// Only this way of opening it: best, exact, portable or checked
+    /// Only this way of opening it: best, exact, portable, checked or narrow
     #[arg(long)]
     way: Option<String>,
     /// Name every check, not only the failed ones
@@ -48,13 +48,18 @@ pub struct Verify {
     json: bool,
 }
 
-/// The ways in which a device is opened: what it offers, exact, what every device has, and with shader checks.
-const WAYS: [(&str, KvType, bool, bool, bool); 4] = [
-    ("best", KvType::F16, false, false, false),
-    ("exact", KvType::F32, true, false, false),
-    ("portable", KvType::F16, false, true, false),
-    ("checked", KvType::F16, false, false, true),
-];
+/// The ways in which a device is opened: what it offers, exact, what every device has, with shader checks, and as if subgroups varied.
+/// Name, cache, exact, options.
+const WAYS: [(&str, KvType, bool, OpenOptions); 5] = {
+    const BEST: OpenOptions = OpenOptions { portable: false, checks: false, binding_cap: None, narrow: false };
+    [
+        ("best", KvType::F16, false, BEST),
+        ("exact", KvType::F32, true, BEST),
+        ("portable", KvType::F16, false, OpenOptions { portable: true, ..BEST }),
+        ("checked", KvType::F16, false, OpenOptions { checks: true, ..BEST }),
+        ("narrow", KvType::F16, false, OpenOptions { narrow: true, ..BEST }),
+    ]
+};
 
 /// Checks of one kernel in one way.
 #[derive(Default)]
@@ -79,15 +84,15 @@ impl Verify {
             anyhow::bail!("no adapter to verify; the reference is what the others are compared with");
         }
         if let Some(way) = self.way.as_ref().filter(|way| !WAYS.iter().any(|(name, ..)| name == way)) {
-            anyhow::bail!("unknown way {way:?}; there are best, exact, portable and checked");
+            anyhow::bail!("unknown way {way:?}; there are best, exact, portable, checked and narrow");
         }
         let mut failed = 0;
         for adapter in all {
-            for (way, kv, exact, portable, checks) in WAYS {
+            for (way, kv, exact, options) in WAYS {
                 if self.way.as_ref().is_some_and(|only| only != way) {
                     continue;
                 }
-                let gpu = adapter.open(OpenOptions { portable, checks, binding_cap: None })?;
+                let gpu = adapter.open(options)?;
                 let outcomes = check(&gpu, kv, exact)?;
                 failed += outcomes.iter().filter(|o| o.failure.is_some()).count();
                 let title = format!("{} ({}, {}), {way}: {kv} cache", adapter.name, adapter.backend, adapter.driver);
