@@ -3,7 +3,7 @@
 // out     selected (T, top_k): always in range and distinct; rows that see no more than top_k are left alone
 // params  Params 16 B
 // grid    x: n; one workgroup a token
-// needs   3 KiB workgroup memory; WG is 256
+// needs   10 KiB workgroup memory; WG is at least 256, a multiple of 32
 // cost    five passes over the scores of the row: four digits of a radix selection, one to collect
 // source  SPEC 3.4
 struct Params {
@@ -20,9 +20,10 @@ struct Params {
 #import lib/math
 
 var<workgroup> bins: array<atomic<u32>, 256>;
-var<workgroup> chosen: vec2<u32>; // digit, and how many keys above it were counted
-var<workgroup> scan_better: array<u32, WG>;
-var<workgroup> scan_equal: array<u32, WG>;
+var<workgroup> sixteens: array<u32, 16>;          // sums of 16 bins each
+var<workgroup> chosen: vec2<u32>;                 // digit, and how many keys above it were counted
+var<workgroup> counts: array<vec2<u32>, WG>;      // of each invocation: keys that are better than the last one taken, and that equal it
+var<workgroup> groups: array<vec2<u32>, WG / 32>; // sums of 32 counts each
 
 @compute @workgroup_size(WG)
 fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -49,59 +50,61 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
             }
         }
         workgroupBarrier();
-        // How many keys are in each bin or above: the bin wanted is the last one with enough.
-        for (var i = lid; i < 256u; i += WG) {
-            scan_better[i] = atomicLoad(&bins[i]);
+        if (lid < 16u) {
+            var sum = 0u;
+            for (var i = 0u; i < 16u; i++) {
+                sum += atomicLoad(&bins[lid * 16u + i]);
+            }
+            sixteens[lid] = sum;
         }
         workgroupBarrier();
-        for (var step = 1u; step < 256u; step <<= 1u) {
-            var add = 0u;
-            if (lid + step < 256u) {
-                add = scan_better[lid + step];
+        // The bin wanted is the one that passes the number: fewer keys are above it.
+        if (lid < 256u) {
+            let sixteen = lid >> 4u;
+            var above = 0u;
+            for (var i = sixteen + 1u; i < 16u; i++) {
+                above += sixteens[i];
             }
-            workgroupBarrier();
-            scan_better[lid] += add;
-            workgroupBarrier();
-        }
-        var above = 0u;
-        if (lid < 255u) {
-            above = scan_better[lid + 1u];
-        }
-        if (above < wanted && scan_better[lid] >= wanted) {
-            chosen = vec2<u32>(lid, above);
+            for (var i = lid + 1u; i < (sixteen + 1u) * 16u; i++) {
+                above += atomicLoad(&bins[i]);
+            }
+            if (above < wanted && above + atomicLoad(&bins[lid]) >= wanted) {
+                chosen = vec2<u32>(lid, above);
+            }
         }
         workgroupBarrier();
         prefix = (prefix << 8u) | chosen.x;
         wanted -= chosen.y;
-        workgroupBarrier();
     }
 
     // Every invocation collects a contiguous run, so that the result is in ascending order.
     let run = (seen + WG - 1u) / WG;
     let begin = min(lid * run, seen);
     let end = min(begin + run, seen);
-    var better = 0u;
-    var equal = 0u;
+    var own = vec2<u32>(0u);
     for (var i = begin; i < end; i++) {
         let key = sort_key(scores[first + i]);
-        better += select(0u, 1u, key > prefix);
-        equal += select(0u, 1u, key == prefix);
+        own += select(vec2<u32>(0u), vec2<u32>(1u), vec2<bool>(key > prefix, key == prefix));
     }
-    scan_better[lid] = better;
-    scan_equal[lid] = equal;
+    counts[lid] = own;
     workgroupBarrier();
-    for (var step = 1u; step < WG; step <<= 1u) {
-        var add = vec2<u32>(0u);
-        if (lid >= step) {
-            add = vec2<u32>(scan_better[lid - step], scan_equal[lid - step]);
+    if (lid < WG / 32u) {
+        var sum = vec2<u32>(0u);
+        for (var i = 0u; i < 32u; i++) {
+            sum += counts[lid * 32u + i];
         }
-        workgroupBarrier();
-        scan_better[lid] += add.x;
-        scan_equal[lid] += add.y;
-        workgroupBarrier();
+        groups[lid] = sum;
     }
-    var equal_before = scan_equal[lid] - equal;
-    var place = scan_better[lid] - better + min(equal_before, wanted);
+    workgroupBarrier();
+    var before = vec2<u32>(0u);
+    for (var i = 0u; i < (lid >> 5u); i++) {
+        before += groups[i];
+    }
+    for (var i = lid & ~31u; i < lid; i++) {
+        before += counts[i];
+    }
+    var equal_before = before.y;
+    var place = before.x + min(equal_before, wanted);
     for (var i = begin; i < end; i++) {
         let key = sort_key(scores[first + i]);
         var take = key > prefix;

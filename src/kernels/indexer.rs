@@ -1,6 +1,6 @@
 //! The indexer of ratio-4 layers: scores of compressed rows, and the best of them.
 
-use super::kit::{Dialect, Kit, Strided};
+use super::kit::{Dialect, Kit, Strided, WG};
 use super::matrix::Pool;
 use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
@@ -76,6 +76,11 @@ pub fn record_index_score(
     rec.dispatch(variant, &params, bindings, [columns.div_ceil(tile), count, 1]);
 }
 
+/// As many invocations as a workgroup may have, up to 1024: a row's scores are one workgroup's work.
+pub(super) fn top_k_variant(dialect: &Dialect) -> Variant {
+    Variant::new("top_k").constant("WG", if dialect.caps.invocations >= 1024 { 1024 } else { WG })
+}
+
 /// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.
 pub fn record_top_k(
     rec: &mut Recording,
@@ -88,5 +93,5 @@ pub fn record_top_k(
     (first, count): (u32, u32),
 ) {
     let params = TopKParams { ratio, top_k, columns, first_token: first };
-    rec.dispatch(kit.variant("top_k"), &params, vec![rows.clone(), scores.clone(), selected.clone()], [count, 1, 1]);
+    rec.dispatch(top_k_variant(&kit.dialect), &params, vec![rows.clone(), scores.clone(), selected.clone()], [count, 1, 1]);
 }

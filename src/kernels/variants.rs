@@ -2,7 +2,7 @@
 
 use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, coop_variants, merge_variant};
 use super::compressor::compress_variant;
-use super::indexer::index_score_variant;
+use super::indexer::{index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
 use super::kv::ring_store_variant;
 use super::linear::{Tile, matvec_variant};
@@ -16,7 +16,7 @@ use crate::quant::BlockFormat;
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
     let mut all: Vec<Variant> =
-        ["hc_pre", "hc_post", "hc_head", "rms_norm", "mtp_join", "q_rope", "top_k", "moe_combine", "sample", "stream_read"]
+        ["hc_pre", "hc_post", "hc_head", "rms_norm", "mtp_join", "q_rope", "moe_combine", "sample", "stream_read"]
             .map(|kernel| dialect.variant(kernel))
             .to_vec();
     all.extend([
@@ -24,6 +24,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         dialect.variant("router").flag("HASHED"),
         dialect.kv_variant("kv_row"),
         merge_variant(dialect, heads),
+        top_k_variant(dialect),
     ]);
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
     all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));
