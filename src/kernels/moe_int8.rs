@@ -30,7 +30,8 @@ const BLOCK: u32 = 32;
 
 /// A workgroup of `moe_gate_up_int8`: invocations, rows, copies of the tables in workgroup memory. The first where the device has room:
 /// one to a multiprocessor, with a bank for each lane of half a subgroup.
-const LARGE: (u32, u32, u32) = (1024, 96, 16);
+/// Of 1024 invocations each would have fewer registers than a row in flight takes.
+const LARGE: (u32, u32, u32) = (768, 96, 16);
 const SMALL: (u32, u32, u32) = (256, 32, 8);
 
 /// Rows that a lane goes through in straight code.
