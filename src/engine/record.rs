@@ -7,10 +7,10 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch, QRope,
+    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch,
     Quantized, RingStore, Router, SampleBuffers, SharedAct, Strided, record_attention, record_compress, record_embed, record_hc_head,
     record_hc_mix, record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_moe_int8,
-    record_mtp_join, record_q_rope, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
+    record_mtp_join, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -155,7 +155,7 @@ impl Recorder<'_> {
         record_compress(rec, self.kit, sizes, &b.windows, &b.window_angles, &b.rows, &self.cache.live, fresh, windows);
     }
 
-    /// The indexer: rotated queries, scores, and the best rows, a tile of the step's rows at a time.
+    /// The indexer: scores, and the best rows, a tile of the step's rows at a time.
     fn select(&self, rec: &mut Recording, ratio: u32, cache: &CompressorCache, queries: &Strided, weights: &Strided) {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
         let columns = (self.data.last_position + 1) / ratio;
@@ -163,11 +163,10 @@ impl Recorder<'_> {
             return;
         }
         let index_q = queries.at(c.heads * c.head_dim);
-        let heads = QRope { heads: c.index_heads, dim: c.index_dim, rope: c.rope_dim, compressed: true, norm_eps: None };
-        record_q_rope(rec, kit, heads, &b.angles, &index_q, self.t());
         let sizes = IndexScore {
             heads: c.index_heads,
             dim: c.index_dim,
+            rope: c.rope_dim,
             ratio,
             page_rows: PAGE_TOKENS / ratio,
             max_pages: self.cache.max_pages(),
@@ -177,7 +176,7 @@ impl Recorder<'_> {
         let tile = (b.scores.bytes / 4 / u64::from(columns)) as u32;
         for first in (0..self.t()).step_by(tile.max(1) as usize) {
             let part = (first, tile.min(self.t() - first));
-            record_index_score(rec, kit, &sizes, &b.rows, &index_q, weights, &b.scores, columns, part);
+            record_index_score(rec, kit, &sizes, &b.rows, &index_q, &b.angles, weights, &b.scores, columns, part);
             record_top_k(rec, kit, (ratio, c.index_top_k), &b.rows, &b.scores, columns, &b.selected, part);
         }
     }

@@ -8,6 +8,7 @@ use crate::num::KvType;
 params! {
     IndexScoreParams for "index_score" {
         heads: u32, ratio: u32, max_pages: u32, columns: u32, q_stride: u32, q_offset: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
+        rope: u32,
     }
     TopKParams for "top_k" { ratio: u32, top_k: u32, columns: u32, first_token: u32 }
 }
@@ -19,6 +20,8 @@ pub struct IndexScore<'a> {
     pub heads: u32,
     /// Their dim, at most 128.
     pub dim: u32,
+    /// Rotated channels, the last of a head.
+    pub rope: u32,
     /// Tokens in a window.
     pub ratio: u32,
     /// Rows in a page.
@@ -41,14 +44,15 @@ pub(super) fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, s
     pages_variant(dialect.kv_variant("index_score").constant("DIM", dim), dim, page_rows, segments, held)
 }
 
-/// Scores of the rows `first..first + count` of the step. q: T rows of (heads, dim) rotated; hw: T rows of raw head weights
-/// -> scores (count, columns).
+/// Scores of the rows `first..first + count` of the step. q: T rows of (heads, dim), not rotated yet; angles (T, 2, R/2); hw: T rows of raw
+/// head weights -> scores (count, columns).
 pub fn record_index_score(
     rec: &mut Recording,
     kit: &Kit,
     sizes: &IndexScore<'_>,
     rows: &Slice,
     q: &Strided,
+    angles: &Slice,
     hw: &Strided,
     scores: &Slice,
     columns: u32,
@@ -67,8 +71,9 @@ pub fn record_index_score(
         hw_offset: hw.offset,
         hw_scale: 1.0 / ((sizes.dim as f32).sqrt() * (sizes.heads as f32).sqrt()),
         first_token: first,
+        rope: sizes.rope,
     };
-    let bindings = [rows, &q.slice, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
+    let bindings = [rows, &q.slice, angles, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
     let tile = match kit.dialect.kv {
         KvType::F16 => 64,
         KvType::F32 => 32,
