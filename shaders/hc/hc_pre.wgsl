@@ -1,10 +1,10 @@
 // hc_pre: the input of a sub-layer: Sinkhorn on the mix of a row, x = sum_j pre[j] X[j], then N(x; weight).
-// in      mix (T, 32) f32; hc (27) f32: base 24, scale 3; x (T, 4, D) f32; weight (D) f32
+// in      mix (T, slices, 32) f32 as hc_mix leaves it; hc (27) f32: base 24, scale 3; x (T, 4, D) f32; weight (D) f32
 // out     normed (T, D) f32, or f16 with Y_F16; post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; QUANTIZE: normed rounded to int8 too
 // params  Params 32 B
 // grid    x: T, y: 2; of a row's two workgroups one makes normed, the other post
 // needs   D <= 32 * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
-// cost    16 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps)
+// cost    18 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps)
 // source  SPEC 2 (hyper-connections), SPEC 3
 struct Params {
     dim: u32,
@@ -13,7 +13,7 @@ struct Params {
     norm_eps: f32,
 }
 
-@group(0) @binding(auto) var<storage, read> mix: array<f32>;             // (T, 32)
+@group(0) @binding(auto) var<storage, read> mix: array<f32>;             // (T, slices, 32)
 @group(0) @binding(auto) var<storage, read> hc: array<f32>;              // base (24), scale (3)
 @group(0) @binding(auto) var<storage, read> weight: array<vec4<f32>>;    // (D/4)
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;         // (T, 4, D/4)
@@ -24,24 +24,26 @@ struct Params {
 #endif
 @group(0) @binding(auto) var<storage, read_write> post: array<f32>;      // (T, 32)
 #import lib/hc_collapse
+#import lib/hc_mixed
 
 @compute @workgroup_size(WG)
 fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.x;
-    let m = t * 32u;
-    let rms = inverseSqrt(mix[m + 24u] / f32(params.dim * 4u) + params.norm_eps);
+    gather_mix(t, lid);
+    let rms = inverseSqrt(mixed[24] / f32(params.dim * 4u) + params.norm_eps);
     let scale = vec3<f32>(hc[24], hc[25], hc[26]);
     let pre = vec4<f32>(
-        stream_weight(mix[m] * rms * scale.x + hc[0]),
-        stream_weight(mix[m + 1u] * rms * scale.x + hc[1]),
-        stream_weight(mix[m + 2u] * rms * scale.x + hc[2]),
-        stream_weight(mix[m + 3u] * rms * scale.x + hc[3]),
+        stream_weight(mixed[0] * rms * scale.x + hc[0]),
+        stream_weight(mixed[1] * rms * scale.x + hc[1]),
+        stream_weight(mixed[2] * rms * scale.x + hc[2]),
+        stream_weight(mixed[3] * rms * scale.x + hc[3]),
     );
     if (wid.y == 0u) {
         collapse(t, t, pre, lid);
     } else if (lid == 0u) {
+        let m = t * 32u;
         for (var j = 0u; j < 4u; j++) {
-            post[m + j] = 2.0 * sigmoid(mix[m + 4u + j] * rms * scale.y + hc[4u + j]);
+            post[m + j] = 2.0 * sigmoid(mixed[4u + j] * rms * scale.y + hc[4u + j]);
         }
         sinkhorn(m, rms * scale.z);
     }
@@ -52,7 +54,7 @@ fn sinkhorn(m: u32, scale: f32) {
     var c: array<vec4<f32>, 4>;
     for (var j = 0u; j < 4u; j++) {
         let at = 8u + 4u * j;
-        let raw = vec4<f32>(mix[m + at], mix[m + at + 1u], mix[m + at + 2u], mix[m + at + 3u]) * scale
+        let raw = vec4<f32>(mixed[at], mixed[at + 1u], mixed[at + 2u], mixed[at + 3u]) * scale
             + vec4<f32>(hc[at], hc[at + 1u], hc[at + 2u], hc[at + 3u]);
         let e = exp(raw - max(max(raw.x, raw.y), max(raw.z, raw.w)));
         c[j] = e / (e.x + e.y + e.z + e.w) + params.hc_eps;

@@ -1,9 +1,10 @@
-// index_score: score[t, i] = sum_h hw[t, h] max(0, Q[t, h] . K[i]) for the compressed rows i that position t sees.
-// in      rows (T) Row; q (T, q_stride) f32, heads rotated at q_offset; hw (T, hw_stride) f32, raw projections at hw_offset; pages through page_table
+// index_score: score[t, i] = sum_h hw[t, h] max(0, RoPE(Q[t, h]) . K[i]) for the compressed rows i that position t sees.
+// in      rows (T) Row; q (T, q_stride) f32, heads at q_offset; angles (T, 2, R/2) (cos, sin); hw (T, hw_stride) f32, raw projections at
+//         hw_offset; pages through page_table
 // out     scores (n, columns) f32 for the n rows of the tile that starts at first_token
-// params  Params 40 B
+// params  Params 44 B
 // grid    x: ceil(columns / TILE), y: n; one workgroup TILE compressed rows of one token
-// needs   17 KiB workgroup memory; DIM at most 128, a multiple of 4
+// needs   26 KiB workgroup memory; DIM at most 128, a multiple of 4
 // cost    2 heads DIM flop and DIM * 2 bytes a compressed row
 // source  SPEC 3.4
 struct Params {
@@ -17,23 +18,28 @@ struct Params {
     hw_offset: u32,   // floats
     hw_scale: f32,    // DIM^-1/2 heads^-1/2
     first_token: u32,
+    rope: u32,        // R
 }
 
 #import lib/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;           // (T)
 @group(0) @binding(auto) var<storage, read> q: array<vec4<f32>>;        // (T, q_stride/4)
+@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;   // (T, 2, R/2)
 @group(0) @binding(auto) var<storage, read> hw: array<f32>;             // (T, hw_stride)
 @group(0) @binding(auto) var<storage, read_write> scores: array<f32>;   // (n, columns)
 #import lib/kv
 #import lib/pages
+#import lib/rotate
 
 const PAIRS: u32 = DIM / 2u;
 const ROW_WORDS: u32 = PAIRS * PAIR_WORDS;
-const TILE: u32 = 64u / PAIR_WORDS;
 const STAGED: u32 = ROW_WORDS + 1u;
 const GROUPS: u32 = WG / TILE; // invocations that share a compressed row, by heads
+const HEADS: u32 = GROUPS * EACH; // heads staged at a time
+const QUADS: u32 = DIM / 4u;
 
 var<workgroup> keys: array<u32, TILE * STAGED>;
+var<workgroup> queries: array<vec4<f32>, HEADS * QUADS>;
 var<workgroup> sums: array<f32, WG>;
 
 fn key_pair(key: u32, pair: u32) -> vec2<f32> {
@@ -43,6 +49,23 @@ fn key_pair(key: u32, pair: u32) -> vec2<f32> {
 #else
     return kv_unpack(vec2<u32>(keys[i], keys[i + 1u]));
 #endif
+}
+
+// Pair `n` of a head, rotated as rows of compressed layers are.
+fn turned(pair: vec2<f32>, t: u32, n: u32) -> vec2<f32> {
+    let turns = params.rope >> 1u;
+    if (n < PAIRS - turns) {
+        return pair;
+    }
+    return rotate(pair, angles[(2u * t + 1u) * turns + n - (PAIRS - turns)]);
+}
+
+fn stage_queries(t: u32, first: u32, lid: u32) {
+    for (var i = lid; i < min(HEADS, params.heads - first) * QUADS; i += WG) {
+        let four = q[((t * params.q_stride + params.q_offset + first * DIM) >> 2u) + i];
+        let n = i % QUADS * 2u;
+        queries[i] = vec4<f32>(turned(four.xy, t, n), turned(four.zw, t, n + 1u));
+    }
 }
 
 @compute @workgroup_size(WG)
@@ -60,30 +83,44 @@ fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
             keys[key * STAGED + i % ROW_WORDS] = page_word(page_row(row.slot, first + key) + i % ROW_WORDS);
         }
     }
-    workgroupBarrier();
     let key = lid % TILE;
+    let group = lid / TILE;
     var sum = 0.0;
-    for (var head = lid / TILE; head < params.heads; head += GROUPS) {
-        let q_first = (t * params.q_stride + params.q_offset + head * DIM) >> 2u;
-        var product = 0.0;
+    for (var first_head = 0u; first_head < params.heads; first_head += HEADS) {
+        workgroupBarrier();
+        stage_queries(t, first_head, lid);
+        workgroupBarrier();
+        // Heads in step: one reading of the key serves all, and their sums do not wait for one another.
+#for E EACH
+        var product$E = 0.0;
+#end
         for (var pair = 0u; pair < PAIRS; pair += 2u) {
             let low = key_pair(key, pair);
             let high = key_pair(key, pair + 1u);
-            let four = q[q_first + (pair >> 1u)];
-            product = fma(four.x, low.x, product);
-            product = fma(four.y, low.y, product);
-            product = fma(four.z, high.x, product);
-            product = fma(four.w, high.y, product);
+#for E EACH
+            let four$E = queries[(group + $Eu * GROUPS) * QUADS + (pair >> 1u)];
+            product$E = fma(four$E.x, low.x, product$E);
+            product$E = fma(four$E.y, low.y, product$E);
+            product$E = fma(four$E.z, high.x, product$E);
+            product$E = fma(four$E.w, high.y, product$E);
+#end
         }
-        let weight = hw[t * params.hw_stride + params.hw_offset + head] * params.hw_scale;
-        sum = fma(weight, max(product, 0.0), sum);
+#for E EACH
+        {
+            let head = first_head + group + $Eu * GROUPS;
+            if (head < params.heads) {
+                let weight = hw[t * params.hw_stride + params.hw_offset + head] * params.hw_scale;
+                sum = fma(weight, max(product$E, 0.0), sum);
+            }
+        }
+#end
     }
     sums[lid] = sum;
     workgroupBarrier();
     if (lid < TILE && first + key < seen) {
         var total = sums[lid];
-        for (var group = 1u; group < GROUPS; group++) {
-            total += sums[group * TILE + lid];
+        for (var i = 1u; i < GROUPS; i++) {
+            total += sums[i * TILE + lid];
         }
         scores[wid.y * params.columns + first + key] = total;
     }

@@ -1,18 +1,17 @@
-// q_rope: query heads: N0 over the head (the first `normed` heads only), then RoPE on the last R channels, in place.
+// q_rope: query heads: N0 over the head, then RoPE on the last R channels, in place.
 // in      x (T, heads * dim) f32 at x_offset of rows of x_stride; angles (T, 2, R/2) (cos, sin), plain set then compressed set
 // out     x
-// params  Params 28 B
+// params  Params 24 B
 // grid    x: heads, y: T; one workgroup a head
 // needs   dim even
 // cost    8 bytes a channel: bandwidth bound
-// source  SPEC 2 (RoPE: neighbouring channels, last R), SPEC 3.1 step 2, SPEC 3.4
+// source  SPEC 2 (RoPE: neighbouring channels, last R), SPEC 3.1 step 2
 struct Params {
     dim: u32,
     rope: u32,       // R
     x_stride: u32,   // floats
     x_offset: u32,   // floats
     angle_set: u32,  // 0 plain, 1 compressed layers
-    normalise: u32,  // 1: N0 over the head first
     eps: f32,
 }
 
@@ -26,14 +25,11 @@ fn q_rope(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
     let t = wid.y;
     let pairs = params.dim >> 1u;
     let x_at = (t * params.x_stride + params.x_offset + wid.x * params.dim) >> 1u;
-    var scale = 1.0;
-    if (params.normalise == 1u) {
-        var squares = 0.0;
-        for (var i = lid; i < pairs; i += WG) {
-            squares += dot(x[x_at + i], x[x_at + i]);
-        }
-        scale = inverseSqrt(workgroup_sum(squares, lid) / f32(params.dim) + params.eps);
+    var squares = 0.0;
+    for (var i = lid; i < pairs; i += WG) {
+        squares += dot(x[x_at + i], x[x_at + i]);
     }
+    let scale = inverseSqrt(workgroup_sum(squares, lid) / f32(params.dim) + params.eps);
     let plain = pairs - (params.rope >> 1u);
     let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
     for (var i = lid; i < pairs; i += WG) {

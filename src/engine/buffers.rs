@@ -75,7 +75,7 @@ impl Buffers {
         Ok(Self {
             streams: [per_row("streams a", sizes.streams)?, per_row("streams b", sizes.streams)?],
             mix: per_row("mix", sizes.mix)?,
-            post: per_row("post", sizes.mix)?,
+            post: per_row("post", sizes.post)?,
             normed: per_row("normed", sizes.normed)?,
             normed_int8: buffer("normed int8", normed_int8)?,
             low_int8: buffer("low int8", low_int8)?,

@@ -178,7 +178,8 @@ impl GpuBackend {
                 wanted.push((Tap::Selected(l), b.selected.part(0, rows * sizes.selected)));
             }
             rec = self.tap(rec, &wanted, taps)?;
-            recorder.experts(&mut rec, layer, &Streams { now: z, next: a });
+            let next = self.model.layers.get(l + 1).map_or(&self.model.head_hc, |next| &next.attn_hc);
+            recorder.experts(&mut rec, layer, next, &Streams { now: z, next: a });
             let wanted = [
                 (Tap::ExpertsIn(l), b.normed.part(0, rows * sizes.normed)),
                 (Tap::Chosen(l), b.chosen.part(0, rows * sizes.routes)),
@@ -254,7 +255,7 @@ impl Backend for GpuBackend {
         let [streams, other] = &self.buffers.streams;
         let mut ticket = GpuTicket { submissions: Vec::new(), samples: 0, output: StepOutput::default() };
         let mut rec = Recording::new();
-        recorder.embed(&mut rec, streams);
+        recorder.embed(&mut rec, &self.model.layers[0].attn_hc, streams);
         rec = self.layers(&recorder, rec, pieces, &mut ticket.submissions, taps)?;
 
         let of = |sampled: bool| {
@@ -285,7 +286,7 @@ impl Backend for GpuBackend {
             let mut rec = Recording::new();
             recorder.draft_input(&mut rec, mtp, &Streams { now: streams, next: other });
             recorder.attention(&mut rec, &mtp.layer, cache, &Streams { now: other, next: streams });
-            recorder.experts(&mut rec, &mtp.layer, &Streams { now: streams, next: other });
+            recorder.experts(&mut rec, &mtp.layer, &mtp.head_hc, &Streams { now: streams, next: other });
             let rows: Vec<u32> = (0..step.draft.len().min(step.rows.len()) as u32).collect();
             ticket.output.draft_logits = self.all_logits(&recorder, rec, &mtp.head_hc, other, &rows)?;
         } else {

@@ -7,10 +7,10 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch, QRope, Quantized,
-    RingStore, Router, SampleBuffers, SharedAct, Strided, record_attention, record_compress, record_embed, record_hc_head, record_hc_mix,
-    record_hc_post, record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_moe_int8,
-    record_mtp_join, record_q_rope, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
+    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch,
+    Quantized, RingStore, Router, SampleBuffers, SharedAct, Strided, record_attention, record_compress, record_embed, record_hc_head,
+    record_hc_mix, record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_moe_int8,
+    record_mtp_join, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -43,9 +43,11 @@ impl Recorder<'_> {
         self.data.rows.len() as u32
     }
 
-    /// Embeddings of the step's tokens. -> streams.
-    pub fn embed(&self, rec: &mut Recording, streams: &Slice) {
-        record_embed(rec, self.kit, &self.model.embed, &self.buffers.rows, &self.cache.sampled, streams, self.t());
+    /// Embeddings of the step's tokens, and their mix for the sub-layer of `hc`. -> streams.
+    pub fn embed(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice) {
+        let (b, t) = (self.buffers, self.t());
+        record_embed(rec, self.kit, &self.model.embed, &b.rows, &self.cache.sampled, streams, t);
+        record_hc_mix(rec, self.kit, hc, streams, None, &b.mix, t);
     }
 
     /// Input of a sub-layer (T, D).
@@ -66,17 +68,18 @@ impl Recorder<'_> {
 
     fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>) {
         let (b, c) = (self.buffers, self.config);
-        record_hc_mix(rec, self.kit, hc, streams, &b.mix, self.t());
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
         record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&self.normed(), normed_int8), &b.post, constants, self.t());
     }
 
-    fn leave(&self, rec: &mut Recording, streams: &Streams<'_>) {
+    /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `hc`.
+    fn leave(&self, rec: &mut Recording, hc: &HcWeights, streams: &Streams<'_>) {
         let b = self.buffers;
-        record_hc_post(rec, self.kit, &b.post, &b.y, streams.now, streams.next, self.config.dim, self.t());
+        let residual = HcPost { post: &b.post, y: &b.y, next: streams.next };
+        record_hc_mix(rec, self.kit, hc, streams.now, Some(residual), &b.mix, self.t());
     }
 
-    /// The attention half of a layer.
+    /// The attention half of a layer, whose mix has been made.
     pub fn attention(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
         let normed_int8 = self.int8(&b.normed_int8, c.dim);
@@ -126,7 +129,7 @@ impl Recorder<'_> {
             }
         }
         record_ring_store(rec, kit, &stores, &b.rows, &self.cache.live, t);
-        self.leave(rec, streams);
+        self.leave(rec, &layer.ffn_hc, streams);
     }
 
     fn compress_sizes<'s>(&'s self, ratio: u32, dim: u32, weights: &'s Compressor, cache: &'s CompressorCache) -> Compress<'s> {
@@ -152,7 +155,7 @@ impl Recorder<'_> {
         record_compress(rec, self.kit, sizes, &b.windows, &b.window_angles, &b.rows, &self.cache.live, fresh, windows);
     }
 
-    /// The indexer: rotated queries, scores, and the best rows, a tile of the step's rows at a time.
+    /// The indexer: scores, and the best rows, a tile of the step's rows at a time.
     fn select(&self, rec: &mut Recording, ratio: u32, cache: &CompressorCache, queries: &Strided, weights: &Strided) {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
         let columns = (self.data.last_position + 1) / ratio;
@@ -160,11 +163,10 @@ impl Recorder<'_> {
             return;
         }
         let index_q = queries.at(c.heads * c.head_dim);
-        let heads = QRope { heads: c.index_heads, dim: c.index_dim, rope: c.rope_dim, compressed: true, norm_eps: None };
-        record_q_rope(rec, kit, heads, &b.angles, &index_q, self.t());
         let sizes = IndexScore {
             heads: c.index_heads,
             dim: c.index_dim,
+            rope: c.rope_dim,
             ratio,
             page_rows: PAGE_TOKENS / ratio,
             max_pages: self.cache.max_pages(),
@@ -174,7 +176,7 @@ impl Recorder<'_> {
         let tile = (b.scores.bytes / 4 / u64::from(columns)) as u32;
         for first in (0..self.t()).step_by(tile.max(1) as usize) {
             let part = (first, tile.min(self.t() - first));
-            record_index_score(rec, kit, &sizes, &b.rows, &index_q, weights, &b.scores, columns, part);
+            record_index_score(rec, kit, &sizes, &b.rows, &index_q, &b.angles, weights, &b.scores, columns, part);
             record_top_k(rec, kit, (ratio, c.index_top_k), &b.rows, &b.scores, columns, &b.selected, part);
         }
     }
@@ -223,8 +225,8 @@ impl Recorder<'_> {
         record_attention(rec, self.kit, &sizes, &buffers, &self.data.keys(c, layer.ratio));
     }
 
-    /// The experts' half of a layer.
-    pub fn experts(&self, rec: &mut Recording, layer: &Layer, streams: &Streams<'_>) {
+    /// The experts' half of a layer. `next`: what reads the streams afterwards.
+    pub fn experts(&self, rec: &mut Recording, layer: &Layer, next: &HcWeights, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
         let normed_int8 = self.int8(&b.normed_int8, c.dim);
         self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref());
@@ -245,19 +247,18 @@ impl Recorder<'_> {
         if let (Some(x), Some(shared_int8), Some(act)) = (&normed_int8, &shared_int8, &self.int8(&b.act_int8, width)) {
             let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, shared: (&shared, shared_int8) };
             record_moe_int8(rec, kit, (&moe, &int8), &b.act, &b.normed, &b.chosen, &b.weights, &b.y, t);
-            return self.leave(rec, streams);
+            return self.leave(rec, next, streams);
         }
         self.project(rec, std::slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.
         let scratch = MoeScratch { act: Strided::whole(&b.act, width).halved(self.half), out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
         record_moe(rec, kit, &moe, &scratch, &self.normed(), &b.chosen, &b.weights, &b.y, t);
-        self.leave(rec, streams);
+        self.leave(rec, next, streams);
     }
 
-    /// Logits of the `count` rows named in `wanted`.
+    /// Logits of the `count` rows named in `wanted`, from streams whose mix for `hc` has been made.
     pub fn head(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, wanted: &Slice, count: u32) {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
-        record_hc_mix(rec, kit, hc, streams, &b.mix, self.t());
         // The step may be long and the wanted rows few.
         let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, count);
         record_hc_head(rec, kit, hc, wanted, &b.mix, streams, (&b.normed, normed_int8.as_ref()), (c.hc_eps, c.norm_eps), count);
@@ -279,8 +280,8 @@ impl Recorder<'_> {
         record_sample(rec, self.kit, &b.logits, &buffers, self.config.vocabulary, count);
     }
 
-    /// The draft block's input, from the last layer's streams and the tokens in `draft_rows`: reads and overwrites `streams.now`, leaves
-    /// the result in `streams.next`.
+    /// The draft block's input and its mix, from the last layer's streams and the tokens in `draft_rows`: reads and overwrites
+    /// `streams.now`, leaves the result in `streams.next`.
     pub fn draft_input(&self, rec: &mut Recording, mtp: &GpuMtp, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
         record_embed(rec, kit, &self.model.embed, &b.draft_rows, &self.cache.sampled, streams.next, t);
@@ -294,5 +295,6 @@ impl Recorder<'_> {
         record_rms_norm(rec, kit, &each, &mtp.h_norm, (&normed, None), c.dim, c.norm_eps, 4 * t);
         record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed, &each, 4 * t);
         record_mtp_join(rec, kit, &b.y, streams.now, streams.next, c.dim, t);
+        record_hc_mix(rec, kit, &mtp.layer.attn_hc, streams.next, None, &b.mix, t);
     }
 }

@@ -1,7 +1,7 @@
 //! Sizes of everything a session and a step need in GPU memory: one formula each, for allocation and for the printed plan.
 
 use crate::gpu::Caps;
-use crate::kernels::{DECODE_ROWS, Dialect, MAX_PARTS, MoeScratch, Quantized, Row, Sampler, Window, score_bytes};
+use crate::kernels::{DECODE_ROWS, Dialect, MAX_PARTS, MoeScratch, Quantized, Row, Sampler, Window, hc_mix_words, score_bytes};
 use crate::model::Config;
 use crate::num::KvType;
 use crate::reference::REWIND;
@@ -115,8 +115,10 @@ impl LayerSizes {
 pub struct RowSizes {
     /// The four streams; there are two such buffers.
     pub streams: u64,
-    /// Mix and residual weights of the hyper-connections.
+    /// Mix of the hyper-connections.
     pub mix: u64,
+    /// Their residual weights.
+    pub post: u64,
     /// Normed input of a sub-layer.
     pub normed: u64,
     /// Projections of a sub-layer's input.
@@ -155,7 +157,8 @@ impl RowSizes {
         let used = u64::from(c.experts_used);
         Self {
             streams: 4 * dim,
-            mix: 32,
+            mix: u64::from(hc_mix_words(c.dim)),
+            post: 32,
             normed: dim,
             // A row's projections end at a multiple of 8 floats.
             inputs: u64::from((c.q_rank + c.head_dim + widest).max(c.experts + 2 * c.expert_width).next_multiple_of(8)),
@@ -175,7 +178,8 @@ impl RowSizes {
     /// Bytes of all activations of one row.
     pub fn bytes(&self) -> u64 {
         let words = 2 * self.streams
-            + 2 * self.mix
+            + self.mix
+            + self.post
             + self.normed
             + self.inputs
             + self.low

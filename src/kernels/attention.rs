@@ -258,8 +258,7 @@ fn record_cooperative(
     keys: &[u32],
 ) {
     let (t, padded) = (keys.len() as u32, padded_heads(shape, sizes.heads));
-    let rotation =
-        QRope { heads: sizes.heads, dim: sizes.dim, rope: sizes.rope, compressed: sizes.ratio > 0, norm_eps: Some(sizes.norm_eps) };
+    let rotation = QRope { heads: sizes.heads, dim: sizes.dim, rope: sizes.rope, compressed: sizes.ratio > 0, norm_eps: sizes.norm_eps };
     record_q_rope(rec, kit, rotation, buffers.angles, buffers.q, t);
     let heads = Heads { heads: sizes.heads, dim: sizes.dim, max_parts: sizes.max_parts };
     let variants = coop_variants(&kit.dialect, shape, heads, sizes.page_rows, sizes.segments(), buffers.out.half);

@@ -1,14 +1,15 @@
-//! Hyper-connections: the mix of a row's four streams, the sub-layer's input, and the residual afterwards.
+//! Hyper-connections: the residual of a sub-layer with the mix of a row's four streams, and the next sub-layer's input.
 
-use super::kit::{Kit, Strided, WG, with_formats};
+use super::kit::{Dialect, Kit, Strided, with_formats};
+use super::linear::DECODE_ROWS;
 use super::matrix::Matrix;
 use super::quantized::{Quantized, binding, quantizing};
-use crate::gpu::{Recording, Slice};
+use crate::gpu::{Recording, Slice, Variant};
+use crate::quant::BlockFormat;
 
 params! {
-    HcMixParams for "hc_mix" { base: u32, outputs: u32, columns: u32, format: u32 }
+    HcMixParams for "hc_mix" { base: u32, outputs: u32, dim: u32, format: u32, tokens: u32 }
     HcPreParams for "hc_pre" { dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32 }
-    HcPostParams for "hc_post" { dim: u32 }
     HcHeadParams for "hc_head" { dim: u32, hc_eps: f32, norm_eps: f32 }
 }
 
@@ -23,20 +24,60 @@ pub struct HcWeights {
     pub norm: Slice,
 }
 
-/// `mix[t, o] = fn[o] . X[t]`, and `|X[t]|^2` behind the outputs. x (T, 4, D) -> mix (T, 32).
-pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Slice, mix: &Slice, t: u32) {
+/// Channels of each stream that one workgroup of hc_mix takes: as in `lib/hc_slices`.
+const SLICE: u32 = 64;
+
+/// Floats that hc_mix leaves for a row of `dim` channels: 32 for each slice of them.
+pub fn hc_mix_words(dim: u32) -> u32 {
+    dim.div_ceil(SLICE) * 32
+}
+
+/// Rows of a long step whose mixes share their weights in registers.
+const LONG_ROWS: u32 = 4;
+
+pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: bool, tokens: u32) -> (Variant, u32) {
+    let rows = if tokens > DECODE_ROWS { LONG_ROWS } else { 1 };
+    let (lanes, teams) = dialect.lanes();
+    // 24 outputs and the squares; eight channels of each stream at a time.
+    let each = 25u32.div_ceil(teams);
+    let variant = dialect
+        .lanes_variant("hc_mix", each * rows)
+        .0
+        .flag_if(post, "POST")
+        .constant("OUTPUTS_EACH", each)
+        .constant("ROWS", rows)
+        .constant("PASSES", (SLICE / 2).div_ceil(lanes));
+    (with_formats(variant, formats), rows)
+}
+
+/// A sub-layer's result on its way into the streams.
+#[derive(Clone, Copy, Debug)]
+pub struct HcPost<'a> {
+    /// Weights of the residual (T, 32), as hc_pre leaves them.
+    pub post: &'a Slice,
+    /// The result (T, D) f32.
+    pub y: &'a Slice,
+    /// The streams afterwards (T, 4, D) f32.
+    pub next: &'a Slice,
+}
+
+/// The streams after a sub-layer, `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`, or without `residual` `X' = X`; and of them for each
+/// slice of their channels `fn[o] . X'[t]`, with `|X'[t]|^2` behind the outputs. x (T, 4, D) -> mix (T, slices, 32).
+pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Slice, residual: Option<HcPost<'_>>, mix: &Slice, t: u32) {
     let matrix = &weights.mix;
-    let formats = [matrix.format];
+    let (formats, dim) = ([matrix.format], matrix.columns / 4);
+    let (variant, rows) = hc_mix_variant(&kit.dialect, &formats, residual.is_some(), t);
     // A set is a few hundred KiB at most, so the loader never splits it.
     for slice in &matrix.slices {
-        let params = HcMixParams { base: slice.base, outputs: matrix.rows, columns: matrix.columns, format: matrix.format as u32 };
+        let params = HcMixParams { base: slice.base, outputs: matrix.rows, dim, format: matrix.format as u32, tokens: t };
         let mut bindings = vec![slice.arena.clone(), x.clone(), mix.clone()];
+        bindings.extend(residual.iter().flat_map(|r| [r.post, r.y, r.next]).cloned());
         bindings.extend(kit.tables(&formats));
-        rec.dispatch(with_formats(kit.variant("hc_mix"), &formats), &params, bindings, [matrix.rows + 1, t, 1]);
+        rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(SLICE), t.div_ceil(rows), 1]);
     }
 }
 
-/// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, 32), x (T, 4, D) -> normed (T, D), post (T, 32).
+/// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, slices, 32), x (T, 4, D) -> normed (T, D), post (T, 32).
 pub fn record_hc_pre(
     rec: &mut Recording,
     kit: &Kit,
@@ -55,13 +96,7 @@ pub fn record_hc_pre(
     rec.dispatch(variant, &params, bindings, [t, 2, 1]);
 }
 
-/// `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`. post (T, 32), y (T, D), x (T, 4, D) -> next (T, 4, D).
-pub fn record_hc_post(rec: &mut Recording, kit: &Kit, post: &Slice, y: &Slice, x: &Slice, next: &Slice, dim: u32, t: u32) {
-    let bindings = [post, y, x, next].map(Clone::clone).to_vec();
-    rec.dispatch(kit.variant("hc_post"), &HcPostParams { dim }, bindings, [(dim / 4).div_ceil(WG), t, 1]);
-}
-
-/// The input of the output head for the rows named in `wanted`. mix (T, 32), x (T, 4, D), wanted (R) -> normed (R, D).
+/// The input of the output head for the rows named in `wanted`. mix (T, slices, 32), x (T, 4, D), wanted (R) -> normed (R, D).
 pub fn record_hc_head(
     rec: &mut Recording,
     kit: &Kit,

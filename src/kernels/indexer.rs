@@ -8,6 +8,7 @@ use crate::num::KvType;
 params! {
     IndexScoreParams for "index_score" {
         heads: u32, ratio: u32, max_pages: u32, columns: u32, q_stride: u32, q_offset: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
+        rope: u32,
     }
     TopKParams for "top_k" { ratio: u32, top_k: u32, columns: u32, first_token: u32 }
 }
@@ -19,6 +20,8 @@ pub struct IndexScore<'a> {
     pub heads: u32,
     /// Their dim, at most 128.
     pub dim: u32,
+    /// Rotated channels, the last of a head.
+    pub rope: u32,
     /// Tokens in a window.
     pub ratio: u32,
     /// Rows in a page.
@@ -37,25 +40,33 @@ pub(super) fn pages_variant(variant: Variant, dim: u32, page_rows: u32, segments
     if segments > 1 { variant.flag("PAGES_SPLIT").constant("SEGMENT_PAGES", held) } else { variant }
 }
 
-pub(super) fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, segments: u32, held: u32) -> Variant {
-    pages_variant(dialect.kv_variant("index_score").constant("DIM", dim), dim, page_rows, segments, held)
+/// The variant, and the compressed rows of a workgroup: as many as take 16 KiB.
+pub(super) fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, segments: u32, held: u32) -> (Variant, u32) {
+    let tile = match dialect.kv {
+        KvType::F16 => 64,
+        KvType::F32 => 32,
+    };
+    // 16 heads at a time.
+    let variant = dialect.kv_variant("index_score").constant("DIM", dim).constant("TILE", tile).constant("EACH", 16 * tile / WG);
+    (pages_variant(variant, dim, page_rows, segments, held), tile)
 }
 
-/// Scores of the rows `first..first + count` of the step. q: T rows of (heads, dim) rotated; hw: T rows of raw head weights
-/// -> scores (count, columns).
+/// Scores of the rows `first..first + count` of the step. q: T rows of (heads, dim), not rotated yet; angles (T, 2, R/2); hw: T rows of raw
+/// head weights -> scores (count, columns).
 pub fn record_index_score(
     rec: &mut Recording,
     kit: &Kit,
     sizes: &IndexScore<'_>,
     rows: &Slice,
     q: &Strided,
+    angles: &Slice,
     hw: &Strided,
     scores: &Slice,
     columns: u32,
     (first, count): (u32, u32),
 ) {
     let segments = &sizes.pages.segments;
-    let variant = index_score_variant(&kit.dialect, sizes.dim, sizes.page_rows, segments.len() as u32, sizes.pages.held);
+    let (variant, tile) = index_score_variant(&kit.dialect, sizes.dim, sizes.page_rows, segments.len() as u32, sizes.pages.held);
     let params = IndexScoreParams {
         heads: sizes.heads,
         ratio: sizes.ratio,
@@ -67,12 +78,9 @@ pub fn record_index_score(
         hw_offset: hw.offset,
         hw_scale: 1.0 / ((sizes.dim as f32).sqrt() * (sizes.heads as f32).sqrt()),
         first_token: first,
+        rope: sizes.rope,
     };
-    let bindings = [rows, &q.slice, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
-    let tile = match kit.dialect.kv {
-        KvType::F16 => 64,
-        KvType::F32 => 32,
-    };
+    let bindings = [rows, &q.slice, angles, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
     rec.dispatch(variant, &params, bindings, [columns.div_ceil(tile), count, 1]);
 }
 

@@ -113,10 +113,16 @@ impl Dialect {
         }
     }
 
+    /// Invocations that share a row in kernels of `lib/reduce_lanes`, and the rows of a workgroup.
+    pub(super) fn lanes(&self) -> (u32, u32) {
+        let lanes = self.caps.subgroup.unwrap_or(32);
+        (lanes, WG / lanes)
+    }
+
     /// As [`Dialect::variant`], for kernels in which LANES invocations share a row. Returns the rows of a workgroup too.
     pub(super) fn lanes_variant(&self, kernel: &'static str, sums: u32) -> (Variant, u32) {
-        let lanes = self.caps.subgroup.unwrap_or(32);
-        (self.variant(kernel).constant("LANES", lanes).constant("SUMS", sums), WG / lanes)
+        let (lanes, rows) = self.lanes();
+        (self.variant(kernel).constant("LANES", lanes).constant("SUMS", sums), rows)
     }
 
     /// As [`Dialect::variant`], for kernels that read or write cached rows.

@@ -6,7 +6,7 @@ use crate::gpu::{Recording, Slice, Variant};
 
 params! {
     QRopeParams for "q_rope" {
-        dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, normalise: u32, eps: f32,
+        dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, eps: f32,
     }
     KvRowParams for "kv_row" { dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, eps: f32 }
     RingStoreParams for "ring_store" { sources: [[u32; 4]; 3], places: [[u32; 4]; 3] }
@@ -23,8 +23,8 @@ pub struct QRope {
     pub rope: u32,
     /// The angles of layers with compressed rows instead of the plain ones.
     pub compressed: bool,
-    /// The epsilon of N0 over the head, or none: indexer heads are not normalised.
-    pub norm_eps: Option<f32>,
+    /// Epsilon of N0 over the head.
+    pub norm_eps: f32,
 }
 
 /// `x[t, h] = RoPE(N0(x[t, h]))`, in place. angles (T, 2, R/2), x: T rows of (H, K).
@@ -35,8 +35,7 @@ pub fn record_q_rope(rec: &mut Recording, kit: &Kit, sizes: QRope, angles: &Slic
         x_stride: x.stride,
         x_offset: x.offset,
         angle_set: u32::from(sizes.compressed),
-        normalise: u32::from(sizes.norm_eps.is_some()),
-        eps: sizes.norm_eps.unwrap_or(0.0),
+        eps: sizes.norm_eps,
     };
     rec.dispatch(kit.variant("q_rope"), &params, vec![angles.clone(), x.slice.clone()], [sizes.heads, t, 1]);
 }

@@ -2,6 +2,7 @@
 
 use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, coop_variants, merge_variant};
 use super::compressor::compress_variant;
+use super::hc::hc_mix_variant;
 use super::indexer::{index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
 use super::kv::ring_store_variant;
@@ -15,10 +16,9 @@ use crate::quant::BlockFormat;
 /// All variants for a device, with V4 Flash's head sizes and with each pool whole and split.
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
-    let mut all: Vec<Variant> =
-        ["hc_pre", "hc_post", "hc_head", "rms_norm", "mtp_join", "q_rope", "moe_combine", "sample", "stream_read"]
-            .map(|kernel| dialect.variant(kernel))
-            .to_vec();
+    let mut all: Vec<Variant> = ["hc_pre", "hc_head", "rms_norm", "mtp_join", "q_rope", "moe_combine", "sample", "stream_read"]
+        .map(|kernel| dialect.variant(kernel))
+        .to_vec();
     all.extend([
         dialect.variant("router"),
         dialect.variant("router").flag("HASHED"),
@@ -32,7 +32,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let mixed = [BlockFormat::Q8_0x8, BlockFormat::F16];
     let sets = BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]);
     for formats in sets {
-        all.extend(["embed", "hc_mix"].map(|kernel| with_formats(dialect.variant(kernel), formats)));
+        all.push(with_formats(dialect.variant("embed"), formats));
+        all.extend([(false, 1), (true, 1), (true, 17)].map(|(post, tokens)| hc_mix_variant(dialect, formats, post, tokens).0));
         all.extend([1, 2, 4, 8, 16].map(|tokens| matvec_variant(dialect, formats, tokens).0));
         all.extend([gate_up_variant(dialect, formats).0, down_variant(dialect, formats).0]);
         let tiles = if tiles[0].half { &tiles[..] } else { &tiles[..1] };
@@ -74,7 +75,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
                 all.extend([false, true].into_iter().flat_map(|half| coop_variants(dialect, shape, heads, page_rows, segments, half)));
             }
         }
-        all.push(index_score_variant(dialect, 128, 128, segments, 100));
+        all.push(index_score_variant(dialect, 128, 128, segments, 100).0);
     }
     all
 }

@@ -90,24 +90,19 @@ fn rotations(bench: &mut Bench<'_>) -> Result<()> {
         let wide = bench.floats(tokens * stride);
         let turns = angles(tokens * 2, rope);
         let angles_gpu = bench.upload(&flat(&turns))?;
-        for normalise in [true, false] {
-            let out = bench.output_with(&wide)?;
-            let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8, half: false };
-            let sizes =
-                QRope { heads: heads as u32, dim: dim as u32, rope: rope as u32, compressed: true, norm_eps: normalise.then_some(1e-6) };
-            let words = bench.run("q_rope", &case, &[&out], |rec, kit| record_q_rope(rec, kit, sizes, &angles_gpu, &x, tokens as u32))?;
-            // What lies around the heads stays as it is.
-            let mut want = wide.clone();
-            for (t, row) in want.chunks_exact_mut(stride).enumerate() {
-                for head in row[8..8 + heads * dim].chunks_exact_mut(dim) {
-                    if normalise {
-                        reference::normalise(head, dim, 1e-6);
-                    }
-                    reference::rotate(head, &turns[2 * t + 1]);
-                }
+        let out = bench.output_with(&wide)?;
+        let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8, half: false };
+        let sizes = QRope { heads: heads as u32, dim: dim as u32, rope: rope as u32, compressed: true, norm_eps: 1e-6 };
+        let words = bench.run("q_rope", &case, &[&out], |rec, kit| record_q_rope(rec, kit, sizes, &angles_gpu, &x, tokens as u32))?;
+        // What lies around the heads stays as it is.
+        let mut want = wide.clone();
+        for (t, row) in want.chunks_exact_mut(stride).enumerate() {
+            for head in row[8..8 + heads * dim].chunks_exact_mut(dim) {
+                reference::normalise(head, dim, 1e-6);
+                reference::rotate(head, &turns[2 * t + 1]);
             }
-            bench.compare("q_rope", &case, &as_floats(&words[0]), &want, Limit::F32);
         }
+        bench.compare("q_rope", &case, &as_floats(&words[0]), &want, Limit::F32);
         let x = bench.upload(&wide)?;
         let weight = bench.floats(dim);
         let (weight_gpu, x) = (bench.upload(&weight)?, Strided { slice: x, stride: stride as u32, offset: 8, half: false });
@@ -302,17 +297,21 @@ fn paged(bench: &mut Bench<'_>, dim: usize, page_rows: usize) -> (Vec<u32>, Vec<
 
 fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
     let kv = bench.kit.dialect.kv;
-    let (heads, page_rows, columns) = (6usize, 32usize, 96usize);
+    // More heads than the kernel stages at a time.
+    let (heads, page_rows, columns) = (22usize, 32usize, 96usize);
     let case = format!("{heads} heads of {dim}, {segments} buffers of pages");
     let (pool_words, page_table, keys) = paged(bench, dim, page_rows);
     let rows = rows_of(&[(1, 200, 3), (0, 380, 2), (1, 2, 2)]);
     let q_stride = heads * dim + 12;
     let q = bench.floats(rows.len() * q_stride);
+    let rope = dim / 2;
+    let turns = angles(2 * rows.len(), rope);
     let (hw_stride, first) = (heads + 5, 1usize);
     let hw = bench.floats_around(0.0, 1.0, rows.len() * hw_stride);
     let unit = page_rows * kv.words(dim as u32) as usize;
     let pages = pool(bench, &pool_words, unit, 6usize.div_ceil(segments))?;
     let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&page_table)?];
+    let angles_gpu = bench.upload(&flat(&turns))?;
     let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 4, half: false };
     let hw_gpu = Strided { slice: bench.upload(&hw)?, stride: hw_stride as u32, offset: 4, half: false };
     let count = rows.len() - first;
@@ -320,6 +319,7 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
     let sizes = IndexScore {
         heads: heads as u32,
         dim: dim as u32,
+        rope: rope as u32,
         ratio: 4,
         page_rows: page_rows as u32,
         max_pages: 3,
@@ -328,13 +328,15 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
     };
     let got = bench.run("index_score", &case, &[&scores], |rec, kit| {
         let tile = (first as u32, count as u32);
-        record_index_score(rec, kit, &sizes, &rows_gpu, &q_gpu, &hw_gpu, &scores.slice(), columns as u32, tile);
+        record_index_score(rec, kit, &sizes, &rows_gpu, &q_gpu, &angles_gpu, &hw_gpu, &scores.slice(), columns as u32, tile);
     })?;
     let mut want = vec![7f32; count * columns];
     for (row, (t, want)) in rows[first..].iter().zip((first..).zip(want.chunks_exact_mut(columns))) {
         let seen = (row.position as usize + 1) / 4;
         let own = keys[row.slot as usize][..seen].iter().map(|k| &k[..]);
-        let scored = reference::index_score(&q[t * q_stride + 4..][..heads * dim], &hw[t * hw_stride + 4..][..heads], own);
+        let mut queries = q[t * q_stride + 4..][..heads * dim].to_vec();
+        queries.chunks_exact_mut(dim).for_each(|head| reference::rotate(head, &turns[2 * t + 1]));
+        let scored = reference::index_score(&queries, &hw[t * hw_stride + 4..][..heads], own);
         want[..seen].copy_from_slice(&scored);
     }
     bench.compare("index_score", &case, &as_floats(&got[0]), &want, Limit::F32);

@@ -3,7 +3,7 @@
 use super::bench::{Bench, Limit, as_elements, as_floats, view};
 use crate::Result;
 use crate::kernels::{
-    DECODE_ROWS, Grouping, HcWeights, Matrix, Row, SAMPLED, Strided, record_embed, record_hc_head, record_hc_mix, record_hc_post,
+    DECODE_ROWS, Grouping, HcPost, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_embed, record_hc_head, record_hc_mix,
     record_hc_pre, record_linear, record_mtp_join, record_rms_norm,
 };
 use crate::quant::BlockFormat;
@@ -139,6 +139,12 @@ fn grouped(bench: &mut Bench<'_>, tokens: u32) -> Result<()> {
     Ok(())
 }
 
+/// What hc_mix left for each slice of a row's channels, added up. -> (T, outputs + 1).
+fn mixed(words: &[u32], row_words: usize, outputs: usize) -> Vec<f32> {
+    let output = |row: &[f32], o: usize| row.iter().skip(o).step_by(32).sum::<f32>();
+    as_floats(words).chunks_exact(row_words).flat_map(|row| (0..=outputs).map(|o| output(row, o)).collect::<Vec<_>>()).collect()
+}
+
 fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<()> {
     let t = tokens as usize;
     let case = format!("{tokens} tokens of 4x{dim}");
@@ -151,9 +157,11 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let (base, scale) = (bench.floats(outputs), bench.floats_around(0.2, 0.05, scales));
         let weights =
             HcWeights { mix: matrix.clone(), base_scale: bench.upload(&[&base[..], &scale].concat())?, norm: bench.upload(&norm)? };
-        let mix = bench.output(t * 32)?;
-        let words = bench.run("hc_mix", &case, &[&mix], |rec, kit| record_hc_mix(rec, kit, &weights, &x_gpu, &mix.slice(), tokens))?;
-        let got: Vec<f32> = as_floats(&words[0]).chunks_exact(32).flat_map(|row| row[..=outputs].to_vec()).collect();
+        let row_words = hc_mix_words(dim as u32) as usize;
+        let mix = bench.output(t * row_words)?;
+        let words =
+            bench.run("hc_mix", &case, &[&mix], |rec, kit| record_hc_mix(rec, kit, &weights, &x_gpu, None, &mix.slice(), tokens))?;
+        let got = mixed(&words[0], row_words, outputs);
         let hc = reference::Hc { mix: view(&matrix, &bytes), base: &base, scale: &scale };
         bench.compare("hc_mix", &case, &got, &reference::hc_mix(&hc.mix, &x), Limit::F32);
         let int8 = bench.output_int8(t, dim)?;
@@ -197,10 +205,14 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         bench.compare("hc_pre", &format!("{case}, post and comb"), &got, &want, Limit::F32);
         let y = bench.floats(t * dim);
         let (y_gpu, next) = (bench.upload(&y)?, bench.output(t * 4 * dim)?);
-        let words = bench.run("hc_post", &case, &[&next], |rec, kit| {
-            record_hc_post(rec, kit, &post.slice(), &y_gpu, &x_gpu, &next.slice(), dim as u32, tokens);
+        let words = bench.run("hc_mix", &case, &[&next, &mix], |rec, kit| {
+            let residual = HcPost { post: &post.slice(), y: &y_gpu, next: &next.slice() };
+            record_hc_mix(rec, kit, &weights, &x_gpu, Some(residual), &mix.slice(), tokens);
         })?;
-        bench.compare("hc_post", &case, &as_floats(&words[0]), &reference::hc_post(&y, &x, &mixes), Limit::F32);
+        let want = reference::hc_post(&y, &x, &mixes);
+        bench.compare("hc_mix", &format!("{case}, residual"), &as_floats(&words[0]), &want, Limit::F32);
+        let got = mixed(&words[1], row_words, outputs);
+        bench.compare("hc_mix", &format!("{case}, mix of the residual"), &got, &reference::hc_mix(&hc.mix, &want), Limit::F32);
     }
     Ok(())
 }
