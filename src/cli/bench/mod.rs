@@ -61,7 +61,7 @@ struct Row {
 
 impl Bench {
     pub fn run(self) -> Result<()> {
-        if self.n < 2 || self.frontiers.is_empty() || !self.frontiers.is_sorted_by(|a, b| a < b) {
+        if self.n < 2 || self.frontiers.first().is_none_or(|first| *first == 0) || !self.frontiers.is_sorted_by(|a, b| a < b) {
             bail!("bench needs ascending context lengths and at least 2 tokens to decode");
         }
         let model = Model::bind(&Source::of(&self.model).files()?)?;
