@@ -1,6 +1,7 @@
 //! `bench --kernels`: where a step's time goes, by kind of launch. A timestamp between two launches costs more than many of them take, so
 //! that each kind runs alone, all its launches of the step in a row and over and over: what is left of the step's time as a whole is what
-//! kinds lose by waiting for one another, or gain by finding each other's results in a cache.
+//! kinds lose by waiting for one another, or gain by finding each other's results in a cache. A kind whose launches together read less
+//! than a cache holds finds it there when it is repeated: a share above 1 of what memory gives says so.
 
 use super::greedy;
 use crate::cli::common::{interrupted, put};
