@@ -1,6 +1,5 @@
 //! Hyper-connections: the mix of a row's four streams, the sub-layer's input, and the residual afterwards.
 
-use super::cost;
 use super::kit::{Kit, Strided, WG, with_formats};
 use super::matrix::Matrix;
 use super::quantized::{Quantized, binding, quantizing};
@@ -34,7 +33,7 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
         let mut bindings = vec![slice.arena.clone(), x.clone(), mix.clone()];
         bindings.extend(kit.tables(&formats));
         rec.dispatch(with_formats(kit.variant("hc_mix"), &formats), &params, bindings, [matrix.rows + 1, t, 1]);
-        rec.cost(cost::hc_mix(matrix, t));
+        rec.cost(super::cost::hc_mix(matrix, t));
     }
 }
 
@@ -55,14 +54,14 @@ pub fn record_hc_pre(
     bindings.extend(binding(normed_int8));
     let variant = quantizing(normed.written_by(kit.variant("hc_pre")), normed_int8.is_some());
     rec.dispatch(variant, &params, bindings, [t, 2, 1]);
-    rec.cost(cost::floats(5 * params.dim, t));
+    rec.cost(super::cost::floats(5 * params.dim, t));
 }
 
 /// `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`. post (T, 32), y (T, D), x (T, 4, D) -> next (T, 4, D).
 pub fn record_hc_post(rec: &mut Recording, kit: &Kit, post: &Slice, y: &Slice, x: &Slice, next: &Slice, dim: u32, t: u32) {
     let bindings = [post, y, x, next].map(Clone::clone).to_vec();
     rec.dispatch(kit.variant("hc_post"), &HcPostParams { dim }, bindings, [(dim / 4).div_ceil(WG), t, 1]);
-    rec.cost(cost::floats(9 * dim, t));
+    rec.cost(super::cost::floats(9 * dim, t));
 }
 
 /// The input of the output head for the rows named in `wanted`. mix (T, 32), x (T, 4, D), wanted (R) -> normed (R, D).

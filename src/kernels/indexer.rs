@@ -1,6 +1,5 @@
 //! The indexer of ratio-4 layers: scores of compressed rows, and the best of them.
 
-use super::cost;
 use super::kit::{Dialect, Kit, Strided};
 use super::matrix::Pool;
 use crate::gpu::{Recording, Slice, Variant};
@@ -75,7 +74,7 @@ pub fn record_index_score(
         KvType::F32 => 32,
     };
     rec.dispatch(variant, &params, bindings, [columns.div_ceil(tile), count, 1]);
-    rec.cost(cost::index_score(&kit.dialect, sizes.heads, sizes.dim, columns, count));
+    rec.cost(super::cost::index_score(&kit.dialect, sizes.heads, sizes.dim, columns, count));
 }
 
 /// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.
