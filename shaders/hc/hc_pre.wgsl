@@ -51,28 +51,27 @@ fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
 
 // C from the raw mix: softmax over each row j, then columns and rows made to sum to one in turn, columns first and last.
 fn sinkhorn(m: u32, scale: f32) {
-    var c: array<vec4<f32>, 4>;
-    for (var j = 0u; j < 4u; j++) {
-        let at = 8u + 4u * j;
-        let raw = vec4<f32>(mixed[at], mixed[at + 1u], mixed[at + 2u], mixed[at + 3u]) * scale
-            + vec4<f32>(hc[at], hc[at + 1u], hc[at + 2u], hc[at + 3u]);
-        let e = exp(raw - max(max(raw.x, raw.y), max(raw.z, raw.w)));
-        c[j] = e / (e.x + e.y + e.z + e.w) + params.hc_eps;
-    }
+#for J 4
+    let at$J = 8u + 4u * $Ju;
+    let raw$J = vec4<f32>(mixed[at$J], mixed[at$J + 1u], mixed[at$J + 2u], mixed[at$J + 3u]) * scale
+        + vec4<f32>(hc[at$J], hc[at$J + 1u], hc[at$J + 2u], hc[at$J + 3u]);
+    let e$J = exp(raw$J - max(max(raw$J.x, raw$J.y), max(raw$J.z, raw$J.w)));
+    var c$J = e$J / (e$J.x + e$J.y + e$J.z + e$J.w) + params.hc_eps;
+#end
     for (var i = 0u; i < params.iterations; i++) {
         if (i > 0u) {
-            for (var j = 0u; j < 4u; j++) {
-                c[j] *= 1.0 / (c[j].x + c[j].y + c[j].z + c[j].w + params.hc_eps);
-            }
+#for J 4
+            c$J *= 1.0 / (c$J.x + c$J.y + c$J.z + c$J.w + params.hc_eps);
+#end
         }
-        let inverse = 1.0 / (c[0] + c[1] + c[2] + c[3] + params.hc_eps);
-        for (var j = 0u; j < 4u; j++) {
-            c[j] *= inverse;
-        }
+        let inverse = 1.0 / (c0 + c1 + c2 + c3 + params.hc_eps);
+#for J 4
+        c$J *= inverse;
+#end
     }
-    for (var j = 0u; j < 4u; j++) {
-        for (var k = 0u; k < 4u; k++) {
-            post[m + 4u + 4u * j + k] = c[j][k];
-        }
-    }
+#for J 4
+#for K 4
+    post[m + 4u + 4u * $Ju + $Ku] = c$J[$K];
+#end
+#end
 }

@@ -52,6 +52,9 @@ pub trait Backend {
     /// Collects when each launch of the following steps ran, which makes them slow; `false` stops it. Returns what was collected.
     fn trace(&mut self, on: bool) -> Result<Vec<gpu::Span>>;
 
+    /// The GPU, where it is one.
+    fn gpu(&self) -> Option<&gpu::Gpu>;
+
     /// Tells how long a long step of `rows` rows took, so that the next ones are cut to suit.
     fn measured(&mut self, rows: usize, seconds: f64);
 }

@@ -3,7 +3,7 @@
 use super::backend::{Backend, Ticket};
 use super::sizes::Capacity;
 use super::step::{SampleRequest, Step, StepOutput, StepRow, Token, TokenId, Unsampled, Want};
-use crate::gpu::Span;
+use crate::gpu::{Gpu, Span};
 use crate::model::{Config, Model, Mtp};
 use crate::reference::{self, Reference, State, Taps};
 use crate::{Error, Result};
@@ -100,6 +100,10 @@ impl Backend for CpuBackend {
 
     fn trace(&mut self, _: bool) -> Result<Vec<Span>> {
         Err(Error::Refused("the device cpu has no launches to trace".into()))
+    }
+
+    fn gpu(&self) -> Option<&Gpu> {
+        None
     }
 
     fn measured(&mut self, _: usize, _: f64) {}

@@ -327,6 +327,10 @@ impl Backend for GpuBackend {
         self.gpu.trace(on)
     }
 
+    fn gpu(&self) -> Option<&Gpu> {
+        Some(&self.gpu)
+    }
+
     fn measured(&mut self, rows: usize, seconds: f64) {
         self.seconds_per_row_layer = Some(seconds / (rows * self.model.layers.len()) as f64);
     }

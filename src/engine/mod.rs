@@ -27,7 +27,7 @@ pub use session::{Ending, Generation, Part, Report, Session};
 pub use sizes::{Capacity, rows_of_a_step};
 pub use step::{SampleRequest, StepOutput, TokenId, Unsampled, Want};
 
-use crate::gpu::{AdapterKind, OpenOptions, Span};
+use crate::gpu::{AdapterKind, Gpu, OpenOptions, Span};
 use crate::model::{Config, Model, Mtp};
 use crate::num::KvType;
 use crate::progress::{Progress, Unit};
@@ -185,6 +185,14 @@ impl Engine {
     /// The device has no timestamps.
     pub fn trace(&mut self, on: bool) -> Result<Vec<Span>> {
         self.backend.trace(on)
+    }
+
+    /// The GPU that the engine runs on, for those who measure its launches.
+    ///
+    /// # Errors
+    /// It runs on the CPU.
+    pub fn gpu(&self) -> Result<&Gpu> {
+        self.backend.gpu().ok_or_else(|| Error::Refused("the device cpu has no launches to measure".into()))
     }
 
     /// Refuses ids that the model does not have, and more tokens than fit behind `held` ones.

@@ -5,6 +5,7 @@ use super::caps::{Caps, Cooperative};
 use super::pipeline::Cache;
 use super::profiler::Span;
 use super::queue::StagingPool;
+use super::recording::Recording;
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -209,6 +210,7 @@ pub struct Gpu {
     cache: Mutex<Cache>,
     staging: Mutex<StagingPool>,
     traced: Mutex<Option<Vec<Span>>>,
+    captured: Mutex<Option<Recording>>,
     account: Arc<Account>,
     failure: Arc<Mutex<Option<String>>>,
 }
@@ -243,8 +245,8 @@ impl Gpu {
             })
         });
         let account = Arc::default();
-        let (cache, staging, traced) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { device, queue, caps, name, checks, params_layout, cache, staging, traced, account, failure }
+        let (cache, staging, traced, captured) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Self { device, queue, caps, name, checks, params_layout, cache, staging, traced, captured, account, failure }
     }
 
     /// What the device can do, under the options it was opened with.
@@ -284,6 +286,11 @@ impl Gpu {
     /// What was traced so far, while launches are traced.
     pub(super) fn traced(&self) -> MutexGuard<'_, Option<Vec<Span>>> {
         lock(&self.traced)
+    }
+
+    /// What was submitted so far, while launches are captured.
+    pub(super) fn captured(&self) -> MutexGuard<'_, Option<Recording>> {
+        lock(&self.captured)
     }
 
     pub(super) fn account(&self) -> &Arc<Account> {

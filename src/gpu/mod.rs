@@ -20,6 +20,6 @@ pub use caps::{Caps, Cooperative};
 pub use device::{Adapter, AdapterKind, Gpu, OpenOptions, adapters};
 pub use profiler::Span;
 pub use queue::Ticket;
-pub use recording::{Dispatch, Recording, grid_1d};
+pub use recording::{Cost, Dispatch, Recording, grid_1d};
 pub use shader::{Variant, assemble, kernels};
 pub use upload::{Staging, Uploader};

@@ -27,6 +27,16 @@ pub(super) struct StagingPool {
     uniforms: Option<(wgpu::Buffer, wgpu::BindGroup)>,
 }
 
+/// Timestamps of a pass.
+#[derive(Clone, Copy)]
+pub(super) enum Stamps<'a> {
+    None,
+    /// Before the first launch and after the last, from this query on.
+    Around(&'a wgpu::QuerySet, u32),
+    /// Before the first launch and after each.
+    Each(&'a wgpu::QuerySet),
+}
+
 /// Bytes between two kernels' parameters in the uniform ring: the largest alignment that a device may ask for.
 const UNIFORM_STRIDE: usize = 256;
 const PARAMS_BYTES: u64 = 128;
@@ -39,12 +49,15 @@ impl Gpu {
     pub fn submit(&self, recording: &Recording) -> Result<Ticket> {
         self.healthy()?;
         let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("step") });
+        if let Some(captured) = self.captured().as_mut() {
+            captured.append(Recording::of(recording.dispatches()));
+        }
         let traced = self.traced().is_some();
         if traced {
             let spans = self.profile(recording)?;
             self.traced().get_or_insert_default().extend(spans);
         } else {
-            self.encode_pass(&mut encoder, recording, None)?;
+            self.encode_pass(&mut encoder, recording, Stamps::None)?;
         }
         let parts: Vec<u64> = recording.downloads.iter().map(|s| s.bytes.next_multiple_of(4)).collect();
         let total: u64 = parts.iter().sum();
@@ -67,23 +80,28 @@ impl Gpu {
         Ok(Ticket { submission, staging, parts: recording.downloads.iter().map(|s| s.bytes).collect(), mapped })
     }
 
-    /// One pass with all launches, each followed by a timestamp where `queries` are given.
-    pub(super) fn encode_pass(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        recording: &Recording,
-        queries: Option<&wgpu::QuerySet>,
-    ) -> Result<()> {
+    /// One pass with all launches.
+    pub(super) fn encode_pass(&self, encoder: &mut wgpu::CommandEncoder, recording: &Recording, stamps: Stamps<'_>) -> Result<()> {
         let mut cache = self.cache();
         self.sweep(&mut cache);
         let uniforms = self.upload_params(recording)?;
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("step"), timestamp_writes: None });
-        if let Some(queries) = queries {
+        let (around, each) = match stamps {
+            Stamps::None => (None, None),
+            Stamps::Around(queries, first) => (Some((queries, first)), None),
+            Stamps::Each(queries) => (None, Some(queries)),
+        };
+        let timestamp_writes = around.map(|(query_set, first)| wgpu::ComputePassTimestampWrites {
+            query_set,
+            beginning_of_pass_write_index: Some(first),
+            end_of_pass_write_index: Some(first + 1),
+        });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("step"), timestamp_writes });
+        if let Some(queries) = each {
             pass.write_timestamp(queries, 0);
         }
         for (i, dispatch) in recording.dispatches.iter().enumerate() {
             self.encode(&mut pass, &mut cache, dispatch, uniforms.as_ref().map(|group| (group, i)))?;
-            if let Some(queries) = queries {
+            if let Some(queries) = each {
                 pass.write_timestamp(queries, i as u32 + 1);
             }
         }

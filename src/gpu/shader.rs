@@ -58,6 +58,22 @@ impl Variant {
         self.kernel
     }
 
+    /// The shader folder that the kernel's file is in, without `shaders/`; empty for a kernel that does not exist.
+    pub fn folder(&self) -> &'static str {
+        let path = SOURCES.iter().map(|(path, _)| *path).find(|path| stem(path) == self.kernel && !path.starts_with("lib/"));
+        path.and_then(|path| path.split_once('/')).map_or("", |(folder, _)| folder)
+    }
+
+    /// The flags that are on.
+    pub fn flags(&self) -> &[&'static str] {
+        &self.flags
+    }
+
+    /// The constants: name and value.
+    pub fn constants(&self) -> &[(&'static str, u32)] {
+        &self.constants
+    }
+
     fn has(&self, name: &str) -> bool {
         self.flags.contains(&name) || self.value(name).is_some()
     }

@@ -3,6 +3,7 @@
 //! Rows of a decode step split their keys into parts that run side by side and are merged; rows of a prefill chunk do it whole, or on
 //! devices with cooperative matrices in three kernels: scores, their maxima and sums, and values.
 
+use super::cost;
 use super::indexer::pages_variant;
 use super::kit::{CoopShape, Dialect, Kit, Strided, WG};
 use super::kv::{QRope, record_q_rope};
@@ -232,6 +233,7 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
     bindings.extend(sizes.ring.segments.iter().chain([sizes.page_table]).chain(&sizes.pages.segments).cloned());
     let parts = if whole { 1 } else { parts(most_keys, sizes.max_parts) };
     rec.dispatch(variant, &params, bindings, [sizes.heads / heads_each(sizes.heads), parts, t]);
+    rec.cost(cost::attention(&kit.dialect, sizes.heads, sizes.dim, keys, whole));
     if !whole {
         let params = AttentionMergeParams {
             heads: sizes.heads,
@@ -276,6 +278,7 @@ fn record_cooperative(
             AttentionScoresParams { heads, q_stride: buffers.q.stride, window, ratio, top_k, ring_rows, max_pages, first_token, columns };
         let own = [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.scores, buffers.places];
         rec.dispatch(scores, &params, own.into_iter().chain(pools()).cloned().collect(), [columns / tile_k, padded / tile_h, n]);
+        rec.cost(cost::attention_half(heads, sizes.dim, some, columns));
         let lanes = kit.dialect.lanes_variant("attention_stats", 1).1;
         let params = AttentionStatsParams { heads, window, ratio, top_k, first_token, columns, scale };
         let own = [buffers.rows, buffers.scores, sizes.sinks, buffers.stats].map(Clone::clone);
@@ -285,6 +288,7 @@ fn record_cooperative(
         let own = [buffers.rows, buffers.scores, buffers.places, buffers.stats, buffers.kv, buffers.angles, &buffers.out.slice];
         let grid = [sizes.dim.div_ceil(tile_k), padded / tile_h, n];
         rec.dispatch(values, &params, own.into_iter().chain(pools()).cloned().collect(), grid);
+        rec.cost(cost::attention_half(heads, sizes.dim, some, columns));
     }
 }
 

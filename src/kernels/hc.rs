@@ -74,6 +74,7 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
         bindings.extend(residual.iter().flat_map(|r| [r.post, r.y, r.next]).cloned());
         bindings.extend(kit.tables(&formats));
         rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(SLICE), t.div_ceil(rows), 1]);
+        rec.cost(super::cost::hc_mix(matrix, residual.is_some(), t));
     }
 }
 
@@ -94,6 +95,7 @@ pub fn record_hc_pre(
     bindings.extend(binding(normed_int8));
     let variant = quantizing(normed.written_by(kit.variant("hc_pre")), normed_int8.is_some());
     rec.dispatch(variant, &params, bindings, [t, 2, 1]);
+    rec.cost(super::cost::floats(5 * params.dim, t));
 }
 
 /// The input of the output head for the rows named in `wanted`. mix (T, slices, 32), x (T, 4, D), wanted (R) -> normed (R, D).

@@ -82,6 +82,7 @@ pub fn record_index_score(
     };
     let bindings = [rows, &q.slice, angles, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
     rec.dispatch(variant, &params, bindings, [columns.div_ceil(tile), count, 1]);
+    rec.cost(super::cost::index_score(&kit.dialect, sizes.heads, sizes.dim, columns, count));
 }
 
 /// As many invocations as a workgroup may have, up to 1024: a row's scores are one workgroup's work.

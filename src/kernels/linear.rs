@@ -3,6 +3,7 @@
 //! A decode step's rows must not depend on what else is in the step: `matvec` adds a row's products in an order that follows from the
 //! matrix alone, and steps of up to [`DECODE_ROWS`] rows always use it.
 
+use super::cost;
 use super::kit::{Dialect, Kit, Strided, with_formats};
 use super::matrix::Matrix;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
@@ -135,6 +136,7 @@ fn launch_matvec(
     let mut bindings = vec![parts[0].arena.clone(), x.slice.clone(), y.slice.clone()];
     bindings.extend(kit.tables(&formats));
     rec.dispatch(variant, &params, bindings, grid_1d(rows.div_ceil(rows_each)));
+    rec.cost(cost::linear(parts, columns, grouping.rows(), (x, y), tokens));
 }
 
 pub(super) fn matvec_variant(dialect: &Dialect, formats: &[BlockFormat], tokens: u32) -> (Variant, u32) {
@@ -164,6 +166,7 @@ fn record_matmul(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping:
         bindings.extend(kit.tables(&formats));
         let tiles = run.iter().map(|p| p.rows.div_ceil(tile.rows)).sum();
         rec.dispatch(tile.variant(&formats, x.half, y.half), &params, bindings, [tiles, t.div_ceil(tile.tokens), 1]);
+        rec.cost(cost::linear(run, columns, grouping.rows(), (x, y), t));
     }
 }
 

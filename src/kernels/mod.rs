@@ -8,6 +8,7 @@
 mod params;
 mod attention;
 mod compressor;
+mod cost;
 mod embed;
 mod hc;
 mod indexer;

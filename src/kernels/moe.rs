@@ -1,5 +1,6 @@
 //! The mixture of experts: router, routed experts for few rows (mat-vec) and for many (grouped matmul), the shared expert's SwiGLU.
 
+use super::cost;
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::linear::{DECODE_ROWS, MatmulParams, Tile};
 use super::matrix::Experts;
@@ -169,6 +170,7 @@ pub(super) fn record_gate_up(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, x: &
         let mut bindings = vec![slice.arena.clone(), x.clone(), chosen.clone(), act.clone()];
         bindings.extend(kit.tables(&stack.formats));
         rec.dispatch(variant.clone(), &params, bindings, [slice.rows.div_ceil(rows_each), t * moe.used, 1]);
+        rec.cost(cost::experts_few(stack, slice, t * moe.used));
     }
 }
 
@@ -200,6 +202,7 @@ pub(super) fn record_down(rec: &mut Recording, kit: &Kit, moe: &Moe<'_>, act: &S
         let mut bindings = vec![slice.arena.clone(), act.clone(), chosen.clone(), weights.clone(), y.clone()];
         bindings.extend(kit.tables(&stack.formats));
         rec.dispatch(variant.clone(), &params, bindings, [slice.rows.div_ceil(rows_each), t, 1]);
+        rec.cost(cost::experts_few(stack, slice, t * moe.used));
     }
 }
 
@@ -246,6 +249,7 @@ fn record_grouped(
         let own = [scratch.tiles, scratch.pairs, &slice.arena, &x.slice, &scratch.act.slice];
         let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
         rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(tile.rows / 2), most_tiles, 1]);
+        rec.cost(cost::experts_many(stack, slice, pairs));
     }
     for slice in &moe.down.slices {
         let stack = moe.down;
@@ -266,6 +270,7 @@ fn record_grouped(
         let own = [scratch.tiles, scratch.pairs, &slice.arena, &scratch.act.slice, scratch.out];
         let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
         rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(tile.rows), most_tiles, 1]);
+        rec.cost(cost::experts_many(stack, slice, pairs));
     }
     let dim = moe.down.rows;
     let bindings = vec![scratch.out.clone(), weights.clone(), y.clone()];

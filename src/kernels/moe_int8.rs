@@ -1,6 +1,7 @@
 //! The experts of decode steps on activations rounded to int8: the fast twins of `moe_gate_up` and `moe_down`, the latter with the shared
 //! expert's product in the same launch.
 
+use super::cost;
 use super::kit::{Dialect, Kit, Strided, with_formats};
 use super::linear::Grouping;
 use super::matrix::{Experts, Matrix};
@@ -125,6 +126,7 @@ fn launch_gate_up(
         let own = [&slice.arena, &int8.x.slice, chosen, act, &int8.act.slice];
         let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
         rec.dispatch(variant.clone(), &params, bindings, grid_1d((pairs * slice.rows).div_ceil(rows_each)));
+        rec.cost(cost::experts_few(stack, slice, pairs));
     }
 }
 
@@ -153,6 +155,7 @@ fn launch_down(
             base_shared: shared.base,
         };
         let mut bindings = [&slice.arena, &int8.act.slice, chosen, weights, y].map(Clone::clone).to_vec();
+        let is_folded = folded.is_some();
         let (variant, rows_each) = match folded.take() {
             Some(variant) => {
                 let rounded = &int8.shared.1.slice;
@@ -163,6 +166,7 @@ fn launch_down(
         };
         bindings.extend(kit.tables(&stack.formats));
         rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(rows_each), t, 1]);
+        rec.cost(cost::experts_few_and(int8.shared_down, is_folded, stack, slice, moe.used, t));
     }
 }
 

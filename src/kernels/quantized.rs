@@ -1,5 +1,6 @@
 //! Activations rounded to int8, and the matrices that multiply them: the fast twin of `matvec` for decode steps.
 
+use super::cost;
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::linear::{DECODE_ROWS, Grouping, Part, launches, parts, record_linear, row_table};
 use super::matrix::Matrix;
@@ -116,6 +117,7 @@ fn launch_matvec_int8(
     bindings.extend(binding(y_int8));
     bindings.extend(kit.tables(&formats));
     rec.dispatch(variant, &params, bindings, grid_1d(rows.div_ceil(rows_each)));
+    rec.cost(cost::linear(parts, columns, grouping.rows(), (x, y), tokens));
 }
 
 pub(super) fn matvec_int8_variant(dialect: &Dialect, formats: &[BlockFormat], columns: u32, quantize: bool, tokens: u32) -> (Variant, u32) {

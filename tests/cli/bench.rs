@@ -1,0 +1,51 @@
+//! `dwarfstar bench` on the bundled model: several sessions, and where a step's time goes.
+
+use super::{ok, refused};
+use serde_json::Value;
+
+#[test]
+fn sessions_decode_together_and_are_counted_together() {
+    for device in ["auto", "cpu"] {
+        let text = ok(&["bench", "--frontiers", "20,40", "-n", "3", "--sessions", "2", "--device", device]);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        assert_eq!((lines.len(), lines[0].len()), (3, 9), "{text}");
+        assert_eq!(&lines[0][7..], ["sessions", "total_decode_tps"]);
+        for line in &lines[1..] {
+            assert_eq!(line[7], "2");
+            assert!(line[4].parse::<f64>().unwrap() > 0.0 && line[8].parse::<f64>().unwrap() > 0.0, "{text}");
+        }
+    }
+    let alone: Value = serde_json::from_str(&ok(&["bench", "--frontiers", "20", "-n", "3", "--json"])).unwrap();
+    assert_eq!((&alone["sessions"], &alone["total_decode_tps"]), (&1.into(), &alone["decode_tps"]));
+}
+
+#[test]
+fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
+    let text = ok(&["bench", "--frontiers", "60", "-n", "3", "--rows", "32", "--kernels", "--json"]);
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (step, families) in [("decode", &["dense matrices", "experts", "attention"][..]), ("prefill", &["dense matrices", "experts"])] {
+        let of_step: Vec<&Value> = rows.iter().filter(|row| row["step"] == step).collect();
+        let (total, kinds) = of_step.split_last().unwrap();
+        let number = |row: &Value, key: &str| row[key].as_f64().unwrap();
+        for row in kinds {
+            assert!(number(row, "launches") > 0.0 && number(row, "us") > 0.0, "{row}");
+        }
+        let sum = |key: &str| kinds.iter().map(|row| number(row, key)).sum::<f64>();
+        assert_eq!(sum("launches"), number(total, "launches"), "{step}");
+        assert!((sum("us_a_step") / number(total, "sum_us") - 1.0).abs() < 1e-6 && number(total, "pass_us") > 0.0, "{total}");
+        for family in families {
+            assert!(number(&total["families_us"], family) > 0.0, "{total}");
+            let costs = |row: &&&Value| row["family"] == *family && row["tflops"].as_f64().is_some_and(|n| n > 0.0);
+            assert!(kinds.iter().any(|row| costs(&row)), "no kind of {family} says what it computes\n{text}");
+        }
+    }
+    for kernel in ["attention", "hc_mix", "sample", "embed"] {
+        assert!(rows.iter().any(|row| row["step"] == "decode" && row["kernel"] == kernel), "{kernel} is not in\n{text}");
+    }
+    for start in ["matvec", "moe_gate_up", "moe_down"] {
+        let is_row = |row: &Value| row["kernel"].as_str().is_some_and(|kernel| kernel.starts_with(start)) && row["gb_per_s"].is_f64();
+        assert!(rows.iter().any(|row| row["step"] == "decode" && is_row(row)), "{start} is not in\n{text}");
+    }
+    let line = refused(&["bench", "--frontiers", "20", "-n", "2", "--kernels", "--device", "cpu"]);
+    assert_eq!(line, "dwarfstar: the device cpu has no launches to measure");
+}
