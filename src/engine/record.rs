@@ -7,9 +7,9 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch,
-    Quantized, RingStore, Router, SampleBuffers, SharedAct, Strided, record_attention, record_compress, record_embed, record_hc_head,
-    record_hc_mix, record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_moe_int8,
+    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, Matrix, Moe, MoeInt8, MoeScratch,
+    Quantized, RingStore, Router, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed, record_hc_head,
+    record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8, record_moe, record_moe_int8,
     record_mtp_join, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
@@ -87,26 +87,41 @@ impl Recorder<'_> {
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         self.project(rec, &layer.inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
         let (low, low_int8) = (Strided::whole(&b.low, c.q_rank).halved(self.half), self.int8(&b.low_int8, c.q_rank));
-        record_rms_norm(rec, kit, &inputs, &layer.q_norm, (&low, low_int8.as_ref()), c.q_rank, c.norm_eps, t);
-        let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
-        self.project(rec, &layer.queries, (&low, low_int8.as_ref()), &queries);
-
-        let compressed = layer.ratio > 0;
-        let key = KvRow { dim: c.head_dim, rope: c.rope_dim, compressed, eps: c.norm_eps };
-        let kv_in = inputs.at(c.q_rank);
-        record_kv_row(rec, kit, key, &kv_in, &layer.kv_norm, &b.angles, &b.kv, t);
-
-        let fresh = kv_in.at(c.head_dim);
+        let keys = inputs.at(c.q_rank);
+        let fresh = keys.at(c.head_dim);
         let mut index_fresh = fresh.clone();
+        let mut compressors = Vec::new();
         if let (Some(weights), Some(cache)) = (&layer.compressor, &cache.compressor) {
             let sizes = self.compress_sizes(layer.ratio, c.head_dim, weights, cache);
             index_fresh = fresh.at(2 * sizes.width());
-            self.compress(rec, &sizes, &fresh);
+            compressors.push((sizes, fresh.clone()));
         }
+        let mut index_weights = index_fresh.clone();
         if let (Some(weights), Some(cache)) = (&layer.index_compressor, &cache.index) {
             let sizes = self.compress_sizes(layer.ratio, c.index_dim, weights, cache);
-            self.compress(rec, &sizes, &index_fresh);
-            self.select(rec, layer.ratio, cache, &queries, &index_fresh.at(2 * sizes.width()));
+            index_weights = index_fresh.at(2 * sizes.width());
+            compressors.push((sizes, index_fresh.clone()));
+        }
+        let (first, count) = self.data.windows_of(layer.ratio);
+        let latents = Latents {
+            queries: inputs,
+            q_rank: c.q_rank,
+            q_norm: &layer.q_norm,
+            low: &low,
+            low_int8: low_int8.as_ref(),
+            keys,
+            key: KvRow { dim: c.head_dim, rope: c.rope_dim, compressed: layer.ratio > 0, eps: c.norm_eps },
+            kv_norm: &layer.kv_norm,
+            angles: &b.angles,
+            kv: &b.kv,
+            compressors,
+            windows: Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live },
+        };
+        record_latents(rec, kit, &latents, t);
+        let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
+        self.project(rec, &layer.queries, (&low, low_int8.as_ref()), &queries);
+        if let Some(cache) = &cache.index {
+            self.select(rec, layer.ratio, cache, &queries, &index_weights);
         }
         let heads = Strided::whole(&b.heads, c.heads * c.head_dim).halved(self.half);
         let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
@@ -147,12 +162,6 @@ impl Recorder<'_> {
             pages: &cache.pages,
             page_table: &self.cache.page_table,
         }
-    }
-
-    fn compress(&self, rec: &mut Recording, sizes: &Compress<'_>, fresh: &Strided) {
-        let b = self.buffers;
-        let windows = self.data.windows_of(sizes.ratio);
-        record_compress(rec, self.kit, sizes, &b.windows, &b.window_angles, &b.rows, &self.cache.live, fresh, windows);
     }
 
     /// The indexer: scores, and the best rows, a tile of the step's rows at a time.

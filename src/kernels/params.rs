@@ -31,7 +31,7 @@ macro_rules! params {
 
 /// Every kernel's parameter block.
 pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
-    use super::{attention, compressor, embed, hc, indexer, kv, linear, moe, moe_int8, norm, quantized, sample, stream};
+    use super::{attention, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, quantized, sample, stream};
     [
         attention::LAYOUTS,
         compressor::LAYOUTS,
@@ -39,6 +39,7 @@ pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
         hc::LAYOUTS,
         indexer::LAYOUTS,
         kv::LAYOUTS,
+        latents::LAYOUTS,
         linear::LAYOUTS,
         moe::LAYOUTS,
         moe_int8::LAYOUTS,

@@ -6,6 +6,7 @@ use super::hc::hc_mix_variant;
 use super::indexer::index_score_variant;
 use super::kit::{Dialect, with_formats};
 use super::kv::ring_store_variant;
+use super::latents::latents_variant;
 use super::linear::{Tile, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
@@ -60,6 +61,9 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
             }
         }
     }
+    let closing = [None, Some((4, 128, 2)), Some((128, 4, 1))];
+    let quantized: &[bool] = if dialect.caps.subgroup.is_some() { &[false, true] } else { &[false] };
+    all.extend(quantized.iter().flat_map(|&quantize| closing.map(|kind| latents_variant(dialect, quantize, kind))));
     for segments in [1, 2] {
         for (ratio, page_rows) in [(4, 128), (128, 4)] {
             all.push(compress_variant(dialect, ratio, page_rows, segments, 100));

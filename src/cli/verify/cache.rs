@@ -3,9 +3,9 @@
 use super::bench::{Bench, Limit, Output, as_elements, as_floats};
 use crate::Result;
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Row, Strided, Window, parts,
-    record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k, score_bytes,
-    score_shape,
+    Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Row, Strided, Window,
+    Windows, parts, record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k,
+    score_bytes, score_shape,
 };
 use crate::num::KvType;
 use crate::reference::{self, Candidates};
@@ -57,14 +57,14 @@ fn pack(kv: KvType, values: &[f32]) -> Vec<u32> {
     }
 }
 
-fn unpack(kv: KvType, words: &[u32]) -> Vec<f32> {
+pub(super) fn unpack(kv: KvType, words: &[u32]) -> Vec<f32> {
     match kv {
         KvType::F16 => words.iter().flat_map(|&w| [w as u16, (w >> 16) as u16]).map(|b| f16::from_bits(b).to_f32()).collect(),
         KvType::F32 => as_floats(words),
     }
 }
 
-fn stored_limit(kv: KvType) -> Limit {
+pub(super) fn stored_limit(kv: KvType) -> Limit {
     match kv {
         KvType::F16 => Limit::HALF_STORED,
         KvType::F32 => Limit::F32,
@@ -72,12 +72,12 @@ fn stored_limit(kv: KvType) -> Limit {
 }
 
 /// (cos, sin) of some position for each of `rows` x `sets` rotations of `rope` channels.
-fn angles(count: usize, rope: usize) -> Vec<Vec<(f32, f32)>> {
+pub(super) fn angles(count: usize, rope: usize) -> Vec<Vec<(f32, f32)>> {
     let frequencies: Vec<f32> = (0..rope / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / rope as f32)).collect();
     (0..count).map(|i| reference::angles(i as u32 * 17 + 3, &frequencies)).collect()
 }
 
-fn flat(angles: &[Vec<(f32, f32)>]) -> Vec<[f32; 2]> {
+pub(super) fn flat(angles: &[Vec<(f32, f32)>]) -> Vec<[f32; 2]> {
     angles.iter().flatten().map(|&(cos, sin)| [cos, sin]).collect()
 }
 
@@ -122,7 +122,7 @@ fn rotations(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 /// Rows of a step: each (slot, first position, count) is a session's run.
-fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
+pub(super) fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
     let mut rows = Vec::new();
     for &(slot, first_position, count) in runs {
         let first_row = rows.len() as u32;
@@ -139,7 +139,7 @@ fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
 }
 
 /// Buffers of `units` units of `words` words, `held` in each.
-fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, held: usize) -> Result<Pool> {
+pub(super) fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, held: usize) -> Result<Pool> {
     let segments = words.chunks(unit * held).map(|part| bench.upload(part)).collect::<Result<_>>()?;
     Ok(Pool { segments, held: held as u32 })
 }
@@ -270,7 +270,8 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
     };
     let count = windows.len() as u32;
     let got = bench.run("compress", &case, &[&outs[0], &outs[1]], |rec, kit| {
-        record_compress(rec, kit, &sizes, &windows_gpu, &angles_gpu, &rows_gpu, &live_gpu, &fresh, (0, count));
+        let windows = Windows { list: &windows_gpu, angles: &angles_gpu, first: 0, count, rows: &rows_gpu, live: &live_gpu };
+        record_compress(rec, kit, &sizes, &windows, &fresh);
     })?;
     let mut all = unpack(kv, &got.concat());
     let written: Vec<f32> = places.iter().flat_map(|place| all[place * dim..][..dim].to_vec()).collect();
