@@ -8,9 +8,9 @@ use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
     Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, Matrix, Moe, MoeInt8, MoeScratch,
-    Quantized, RingStore, Router, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed, record_hc_head,
+    Quantized, RingStore, Rings, Router, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed, record_hc_head,
     record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8, record_moe, record_moe_int8,
-    record_mtp_join, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
+    record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -125,16 +125,6 @@ impl Recorder<'_> {
         }
         let heads = Strided::whole(&b.heads, c.heads * c.head_dim).halved(self.half);
         let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
-        self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()));
-
-        let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
-        let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
-        let by_group = Grouping::Rows(c.o_rank);
-        let rounded = record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), t);
-        let low_int8 = low_int8.filter(|_| rounded);
-        self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
-
-        // Rings are written last: attention and compressors read what they held before this step.
         let words = kit.dialect.kv.words(c.head_dim);
         let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(c), words, source: Strided::whole(&b.kv, words) }];
         for (cache, dim, source) in [(&cache.compressor, c.head_dim, fresh), (&cache.index, c.index_dim, index_fresh)] {
@@ -143,7 +133,15 @@ impl Recorder<'_> {
                 stores.push(RingStore { ring: &cache.frontier, size: frontier_rows(layer.ratio), words, source });
             }
         }
-        record_ring_store(rec, kit, &stores, &b.rows, &self.cache.live, t);
+        let rings = Rings { stores, live: &self.cache.live };
+        self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings);
+
+        let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
+        let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
+        let by_group = Grouping::Rows(c.o_rank);
+        let rounded = record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), t);
+        let low_int8 = low_int8.filter(|_| rounded);
+        self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
         self.leave(rec, &layer.ffn_hc, streams);
     }
 
@@ -190,6 +188,7 @@ impl Recorder<'_> {
         }
     }
 
+    /// Attention, and then the layer's rings: it and the compressors read what they held before this step.
     fn attend(
         &self,
         rec: &mut Recording,
@@ -197,6 +196,7 @@ impl Recorder<'_> {
         cache: &LayerCache,
         queries: &Strided,
         (out, out_int8): (&Strided, Option<&Quantized>),
+        rings: &Rings<'_>,
     ) {
         let (b, c) = (self.buffers, self.config);
         // A layer without compressed rows binds its ring in their place: the kernel never reads them.
@@ -231,7 +231,7 @@ impl Recorder<'_> {
             out,
             out_int8,
         };
-        record_attention(rec, self.kit, &sizes, &buffers, &self.data.keys(c, layer.ratio));
+        record_attention(rec, self.kit, &sizes, &buffers, rings, &self.data.keys(c, layer.ratio));
     }
 
     /// The experts' half of a layer. `next`: what reads the streams afterwards.

@@ -71,6 +71,7 @@ shaders! {
     "lib/reduce"
     "lib/reduce_lanes"
     "lib/reduce_team"
+    "lib/ring_row"
     "lib/rotate"
     "lib/rows"
     "lib/threefry"

@@ -5,12 +5,12 @@ use super::compressor::compress_variant;
 use super::hc::hc_mix_variant;
 use super::indexer::index_score_variant;
 use super::kit::{Dialect, with_formats};
-use super::kv::ring_store_variant;
 use super::latents::latents_variant;
 use super::linear::{Tile, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
 use super::quantized::{matvec_int8_variant, quantizing};
+use super::rings::ring_store_variant;
 use crate::gpu::Variant;
 use crate::quant::BlockFormat;
 
@@ -20,12 +20,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let mut all: Vec<Variant> = ["hc_pre", "hc_head", "rms_norm", "mtp_join", "q_rope", "top_k", "moe_combine", "sample", "stream_read"]
         .map(|kernel| dialect.variant(kernel))
         .to_vec();
-    all.extend([
-        dialect.variant("router"),
-        dialect.variant("router").flag("HASHED"),
-        dialect.kv_variant("kv_row"),
-        merge_variant(dialect, heads),
-    ]);
+    all.extend([dialect.variant("router"), dialect.variant("router").flag("HASHED"), dialect.kv_variant("kv_row")]);
+    all.extend([0, 1, 2, 3].map(|rings| merge_variant(dialect, heads, rings)));
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
     all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));
     all.extend([1, 2, 3].map(|rings| ring_store_variant(dialect, rings)));
@@ -48,7 +44,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     if dialect.caps.subgroup.is_some() {
         all.extend(["hc_pre", "hc_head", "rms_norm", "router"].map(|kernel| quantizing(dialect.variant(kernel), true)));
         all.push(quantizing(dialect.variant("router").flag("HASHED"), true));
-        all.push(quantizing(merge_variant(dialect, heads), true));
+        all.extend([1, 2, 3].map(|rings| quantizing(merge_variant(dialect, heads, rings), true)));
         for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
             if let [format @ (BlockFormat::Iq2Xxs | BlockFormat::Q2K)] = formats {
                 // V4 Flash, V4 Pro, and what the small test models have.

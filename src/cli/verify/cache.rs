@@ -3,7 +3,7 @@
 use super::bench::{Bench, Limit, Output, as_elements, as_floats};
 use crate::Result;
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Row, Strided, Window,
+    Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Rings, Row, Strided, Window,
     Windows, parts, record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k,
     score_bytes, score_shape,
 };
@@ -182,9 +182,9 @@ fn rings(bench: &mut Bench<'_>) -> Result<()> {
             let source = Strided { slice: source.clone(), stride: stride as u32, offset: offset as u32, half: false };
             RingStore { ring, size: size as u32, words: words as u32, source }
         };
-        let stores: Vec<RingStore<'_>> = shapes.iter().zip(&pools).map(store).collect();
+        let rings = Rings { stores: shapes.iter().zip(&pools).map(store).collect(), live: &live_gpu };
         let got = bench.run("ring_store", &case, &all, |rec, kit| {
-            record_ring_store(rec, kit, &stores, &rows_gpu, &live_gpu, rows.len() as u32);
+            record_ring_store(rec, kit, &rings, &rows_gpu, rows.len() as u32);
         })?;
         bench.compare_ids("ring_store", &case, &got.concat(), &want);
     }
@@ -490,8 +490,23 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         _ if bench.kit.dialect.uses_half() => "attention_values",
         _ => "attention",
     };
-    let outputs: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
-    let got = bench.run(kernel, &case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &counts))?;
+    // The step's keys go into other rings than those that are read, so that both can be looked at.
+    let stored: Vec<Output> =
+        (0..segments).map(|_| bench.output_with(&vec![0.0; 2 * ring_rows / segments * row_words])).collect::<Result<_>>()?;
+    let stored_pool = Pool { segments: stored.iter().map(Output::slice).collect(), held: (2 * ring_rows / segments) as u32 };
+    let live = bench.upload(&[1u32, 1])?;
+    let source = Strided::whole(&kv_gpu, row_words as u32);
+    let rings =
+        Rings { stores: vec![RingStore { ring: &stored_pool, size: ring_rows as u32, words: row_words as u32, source }], live: &live };
+    let own: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
+    let outputs: Vec<_> = own.iter().copied().chain(&stored).collect();
+    let mut got = bench.run(kernel, &case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &rings, &counts))?;
+    let stored = unpack(kv, &got.split_off(own.len()).concat());
+    let mut kept = vec![0f32; 2 * ring_rows * dim];
+    for (row, key) in rows.iter().zip(fresh.chunks_exact(dim)) {
+        kept[(row.slot as usize * ring_rows + row.position as usize % ring_rows) * dim..][..dim].copy_from_slice(key);
+    }
+    bench.compare(kernel, &format!("{case}, rings"), &stored, &kept, Limit::EXACT);
     let case = format!("{case}, {} parts", parts(most_keys as u32, max_parts));
     bench.compare(kernel, &case, &as_elements(&got[0], half), &want, bench.matmul_limit(tokens));
     if let (true, Some([padded, columns])) = (half, score_shape(&bench.kit.dialect, heads as u32, counts[t - 1])) {
