@@ -19,34 +19,17 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> weight: array<vec2<f32>>; // (dim/2)
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>; // (T, 2, R/2)
 @group(0) @binding(auto) var<storage, read_write> kv: array<u32>;     // (T, dim/2) pairs
-#import lib/kv
-#import lib/reduce
-#import lib/rotate
+#import lib/key_row
+
+fn x_pair(i: u32) -> vec2<f32> {
+    return x[i];
+}
+
+fn weight_pair(i: u32) -> vec2<f32> {
+    return weight[i];
+}
 
 @compute @workgroup_size(WG)
 fn kv_row(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let t = wid.x;
-    let pairs = params.dim >> 1u;
-    let x_at = (t * params.x_stride + params.x_offset) >> 1u;
-    var squares = 0.0;
-    for (var i = lid; i < pairs; i += WG) {
-        squares += dot(x[x_at + i], x[x_at + i]);
-    }
-    let scale = inverseSqrt(workgroup_sum(squares, lid) / f32(params.dim) + params.eps);
-    let plain = pairs - (params.rope >> 1u);
-    let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
-    for (var i = lid; i < pairs; i += WG) {
-        var value = x[x_at + i] * scale * weight[i];
-        if (i >= plain) {
-            value = rotate(value, angles[turn + i - plain]);
-        }
-        let at = (t * pairs + i) * PAIR_WORDS;
-        let packed = kv_pack(value);
-#ifdef KV_F16
-        kv[at] = packed;
-#else
-        kv[at] = packed.x;
-        kv[at + 1u] = packed.y;
-#endif
-    }
+    key_row(wid.x, (wid.x * params.x_stride + params.x_offset) >> 1u, 0u, params.dim, lid);
 }

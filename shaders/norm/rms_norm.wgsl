@@ -22,27 +22,18 @@ struct Params {
 #endif
 #ifdef QUANTIZE
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 9 C / 32)
-#import lib/quantize
 #endif
-#import lib/reduce
-#import lib/element
+#import lib/norm_row
+
+fn x_quad(i: u32) -> vec4<f32> {
+    return x[i];
+}
+
+fn weight_quad(i: u32) -> vec4<f32> {
+    return weight[i];
+}
 
 @compute @workgroup_size(WG)
 fn rms_norm(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let t = wid.x;
-    let quads = params.columns >> 2u;
-    let first = (t * params.x_stride + params.x_offset) >> 2u;
-    var squares = 0.0;
-    for (var q = lid; q < quads; q += WG) {
-        let value = x[first + q];
-        squares += dot(value, value);
-    }
-    let norm = inverseSqrt(workgroup_sum(squares, lid) / f32(params.columns) + params.eps);
-    for (var q = lid; q < quads; q += WG) {
-        let value = x[first + q] * norm * weight[q];
-        y[t * quads + q] = element(value);
-#ifdef QUANTIZE
-        quantize_quad(value, t * quantized_words(params.columns), params.columns, q);
-#endif
-    }
+    norm_row(wid.x, (wid.x * params.x_stride + params.x_offset) >> 2u, 0u, params.columns, lid);
 }

@@ -109,7 +109,12 @@ impl DeviceArgs {
 
     /// How to open a GPU.
     pub fn open(&self) -> OpenOptions {
-        OpenOptions { portable: self.portable, checks: self.debug_checks, binding_cap: crate::debug::environment().binding_cap, narrow: false }
+        OpenOptions {
+            portable: self.portable,
+            checks: self.debug_checks,
+            binding_cap: crate::debug::environment().binding_cap,
+            narrow: false,
+        }
     }
 }
 

@@ -7,10 +7,10 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Matrix, Moe, MoeInt8, MoeScratch,
-    Quantized, RingStore, Router, SampleBuffers, SharedAct, Strided, record_attention, record_compress, record_embed, record_hc_head,
-    record_hc_mix, record_hc_pre, record_index_score, record_kv_row, record_linear, record_linear_int8, record_moe, record_moe_int8,
-    record_mtp_join, record_ring_store, record_rms_norm, record_router, record_sample, record_top_k,
+    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, Matrix, Moe, MoeInt8, MoeScratch,
+    Quantized, RingStore, Rings, Router, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed, record_hc_head,
+    record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8, record_moe, record_moe_int8,
+    record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -87,39 +87,44 @@ impl Recorder<'_> {
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         self.project(rec, &layer.inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
         let (low, low_int8) = (Strided::whole(&b.low, c.q_rank).halved(self.half), self.int8(&b.low_int8, c.q_rank));
-        record_rms_norm(rec, kit, &inputs, &layer.q_norm, (&low, low_int8.as_ref()), c.q_rank, c.norm_eps, t);
-        let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
-        self.project(rec, &layer.queries, (&low, low_int8.as_ref()), &queries);
-
-        let compressed = layer.ratio > 0;
-        let key = KvRow { dim: c.head_dim, rope: c.rope_dim, compressed, eps: c.norm_eps };
-        let kv_in = inputs.at(c.q_rank);
-        record_kv_row(rec, kit, key, &kv_in, &layer.kv_norm, &b.angles, &b.kv, t);
-
-        let fresh = kv_in.at(c.head_dim);
+        let keys = inputs.at(c.q_rank);
+        let fresh = keys.at(c.head_dim);
         let mut index_fresh = fresh.clone();
+        let mut compressors = Vec::new();
         if let (Some(weights), Some(cache)) = (&layer.compressor, &cache.compressor) {
             let sizes = self.compress_sizes(layer.ratio, c.head_dim, weights, cache);
             index_fresh = fresh.at(2 * sizes.width());
-            self.compress(rec, &sizes, &fresh);
+            compressors.push((sizes, fresh.clone()));
         }
+        let mut index_weights = index_fresh.clone();
         if let (Some(weights), Some(cache)) = (&layer.index_compressor, &cache.index) {
             let sizes = self.compress_sizes(layer.ratio, c.index_dim, weights, cache);
-            self.compress(rec, &sizes, &index_fresh);
-            self.select(rec, layer.ratio, cache, &queries, &index_fresh.at(2 * sizes.width()));
+            index_weights = index_fresh.at(2 * sizes.width());
+            compressors.push((sizes, index_fresh.clone()));
+        }
+        let (first, count) = self.data.windows_of(layer.ratio);
+        let latents = Latents {
+            queries: inputs,
+            q_rank: c.q_rank,
+            q_norm: &layer.q_norm,
+            low: &low,
+            low_int8: low_int8.as_ref(),
+            keys,
+            key: KvRow { dim: c.head_dim, rope: c.rope_dim, compressed: layer.ratio > 0, eps: c.norm_eps },
+            kv_norm: &layer.kv_norm,
+            angles: &b.angles,
+            kv: &b.kv,
+            compressors,
+            windows: Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live },
+        };
+        record_latents(rec, kit, &latents, t);
+        let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
+        self.project(rec, &layer.queries, (&low, low_int8.as_ref()), &queries);
+        if let Some(cache) = &cache.index {
+            self.select(rec, layer.ratio, cache, &queries, &index_weights);
         }
         let heads = Strided::whole(&b.heads, c.heads * c.head_dim).halved(self.half);
         let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
-        self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()));
-
-        let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
-        let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
-        let by_group = Grouping::Rows(c.o_rank);
-        let rounded = record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), t);
-        let low_int8 = low_int8.filter(|_| rounded);
-        self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
-
-        // Rings are written last: attention and compressors read what they held before this step.
         let words = kit.dialect.kv.words(c.head_dim);
         let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(c), words, source: Strided::whole(&b.kv, words) }];
         for (cache, dim, source) in [(&cache.compressor, c.head_dim, fresh), (&cache.index, c.index_dim, index_fresh)] {
@@ -128,7 +133,15 @@ impl Recorder<'_> {
                 stores.push(RingStore { ring: &cache.frontier, size: frontier_rows(layer.ratio), words, source });
             }
         }
-        record_ring_store(rec, kit, &stores, &b.rows, &self.cache.live, t);
+        let rings = Rings { stores, live: &self.cache.live };
+        self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings);
+
+        let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
+        let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
+        let by_group = Grouping::Rows(c.o_rank);
+        let rounded = record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), t);
+        let low_int8 = low_int8.filter(|_| rounded);
+        self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
         self.leave(rec, &layer.ffn_hc, streams);
     }
 
@@ -147,12 +160,6 @@ impl Recorder<'_> {
             pages: &cache.pages,
             page_table: &self.cache.page_table,
         }
-    }
-
-    fn compress(&self, rec: &mut Recording, sizes: &Compress<'_>, fresh: &Strided) {
-        let b = self.buffers;
-        let windows = self.data.windows_of(sizes.ratio);
-        record_compress(rec, self.kit, sizes, &b.windows, &b.window_angles, &b.rows, &self.cache.live, fresh, windows);
     }
 
     /// The indexer: scores, and the best rows, a tile of the step's rows at a time.
@@ -181,6 +188,7 @@ impl Recorder<'_> {
         }
     }
 
+    /// Attention, and then the layer's rings: it and the compressors read what they held before this step.
     fn attend(
         &self,
         rec: &mut Recording,
@@ -188,6 +196,7 @@ impl Recorder<'_> {
         cache: &LayerCache,
         queries: &Strided,
         (out, out_int8): (&Strided, Option<&Quantized>),
+        rings: &Rings<'_>,
     ) {
         let (b, c) = (self.buffers, self.config);
         // A layer without compressed rows binds its ring in their place: the kernel never reads them.
@@ -222,7 +231,7 @@ impl Recorder<'_> {
             out,
             out_int8,
         };
-        record_attention(rec, self.kit, &sizes, &buffers, &self.data.keys(c, layer.ratio));
+        record_attention(rec, self.kit, &sizes, &buffers, rings, &self.data.keys(c, layer.ratio));
     }
 
     /// The experts' half of a layer. `next`: what reads the streams afterwards.

@@ -86,6 +86,13 @@ impl Slice {
     pub fn part(&self, offset: u64, bytes: u64) -> Slice {
         Slice { buffer: self.buffer.clone(), offset: self.offset + offset, bytes }
     }
+
+    /// The smallest range that holds all of `slices`, if they lie in one buffer.
+    pub fn spanning(slices: &[&Slice]) -> Option<Slice> {
+        let first = slices.iter().min_by_key(|slice| slice.offset)?;
+        let end = slices.iter().map(|slice| slice.offset + slice.bytes).max()?;
+        slices.iter().all(|slice| slice.buffer.same(&first.buffer)).then(|| first.part(0, end - first.offset))
+    }
 }
 
 impl Gpu {

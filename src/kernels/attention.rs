@@ -1,7 +1,7 @@
 //! Attention over the sliding window and compressed rows: one key, which is the value too, for all heads.
 //!
 //! Rows of a decode step split their keys into parts that run side by side and are merged; rows of a prefill chunk do it whole, or on
-//! devices with cooperative matrices in three kernels: scores, their maxima and sums, and values.
+//! devices with cooperative matrices in three kernels: scores, their maxima and sums, and values. Rings are written behind that.
 
 use super::cost;
 use super::indexer::pages_variant;
@@ -10,6 +10,7 @@ use super::kv::{QRope, record_q_rope};
 use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
 use super::quantized::{Quantized, binding, quantizing};
+use super::rings::{Rings, record_ring_part, record_ring_store};
 use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
 
@@ -19,7 +20,8 @@ params! {
         norm_eps: f32,
     }
     AttentionMergeParams for "attention_merge" {
-        heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
+        sources: [[u32; 4]; 3], places: [[u32; 4]; 3], heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
+        ring_workgroups: u32, padding: u32,
     }
     AttentionScoresParams for "attention_scores" {
         heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, first_token: u32, columns: u32,
@@ -199,12 +201,21 @@ pub struct AttentionBuffers<'a> {
     pub out_int8: Option<&'a Quantized>,
 }
 
-/// `out[t, h]` = attention of query head h over the keys that row t sees. `keys`: how many keys each row sees (T).
-pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, keys: &[u32]) {
+/// `out[t, h]` = attention of query head h over the keys that row t sees; then `rings`, which it may have read, take the newest rows.
+/// `keys`: how many keys each row sees (T).
+pub fn record_attention(
+    rec: &mut Recording,
+    kit: &Kit,
+    sizes: &Attention<'_>,
+    buffers: &AttentionBuffers<'_>,
+    rings: &Rings<'_>,
+    keys: &[u32],
+) {
     let t = keys.len() as u32;
     let whole = t > DECODE_ROWS;
     if let (true, Some(shape)) = (whole, kit.dialect.cooperative()) {
-        return record_cooperative(rec, kit, shape, sizes, buffers, keys);
+        record_cooperative(rec, kit, shape, sizes, buffers, keys);
+        return record_ring_store(rec, kit, rings, buffers.rows, t);
     }
     let most_keys = keys.iter().copied().max().unwrap_or(0);
     let segments = sizes.segments();
@@ -234,20 +245,36 @@ pub fn record_attention(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, b
     let parts = if whole { 1 } else { parts(most_keys, sizes.max_parts) };
     rec.dispatch(variant, &params, bindings, [sizes.heads / heads_each(sizes.heads), parts, t]);
     rec.cost(cost::attention(&kit.dialect, sizes.heads, sizes.dim, keys, whole));
-    if !whole {
-        let params = AttentionMergeParams {
-            heads: sizes.heads,
-            window: sizes.window,
-            ratio: sizes.ratio,
-            top_k: sizes.top_k,
-            rope: sizes.rope,
-            angle_set: u32::from(sizes.ratio > 0),
-        };
-        let own = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice];
-        let bindings = own.into_iter().cloned().chain(binding(buffers.out_int8)).collect();
-        let variant = quantizing(merge_variant(&kit.dialect, heads), buffers.out_int8.is_some());
-        rec.dispatch(variant, &params, bindings, [sizes.heads, t, 1]);
+    if whole {
+        return record_ring_store(rec, kit, rings, buffers.rows, t);
     }
+    record_merge(rec, kit, sizes, buffers, rings, t);
+}
+
+/// Puts the parts together, and writes as many rings as one launch can beside it.
+fn record_merge(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, rings: &Rings<'_>, t: u32) {
+    let mut ring_parts = rings.parts().into_iter();
+    let first = ring_parts.next();
+    let (count, workgroups) = first.as_ref().map_or((0, 0), |part| (part.rings, part.workgroups));
+    let params = AttentionMergeParams {
+        sources: first.as_ref().map(|part| part.sources).unwrap_or_default(),
+        places: first.as_ref().map(|part| part.places).unwrap_or_default(),
+        heads: sizes.heads,
+        window: sizes.window,
+        ratio: sizes.ratio,
+        top_k: sizes.top_k,
+        rope: sizes.rope,
+        angle_set: u32::from(sizes.ratio > 0),
+        ring_workgroups: workgroups,
+        padding: 0,
+    };
+    let own = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice];
+    let ring_bindings = first.into_iter().flat_map(|part| part.bindings);
+    let bindings = own.into_iter().cloned().chain(binding(buffers.out_int8)).chain(ring_bindings).collect();
+    let heads = Heads { heads: sizes.heads, dim: sizes.dim, max_parts: sizes.max_parts };
+    let variant = quantizing(merge_variant(&kit.dialect, heads, count), buffers.out_int8.is_some());
+    rec.dispatch(variant, &params, bindings, [sizes.heads + count * workgroups, t, 1]);
+    ring_parts.for_each(|part| record_ring_part(rec, kit, part, buffers.rows, t));
 }
 
 /// In tiles of rows, whose scores fit the buffer for them.
@@ -292,8 +319,9 @@ fn record_cooperative(
     }
 }
 
-pub(super) fn merge_variant(dialect: &Dialect, heads: Heads) -> Variant {
-    dialect.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts)
+pub(super) fn merge_variant(dialect: &Dialect, heads: Heads, rings: u32) -> Variant {
+    let variant = dialect.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts);
+    if rings > 0 { variant.constant("RINGS", rings) } else { variant }
 }
 
 const _: () = assert!(WG * 2 >= 512, "an invocation owns one pair of a head of up to 512 channels");

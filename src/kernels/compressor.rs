@@ -21,6 +21,23 @@ pub struct Window {
     pub index: u32,
 }
 
+/// Closing windows of one ratio, and the step that they close in.
+#[derive(Clone, Copy, Debug)]
+pub struct Windows<'a> {
+    /// Windows of all ratios.
+    pub list: &'a Slice,
+    /// (cos, sin) of their first tokens (n, R/2).
+    pub angles: &'a Slice,
+    /// The first of this ratio.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+    /// Rows (T).
+    pub rows: &'a Slice,
+    /// Which slots may be written (slots).
+    pub live: &'a Slice,
+}
+
 /// Sizes and weights of one compressor, and where its rows go.
 #[derive(Clone, Debug)]
 pub struct Compress<'a> {
@@ -57,29 +74,18 @@ impl Compress<'_> {
     }
 }
 
+/// `variant` of a kernel that makes compressed rows of windows of `ratio` tokens, `page_rows` in a page.
+pub(super) fn compressing(variant: Variant, ratio: u32, page_rows: u32) -> Variant {
+    variant.flag_if(ratio == 4, "OVERLAP").constant("RATIO", ratio).constant("PAGE_ROWS", page_rows)
+}
+
 pub(super) fn compress_variant(dialect: &Dialect, ratio: u32, page_rows: u32, segments: u32, segment_rows: u32) -> Variant {
-    let variant = dialect
-        .kv_variant("compress")
-        .flag_if(ratio == 4, "OVERLAP")
-        .constant("RATIO", ratio)
-        .constant("PAGE_ROWS", page_rows)
-        .constant("FRONTIER_SEGMENTS", segments);
+    let variant = compressing(dialect.kv_variant("compress"), ratio, page_rows).constant("FRONTIER_SEGMENTS", segments);
     if segments > 1 { variant.flag("FRONTIER_SPLIT").constant("SEGMENT_ROWS", segment_rows) } else { variant }
 }
 
-/// Rows of `count` windows from `first` in `windows`, whose rotations lie at the same numbers in `angles` (n, R/2).
-/// `fresh`: T rows with values then gates. Writes pages of live slots.
-pub fn record_compress(
-    rec: &mut Recording,
-    kit: &Kit,
-    sizes: &Compress<'_>,
-    windows: &Slice,
-    angles: &Slice,
-    rows: &Slice,
-    live: &Slice,
-    fresh: &Strided,
-    (first, count): (u32, u32),
-) {
+/// Rows of `windows`. `fresh`: T rows with values then gates. Writes pages of live slots.
+pub fn record_compress(rec: &mut Recording, kit: &Kit, sizes: &Compress<'_>, windows: &Windows<'_>, fresh: &Strided) {
     let segments = &sizes.frontier.segments;
     let variant = compress_variant(&kit.dialect, sizes.ratio, sizes.page_rows, segments.len() as u32, sizes.frontier.held);
     for (i, pages) in sizes.pages.segments.iter().enumerate() {
@@ -92,11 +98,12 @@ pub fn record_compress(
             max_pages: sizes.max_pages,
             first_page: i as u32 * sizes.pages.held,
             held_pages: sizes.pages.held,
-            first_window: first,
+            first_window: windows.first,
             eps: sizes.eps,
         };
-        let own = [windows, rows, live, &fresh.slice, sizes.ape, sizes.norm, angles, sizes.page_table, pages];
-        let bindings = own.into_iter().chain(segments).cloned().collect();
-        rec.dispatch(variant.clone(), &params, bindings, [count, 1, 1]);
+        let step = [windows.list, windows.rows, windows.live, &fresh.slice];
+        let own = [sizes.ape, sizes.norm, windows.angles, sizes.page_table, pages];
+        let bindings = step.into_iter().chain(own).chain(segments).cloned().collect();
+        rec.dispatch(variant.clone(), &params, bindings, [windows.count, 1, 1]);
     }
 }

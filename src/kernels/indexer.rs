@@ -85,9 +85,12 @@ pub fn record_index_score(
     rec.cost(super::cost::index_score(&kit.dialect, sizes.heads, sizes.dim, columns, count));
 }
 
-/// As many invocations as a workgroup may have, up to 1024: a row's scores are one workgroup's work.
-pub(super) fn top_k_variant(dialect: &Dialect) -> Variant {
-    Variant::new("top_k").constant("WG", if dialect.caps.invocations >= 1024 { 1024 } else { WG })
+/// Columns from which a row's scores are worth a workgroup of 1024 invocations.
+const MANY_COLUMNS: u32 = 4096;
+
+pub(super) fn top_k_variant(dialect: &Dialect, columns: u32) -> Variant {
+    let large = columns >= MANY_COLUMNS && dialect.caps.invocations >= 1024;
+    Variant::new("top_k").constant("WG", if large { 1024 } else { WG })
 }
 
 /// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.
@@ -102,5 +105,5 @@ pub fn record_top_k(
     (first, count): (u32, u32),
 ) {
     let params = TopKParams { ratio, top_k, columns, first_token: first };
-    rec.dispatch(top_k_variant(&kit.dialect), &params, vec![rows.clone(), scores.clone(), selected.clone()], [count, 1, 1]);
+    rec.dispatch(top_k_variant(&kit.dialect, columns), &params, vec![rows.clone(), scores.clone(), selected.clone()], [count, 1, 1]);
 }

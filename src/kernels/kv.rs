@@ -1,15 +1,13 @@
-//! Query heads and window keys, normalised and rotated, and the rings that keep a session's newest rows.
+//! Query heads and window keys, normalised and rotated.
 
-use super::kit::{Dialect, Kit, Strided, WG};
-use super::matrix::Pool;
-use crate::gpu::{Recording, Slice, Variant};
+use super::kit::{Kit, Strided};
+use crate::gpu::{Recording, Slice};
 
 params! {
     QRopeParams for "q_rope" {
         dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, eps: f32,
     }
     KvRowParams for "kv_row" { dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, eps: f32 }
-    RingStoreParams for "ring_store" { sources: [[u32; 4]; 3], places: [[u32; 4]; 3] }
 }
 
 /// Sizes of a head rotation.
@@ -65,42 +63,4 @@ pub fn record_kv_row(rec: &mut Recording, kit: &Kit, sizes: KvRow, x: &Strided, 
     };
     let bindings = vec![x.slice.clone(), weight.clone(), angles.clone(), kv.clone()];
     rec.dispatch(kit.dialect.kv_variant("kv_row"), &params, bindings, [t, 1, 1]);
-}
-
-/// A ring, and what goes into it.
-#[derive(Clone, Debug)]
-pub struct RingStore<'a> {
-    /// (slots, size, words).
-    pub ring: &'a Pool,
-    /// Rows of a session.
-    pub size: u32,
-    /// Words of a row.
-    pub words: u32,
-    /// T rows.
-    pub source: Strided,
-}
-
-/// Rings that one launch can write.
-const RINGS: usize = 3;
-
-/// The newest rows of each live session into its rings.
-pub fn record_ring_store(rec: &mut Recording, kit: &Kit, stores: &[RingStore<'_>], rows: &Slice, live: &Slice, t: u32) {
-    let segments: Vec<_> =
-        stores.iter().flat_map(|store| store.ring.segments.iter().enumerate().map(move |(i, s)| (store, i, s))).collect();
-    for several in segments.chunks(RINGS) {
-        let mut params = RingStoreParams::default();
-        let mut bindings = vec![rows.clone(), live.clone()];
-        for (n, (store, i, segment)) in several.iter().enumerate() {
-            params.sources[n] = [store.words, store.source.stride, store.source.offset, store.size];
-            params.places[n] = [*i as u32 * store.ring.held, store.ring.held, 0, 0];
-            bindings.extend([store.source.slice.clone(), (*segment).clone()]);
-        }
-        let words = several.iter().map(|(store, ..)| store.words).max().unwrap_or(0);
-        let grid = [words.div_ceil(WG), t, several.len() as u32];
-        rec.dispatch(ring_store_variant(&kit.dialect, several.len() as u32), &params, bindings, grid);
-    }
-}
-
-pub(super) fn ring_store_variant(dialect: &Dialect, rings: u32) -> Variant {
-    dialect.variant("ring_store").constant("RINGS", rings)
 }

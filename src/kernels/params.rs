@@ -31,7 +31,7 @@ macro_rules! params {
 
 /// Every kernel's parameter block.
 pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
-    use super::{attention, compressor, embed, hc, indexer, kv, linear, moe, moe_int8, norm, quantized, sample, stream};
+    use super::{attention, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, quantized, rings, sample, stream};
     [
         attention::LAYOUTS,
         compressor::LAYOUTS,
@@ -39,11 +39,13 @@ pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
         hc::LAYOUTS,
         indexer::LAYOUTS,
         kv::LAYOUTS,
+        latents::LAYOUTS,
         linear::LAYOUTS,
         moe::LAYOUTS,
         moe_int8::LAYOUTS,
         norm::LAYOUTS,
         quantized::LAYOUTS,
+        rings::LAYOUTS,
         sample::LAYOUTS,
         stream::LAYOUTS,
     ]

@@ -5,11 +5,12 @@ use super::compressor::compress_variant;
 use super::hc::hc_mix_variant;
 use super::indexer::{index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
-use super::kv::ring_store_variant;
+use super::latents::latents_variant;
 use super::linear::{Tile, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
 use super::quantized::{matvec_int8_variant, quantizing};
+use super::rings::ring_store_variant;
 use crate::gpu::Variant;
 use crate::quant::BlockFormat;
 
@@ -19,13 +20,9 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let mut all: Vec<Variant> = ["hc_pre", "hc_head", "rms_norm", "mtp_join", "q_rope", "moe_combine", "sample", "stream_read"]
         .map(|kernel| dialect.variant(kernel))
         .to_vec();
-    all.extend([
-        dialect.variant("router"),
-        dialect.variant("router").flag("HASHED"),
-        dialect.kv_variant("kv_row"),
-        merge_variant(dialect, heads),
-        top_k_variant(dialect),
-    ]);
+    all.extend([dialect.variant("router"), dialect.variant("router").flag("HASHED"), dialect.kv_variant("kv_row")]);
+    all.extend([512, 8192].map(|columns| top_k_variant(dialect, columns)));
+    all.extend([0, 1, 2, 3].map(|rings| merge_variant(dialect, heads, rings)));
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
     all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));
     all.extend([1, 2, 3].map(|rings| ring_store_variant(dialect, rings)));
@@ -48,7 +45,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     if dialect.caps.subgroup.is_some() {
         all.extend(["hc_pre", "hc_head", "rms_norm", "router"].map(|kernel| quantizing(dialect.variant(kernel), true)));
         all.push(quantizing(dialect.variant("router").flag("HASHED"), true));
-        all.push(quantizing(merge_variant(dialect, heads), true));
+        all.extend([1, 2, 3].map(|rings| quantizing(merge_variant(dialect, heads, rings), true)));
         for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
             if let [format @ (BlockFormat::Iq2Xxs | BlockFormat::Q2K)] = formats {
                 // V4 Flash, V4 Pro, and what the small test models have.
@@ -61,6 +58,9 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
             }
         }
     }
+    let closing = [None, Some((4, 128, 2)), Some((128, 4, 1))];
+    let quantized: &[bool] = if dialect.caps.subgroup.is_some() { &[false, true] } else { &[false] };
+    all.extend(quantized.iter().flat_map(|&quantize| closing.map(|kind| latents_variant(dialect, quantize, kind))));
     for segments in [1, 2] {
         for (ratio, page_rows) in [(4, 128), (128, 4)] {
             all.push(compress_variant(dialect, ratio, page_rows, segments, 100));

@@ -3,9 +3,9 @@
 use super::bench::{Bench, Limit, Output, as_elements, as_floats};
 use crate::Result;
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Row, Strided, Window, parts,
-    record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k, score_bytes,
-    score_shape,
+    Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Rings, Row, Strided, Window,
+    Windows, parts, record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k,
+    score_bytes, score_shape,
 };
 use crate::num::KvType;
 use crate::reference::{self, Candidates};
@@ -57,14 +57,14 @@ fn pack(kv: KvType, values: &[f32]) -> Vec<u32> {
     }
 }
 
-fn unpack(kv: KvType, words: &[u32]) -> Vec<f32> {
+pub(super) fn unpack(kv: KvType, words: &[u32]) -> Vec<f32> {
     match kv {
         KvType::F16 => words.iter().flat_map(|&w| [w as u16, (w >> 16) as u16]).map(|b| f16::from_bits(b).to_f32()).collect(),
         KvType::F32 => as_floats(words),
     }
 }
 
-fn stored_limit(kv: KvType) -> Limit {
+pub(super) fn stored_limit(kv: KvType) -> Limit {
     match kv {
         KvType::F16 => Limit::HALF_STORED,
         KvType::F32 => Limit::F32,
@@ -72,12 +72,12 @@ fn stored_limit(kv: KvType) -> Limit {
 }
 
 /// (cos, sin) of some position for each of `rows` x `sets` rotations of `rope` channels.
-fn angles(count: usize, rope: usize) -> Vec<Vec<(f32, f32)>> {
+pub(super) fn angles(count: usize, rope: usize) -> Vec<Vec<(f32, f32)>> {
     let frequencies: Vec<f32> = (0..rope / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / rope as f32)).collect();
     (0..count).map(|i| reference::angles(i as u32 * 17 + 3, &frequencies)).collect()
 }
 
-fn flat(angles: &[Vec<(f32, f32)>]) -> Vec<[f32; 2]> {
+pub(super) fn flat(angles: &[Vec<(f32, f32)>]) -> Vec<[f32; 2]> {
     angles.iter().flatten().map(|&(cos, sin)| [cos, sin]).collect()
 }
 
@@ -122,7 +122,7 @@ fn rotations(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 /// Rows of a step: each (slot, first position, count) is a session's run.
-fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
+pub(super) fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
     let mut rows = Vec::new();
     for &(slot, first_position, count) in runs {
         let first_row = rows.len() as u32;
@@ -139,7 +139,7 @@ fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
 }
 
 /// Buffers of `units` units of `words` words, `held` in each.
-fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, held: usize) -> Result<Pool> {
+pub(super) fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, held: usize) -> Result<Pool> {
     let segments = words.chunks(unit * held).map(|part| bench.upload(part)).collect::<Result<_>>()?;
     Ok(Pool { segments, held: held as u32 })
 }
@@ -182,9 +182,9 @@ fn rings(bench: &mut Bench<'_>) -> Result<()> {
             let source = Strided { slice: source.clone(), stride: stride as u32, offset: offset as u32, half: false };
             RingStore { ring, size: size as u32, words: words as u32, source }
         };
-        let stores: Vec<RingStore<'_>> = shapes.iter().zip(&pools).map(store).collect();
+        let rings = Rings { stores: shapes.iter().zip(&pools).map(store).collect(), live: &live_gpu };
         let got = bench.run("ring_store", &case, &all, |rec, kit| {
-            record_ring_store(rec, kit, &stores, &rows_gpu, &live_gpu, rows.len() as u32);
+            record_ring_store(rec, kit, &rings, &rows_gpu, rows.len() as u32);
         })?;
         bench.compare_ids("ring_store", &case, &got.concat(), &want);
     }
@@ -270,7 +270,8 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
     };
     let count = windows.len() as u32;
     let got = bench.run("compress", &case, &[&outs[0], &outs[1]], |rec, kit| {
-        record_compress(rec, kit, &sizes, &windows_gpu, &angles_gpu, &rows_gpu, &live_gpu, &fresh, (0, count));
+        let windows = Windows { list: &windows_gpu, angles: &angles_gpu, first: 0, count, rows: &rows_gpu, live: &live_gpu };
+        record_compress(rec, kit, &sizes, &windows, &fresh);
     })?;
     let mut all = unpack(kv, &got.concat());
     let written: Vec<f32> = places.iter().flat_map(|place| all[place * dim..][..dim].to_vec()).collect();
@@ -489,8 +490,23 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         _ if bench.kit.dialect.uses_half() => "attention_values",
         _ => "attention",
     };
-    let outputs: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
-    let got = bench.run(kernel, &case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &counts))?;
+    // The step's keys go into other rings than those that are read, so that both can be looked at.
+    let stored: Vec<Output> =
+        (0..segments).map(|_| bench.output_with(&vec![0.0; 2 * ring_rows / segments * row_words])).collect::<Result<_>>()?;
+    let stored_pool = Pool { segments: stored.iter().map(Output::slice).collect(), held: (2 * ring_rows / segments) as u32 };
+    let live = bench.upload(&[1u32, 1])?;
+    let source = Strided::whole(&kv_gpu, row_words as u32);
+    let rings =
+        Rings { stores: vec![RingStore { ring: &stored_pool, size: ring_rows as u32, words: row_words as u32, source }], live: &live };
+    let own: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
+    let outputs: Vec<_> = own.iter().copied().chain(&stored).collect();
+    let mut got = bench.run(kernel, &case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &rings, &counts))?;
+    let stored = unpack(kv, &got.split_off(own.len()).concat());
+    let mut kept = vec![0f32; 2 * ring_rows * dim];
+    for (row, key) in rows.iter().zip(fresh.chunks_exact(dim)) {
+        kept[(row.slot as usize * ring_rows + row.position as usize % ring_rows) * dim..][..dim].copy_from_slice(key);
+    }
+    bench.compare(kernel, &format!("{case}, rings"), &stored, &kept, Limit::EXACT);
     let case = format!("{case}, {} parts", parts(most_keys as u32, max_parts));
     bench.compare(kernel, &case, &as_elements(&got[0], half), &want, bench.matmul_limit(tokens));
     if let (true, Some([padded, columns])) = (half, score_shape(&bench.kit.dialect, heads as u32, counts[t - 1])) {

@@ -5,6 +5,7 @@ mod cache;
 mod dense;
 mod experts;
 mod int8;
+mod latents;
 
 use super::common::put;
 use crate::Result;
@@ -28,6 +29,7 @@ pub fn check(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Vec<Outcome>> {
     int8::run(&mut bench)?;
     experts::run(&mut bench)?;
     cache::run(&mut bench)?;
+    latents::run(&mut bench)?;
     Ok(bench.into_outcomes())
 }
 

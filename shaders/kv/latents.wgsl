@@ -1,0 +1,129 @@
+// latents: what attention makes of the projections of its input, in one launch of few rows: low-rank queries (rms_norm), window keys (kv_row),
+// and with WINDOWS the rows of windows that close in this step (compress), with INDEX the indexer's too. A workgroup makes one of them.
+// in      x (T, x_stride) f32; vectors f32: weights and ape of all of them; angles (T, 2, R/2) (cos, sin); WINDOWS: windows, rows, live,
+//         window_angles, page_table and frontiers as in compress
+// out     y (T, q_columns) f32; QUANTIZE: rounded to int8 too (lib/quantize); kv (T, kv_dim) pairs of the cache's type; WINDOWS: pages
+// params  Params 92 B
+// grid    x: 2T + closing windows of each compressor
+// needs   pools that are not split; as rms_norm, kv_row and compress
+// cost    as theirs side by side: latency bound
+// source  SPEC 2 (N), SPEC 3.1 step 3, SPEC 3.2
+struct Params {
+    tokens: u32,       // T
+    x_stride: u32,     // floats, as the offsets below
+    q_offset: u32,     // into a row of x
+    q_columns: u32,
+    q_weight: u32,     // into vectors
+    kv_offset: u32,
+    kv_dim: u32,
+    kv_weight: u32,
+    rope: u32,         // R
+    angle_set: u32,    // 0 plain, 1 compressed layers
+    eps: f32,
+    windows: u32,      // closing windows of this ratio
+    first_window: u32, // into windows
+    ring: u32,         // rows of a session's frontier
+    max_pages: u32,
+    row_dim: u32,      // of the layer's compressor
+    row_offset: u32,
+    row_ape: u32,
+    row_weight: u32,
+    index_dim: u32,    // of the indexer's
+    index_offset: u32,
+    index_ape: u32,
+    index_weight: u32,
+}
+
+@group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;          // (T, x_stride/4)
+@group(0) @binding(auto) var<storage, read> vectors: array<vec4<f32>>;
+@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;     // (T, 2, R/2)
+@group(0) @binding(auto) var<storage, read_write> kv: array<u32>;         // (T, kv_dim/2) pairs
+@group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>;    // (T, q_columns/4)
+#ifdef QUANTIZE
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>;  // (T, 9 q_columns / 32)
+#endif
+#import lib/norm_row
+#import lib/key_row
+#ifdef WINDOWS
+#import lib/window_row
+@group(0) @binding(auto) var<storage, read> windows: array<Window>;       // (n)
+@group(0) @binding(auto) var<storage, read> rows: array<Row>;             // (T)
+@group(0) @binding(auto) var<storage, read> live: array<u32>;             // (slots)
+@group(0) @binding(auto) var<storage, read> window_angles: array<vec2<f32>>; // (n, R/2)
+@group(0) @binding(auto) var<storage, read> page_table: array<u32>;       // (slots, max_pages)
+#for N COMPRESSORS
+@group(0) @binding(auto) var<storage, read_write> pages$N: array<u32>;    // (pages, PAGE_ROWS, dim/2) pairs
+@group(0) @binding(auto) var<storage, read> frontier$N: array<vec2<f32>>; // (slots, ring, 2 WIDTH/2)
+#end
+
+fn ape_pair(i: u32) -> vec2<f32> {
+    return weight_pair(i);
+}
+
+fn frontier_pair(number: u32, row: u32, pair: u32, width: u32) -> vec2<f32> {
+    var value = vec2<f32>(0.0);
+#for N COMPRESSORS
+    if (number == $Nu) { value = frontier$N[row * width + pair]; }
+#end
+    return value;
+}
+
+fn store_page_pair(number: u32, at: u32, value: vec2<f32>) {
+    let packed = kv_pack(value);
+#for N COMPRESSORS
+    if (number == $Nu) {
+#ifdef KV_F16
+        pages$N[at] = packed;
+#else
+        pages$N[at * 2u] = packed.x;
+        pages$N[at * 2u + 1u] = packed.y;
+#endif
+    }
+#end
+}
+
+fn compressor(number: u32, dim: u32, offset: u32, ape: u32, weight: u32) -> Compressor {
+    return Compressor(number, dim, params.x_stride >> 1u, offset >> 1u, ape >> 1u, weight >> 1u, 0u, 0xffffffffu);
+}
+#endif
+
+fn x_quad(i: u32) -> vec4<f32> {
+    return x[i];
+}
+
+fn x_pair(i: u32) -> vec2<f32> {
+    let four = x[i >> 1u];
+    return select(four.xy, four.zw, (i & 1u) == 1u);
+}
+
+fn weight_quad(i: u32) -> vec4<f32> {
+    return vectors[i];
+}
+
+fn weight_pair(i: u32) -> vec2<f32> {
+    let four = vectors[i >> 1u];
+    return select(four.xy, four.zw, (i & 1u) == 1u);
+}
+
+@compute @workgroup_size(WG)
+fn latents(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let n = wid.x;
+    if (n < params.tokens) {
+        norm_row(n, (n * params.x_stride + params.q_offset) >> 2u, params.q_weight >> 2u, params.q_columns, lid);
+    } else if (n < 2u * params.tokens) {
+        let t = n - params.tokens;
+        key_row(t, (t * params.x_stride + params.kv_offset) >> 1u, params.kv_weight >> 1u, params.kv_dim, lid);
+    }
+#ifdef WINDOWS
+    else if (n < 2u * params.tokens + params.windows) {
+        let own = compressor(0u, params.row_dim, params.row_offset, params.row_ape, params.row_weight);
+        window_row(own, params.first_window + n - 2u * params.tokens, lid);
+    }
+#ifdef INDEX
+    else {
+        let own = compressor(1u, params.index_dim, params.index_offset, params.index_ape, params.index_weight);
+        window_row(own, params.first_window + n - 2u * params.tokens - params.windows, lid);
+    }
+#endif
+#endif
+}

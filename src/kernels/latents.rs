@@ -1,0 +1,122 @@
+//! What attention makes of the projections of its input: low-rank queries, window keys, and the rows of windows that close.
+
+use super::compressor::{Compress, Windows, compressing, record_compress};
+use super::kit::{Dialect, Kit, Strided};
+use super::kv::{KvRow, record_kv_row};
+use super::linear::DECODE_ROWS;
+use super::norm::record_rms_norm;
+use super::quantized::{Quantized, binding, quantizing};
+use crate::gpu::{Recording, Slice, Variant};
+
+params! {
+    LatentsParams for "latents" {
+        tokens: u32, x_stride: u32, q_offset: u32, q_columns: u32, q_weight: u32, kv_offset: u32, kv_dim: u32, kv_weight: u32, rope: u32,
+        angle_set: u32, eps: f32, windows: u32, first_window: u32, ring: u32, max_pages: u32, row_dim: u32, row_offset: u32, row_ape: u32,
+        row_weight: u32, index_dim: u32, index_offset: u32, index_ape: u32, index_weight: u32,
+    }
+}
+
+/// The projections of attention's input, and what becomes of them.
+#[derive(Clone, Debug)]
+pub struct Latents<'a> {
+    /// Low-rank queries as projected: T rows.
+    pub queries: Strided,
+    /// Their width.
+    pub q_rank: u32,
+    /// Their norm weight (q_rank).
+    pub q_norm: &'a Slice,
+    /// Normed (T, q_rank).
+    pub low: &'a Strided,
+    /// The same rounded.
+    pub low_int8: Option<&'a Quantized>,
+    /// Window keys as projected: T rows, of the same matrix as the queries.
+    pub keys: Strided,
+    /// Their sizes.
+    pub key: KvRow,
+    /// Their norm weight (K).
+    pub kv_norm: &'a Slice,
+    /// Rotations (T, 2, R/2).
+    pub angles: &'a Slice,
+    /// Window keys (T, K) of the cache's type.
+    pub kv: &'a Slice,
+    /// The layer's compressor and then the indexer's, where there are such, each with its values and gates in the same matrix.
+    pub compressors: Vec<(Compress<'a>, Strided)>,
+    /// Windows that close, of the layer's ratio.
+    pub windows: Windows<'a>,
+}
+
+impl Latents<'_> {
+    /// The compressors that have something to do.
+    fn closing(&self) -> &[(Compress<'_>, Strided)] {
+        if self.windows.count > 0 { &self.compressors } else { &[] }
+    }
+
+    /// The range of all small vectors that one launch reads, where one binding can hold it.
+    fn vectors(&self, kit: &Kit) -> Option<Slice> {
+        let own = self.compressors.iter().flat_map(|(sizes, _)| [sizes.ape, sizes.norm]);
+        let vectors: Vec<&Slice> = [self.q_norm, self.kv_norm].into_iter().chain(own).collect();
+        Slice::spanning(&vectors).filter(|span| span.bytes <= kit.dialect.caps.max_binding_bytes)
+    }
+}
+
+pub(super) fn latents_variant(dialect: &Dialect, quantize: bool, closing: Option<(u32, u32, u32)>) -> Variant {
+    let variant = quantizing(dialect.kv_variant("latents"), quantize);
+    match closing {
+        Some((ratio, page_rows, compressors)) => {
+            compressing(variant, ratio, page_rows).flag("WINDOWS").flag_if(compressors > 1, "INDEX").constant("COMPRESSORS", compressors)
+        }
+        None => variant,
+    }
+}
+
+/// Low-rank queries, window keys and compressed rows of `t` rows: in one launch where rows are few and no pool is split, else in one for each.
+pub fn record_latents(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, t: u32) {
+    let whole = latents.compressors.iter().all(|(sizes, _)| sizes.pages.segments.len() == 1 && sizes.frontier.segments.len() == 1);
+    if let (true, true, Some(vectors)) = (t <= DECODE_ROWS, whole, latents.vectors(kit)) {
+        return record_together(rec, kit, latents, &vectors, t);
+    }
+    let low = (latents.low, latents.low_int8);
+    record_rms_norm(rec, kit, &latents.queries, latents.q_norm, low, latents.q_rank, latents.key.eps, t);
+    record_kv_row(rec, kit, latents.key, &latents.keys, latents.kv_norm, latents.angles, latents.kv, t);
+    for (sizes, fresh) in &latents.compressors {
+        record_compress(rec, kit, sizes, &latents.windows, fresh);
+    }
+}
+
+fn record_together(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, vectors: &Slice, t: u32) {
+    let (closing, key, windows) = (latents.closing(), latents.key, &latents.windows);
+    let at = |vector: &Slice| ((vector.offset - vectors.offset) / 4) as u32;
+    let mut params = LatentsParams {
+        tokens: t,
+        x_stride: latents.queries.stride,
+        q_offset: latents.queries.offset,
+        q_columns: latents.q_rank,
+        q_weight: at(latents.q_norm),
+        kv_offset: latents.keys.offset,
+        kv_dim: key.dim,
+        kv_weight: at(latents.kv_norm),
+        rope: key.rope,
+        angle_set: u32::from(key.compressed),
+        eps: key.eps,
+        windows: windows.count,
+        first_window: windows.first,
+        ..LatentsParams::default()
+    };
+    let mut bindings: Vec<Slice> =
+        [&latents.queries.slice, vectors, latents.angles, latents.kv, &latents.low.slice].map(Clone::clone).to_vec();
+    bindings.extend(binding(latents.low_int8));
+    if let Some((sizes, fresh)) = closing.first() {
+        (params.ring, params.max_pages) = (sizes.ring, sizes.max_pages);
+        (params.row_dim, params.row_offset, params.row_ape, params.row_weight) = (sizes.dim, fresh.offset, at(sizes.ape), at(sizes.norm));
+        bindings.extend([windows.list, windows.rows, windows.live, windows.angles, sizes.page_table].map(Clone::clone));
+    }
+    if let Some((sizes, fresh)) = closing.get(1) {
+        let own = (sizes.dim, fresh.offset, at(sizes.ape), at(sizes.norm));
+        (params.index_dim, params.index_offset, params.index_ape, params.index_weight) = own;
+    }
+    bindings.extend(closing.iter().flat_map(|(sizes, _)| sizes.pages.segments.iter().chain(&sizes.frontier.segments)).cloned());
+    let compressors = closing.len() as u32;
+    let kind = closing.first().map(|(sizes, _)| (sizes.ratio, sizes.page_rows, compressors));
+    let variant = latents_variant(&kit.dialect, latents.low_int8.is_some(), kind);
+    rec.dispatch(variant, &params, bindings, [2 * t + compressors * windows.count, 1, 1]);
+}

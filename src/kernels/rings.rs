@@ -1,0 +1,85 @@
+//! The rings that keep a session's newest rows.
+
+use super::kit::{Dialect, Kit, Strided, WG};
+use super::matrix::Pool;
+use crate::gpu::{Recording, Slice, Variant};
+
+params! {
+    RingStoreParams for "ring_store" { sources: [[u32; 4]; 3], places: [[u32; 4]; 3] }
+}
+
+/// A ring, and what goes into it.
+#[derive(Clone, Debug)]
+pub struct RingStore<'a> {
+    /// (slots, size, words).
+    pub ring: &'a Pool,
+    /// Rows of a session.
+    pub size: u32,
+    /// Words of a row.
+    pub words: u32,
+    /// T rows.
+    pub source: Strided,
+}
+
+/// The rings of a layer, and which sessions may write to them.
+#[derive(Clone, Debug)]
+pub struct Rings<'a> {
+    /// The rings.
+    pub stores: Vec<RingStore<'a>>,
+    /// Which slots are live (slots).
+    pub live: &'a Slice,
+}
+
+/// Rings that one launch can write.
+const RINGS: usize = 3;
+
+/// What one launch writes: up to three rings, or parts of rings that several bindings hold.
+pub(super) struct RingPart {
+    /// Its parameters, as `lib/ring_row` has them.
+    pub sources: [[u32; 4]; RINGS],
+    pub places: [[u32; 4]; RINGS],
+    /// `live`, then source and ring of each.
+    pub bindings: Vec<Slice>,
+    /// How many.
+    pub rings: u32,
+    /// Workgroups that the longest row takes.
+    pub workgroups: u32,
+}
+
+impl Rings<'_> {
+    pub(super) fn parts(&self) -> Vec<RingPart> {
+        let segments: Vec<_> =
+            self.stores.iter().flat_map(|store| store.ring.segments.iter().enumerate().map(move |(i, s)| (store, i, s))).collect();
+        let part = |several: &[(&RingStore<'_>, usize, &Slice)]| {
+            let mut part = RingPart {
+                sources: Default::default(),
+                places: Default::default(),
+                bindings: vec![self.live.clone()],
+                rings: several.len() as u32,
+                workgroups: several.iter().map(|(store, ..)| store.words).max().unwrap_or(0).div_ceil(WG),
+            };
+            for (n, (store, i, segment)) in several.iter().enumerate() {
+                part.sources[n] = [store.words, store.source.stride, store.source.offset, store.size];
+                part.places[n] = [*i as u32 * store.ring.held, store.ring.held, 0, 0];
+                part.bindings.extend([store.source.slice.clone(), (*segment).clone()]);
+            }
+            part
+        };
+        segments.chunks(RINGS).map(part).collect()
+    }
+}
+
+/// The newest rows of each live session into its rings.
+pub fn record_ring_store(rec: &mut Recording, kit: &Kit, rings: &Rings<'_>, rows: &Slice, t: u32) {
+    rings.parts().into_iter().for_each(|part| record_ring_part(rec, kit, part, rows, t));
+}
+
+pub(super) fn record_ring_part(rec: &mut Recording, kit: &Kit, part: RingPart, rows: &Slice, t: u32) {
+    let params = RingStoreParams { sources: part.sources, places: part.places };
+    let bindings = [rows.clone()].into_iter().chain(part.bindings).collect();
+    rec.dispatch(ring_store_variant(&kit.dialect, part.rings), &params, bindings, [part.workgroups, t, part.rings]);
+}
+
+pub(super) fn ring_store_variant(dialect: &Dialect, rings: u32) -> Variant {
+    dialect.variant("ring_store").constant("RINGS", rings)
+}
