@@ -21,7 +21,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     linear(bench, BlockFormat::Q8_0, 5, 3)?;
     linear(bench, BlockFormat::Q8_0, 70, 3)?;
     several_matrices(bench)?;
-    for tokens in [2, 40] {
+    for tokens in [2, 41] {
         grouped(bench, tokens)?;
         hyper_connections(bench, tokens, 264)?;
     }
