@@ -10,12 +10,6 @@ struct Weights8 {
     b: vec4<f32>,
 }
 
-#ifdef RUN_32
-struct Weights32 {
-    quads: array<vec4<f32>, 8>,
-}
-#endif
-
 #ifdef W_F32
 #import lib/dequant_f32
 #endif
@@ -86,39 +80,6 @@ fn dequant8(stored: u32, row: u32, column: u32) -> Weights8 {
 #endif
     return Weights8(vec4<f32>(0.0), vec4<f32>(0.0));
 }
-
-#ifdef RUN_32
-// 32 neighbours, `column` a multiple of 32; zero from column `end` on.
-fn dequant32(stored: u32, row: u32, column: u32, end: u32) -> Weights32 {
-    if (column >= end) {
-        return Weights32();
-    }
-#ifdef FORMAT
-    let format = FORMAT;
-#else
-    let format = stored;
-#endif
-#ifdef W_Q8_0
-    if (format == 3u) { return dequant32_q8_0(row, column); }
-#endif
-#ifdef W_Q2_K
-    if (format == 4u) { return dequant32_q2_k(row, column); }
-#endif
-#ifdef W_IQ2_XXS
-    if (format == 6u) { return dequant32_iq2_xxs(row, column); }
-#endif
-#ifdef W_Q8_0X8
-    if (format == 9u) { return dequant32_q8_0x8(row, column); }
-#endif
-    var eights: array<Weights8, 4>;
-#for P 4
-    if (column + $Pu * 8u < end) {
-        eights[$P] = dequant8(format, row, column + $Pu * 8u);
-    }
-#end
-    return Weights32(array(eights[0].a, eights[0].b, eights[1].a, eights[1].b, eights[2].a, eights[2].b, eights[3].a, eights[3].b));
-}
-#endif
 
 // Bytes of a row of `columns` weights.
 fn row_bytes(stored: u32, columns: u32) -> u32 {

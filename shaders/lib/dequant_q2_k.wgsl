@@ -12,29 +12,3 @@ fn dequant8_q2_k(row: u32, column: u32) -> Weights8 {
     let codes = vec2<u32>(w[q], w[q + 1u]) >> vec2<u32>(shift) & vec2<u32>(0x03030303u);
     return Weights8(fma(vec4<f32>(d), bytes_of(codes.x), least), fma(vec4<f32>(d), bytes_of(codes.y), least));
 }
-
-#ifdef RUN_32
-// Two sub-blocks, whose codes share their words and their shift.
-fn dequant32_q2_k(row: u32, column: u32) -> Weights32 {
-    let block = row + (column >> 8u) * 84u;
-    let n = column & 255u;
-    let shift = ((n >> 5u) & 3u) * 2u;
-    let scales = half_at(block + (n >> 4u));
-    let dm = unpack2x16float(w[(block + 80u) >> 2u]);
-    let d0 = vec4<f32>(dm.x * f32(scales & 15u));
-    let d1 = vec4<f32>(dm.x * f32((scales >> 8u) & 15u));
-    let m0 = vec4<f32>(-(dm.y * f32((scales >> 4u) & 15u)));
-    let m1 = vec4<f32>(-(dm.y * f32(scales >> 12u)));
-    let q = (block + 16u + (n >> 7u) * 32u) >> 2u;
-    return Weights32(array(
-        fma(d0, bytes_of((w[q] >> shift) & 0x03030303u), m0),
-        fma(d0, bytes_of((w[q + 1u] >> shift) & 0x03030303u), m0),
-        fma(d0, bytes_of((w[q + 2u] >> shift) & 0x03030303u), m0),
-        fma(d0, bytes_of((w[q + 3u] >> shift) & 0x03030303u), m0),
-        fma(d1, bytes_of((w[q + 4u] >> shift) & 0x03030303u), m1),
-        fma(d1, bytes_of((w[q + 5u] >> shift) & 0x03030303u), m1),
-        fma(d1, bytes_of((w[q + 6u] >> shift) & 0x03030303u), m1),
-        fma(d1, bytes_of((w[q + 7u] >> shift) & 0x03030303u), m1),
-    ));
-}
-#endif

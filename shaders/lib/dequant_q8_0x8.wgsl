@@ -8,20 +8,3 @@ fn dequant8_q8_0x8(row: u32, column: u32) -> Weights8 {
     let first = (row + (column >> 8u) * 272u + (column & 255u)) >> 2u;
     return Weights8(d * signed_bytes_of(w[first]), d * signed_bytes_of(w[first + 1u]));
 }
-
-#ifdef RUN_32
-fn dequant32_q8_0x8(row: u32, column: u32) -> Weights32 {
-    let d = scale_q8_0x8(row, column);
-    let first = (row + (column >> 8u) * 272u + (column & 255u)) >> 2u;
-    return Weights32(array(
-        d * signed_bytes_of(w[first]),
-        d * signed_bytes_of(w[first + 1u]),
-        d * signed_bytes_of(w[first + 2u]),
-        d * signed_bytes_of(w[first + 3u]),
-        d * signed_bytes_of(w[first + 4u]),
-        d * signed_bytes_of(w[first + 5u]),
-        d * signed_bytes_of(w[first + 6u]),
-        d * signed_bytes_of(w[first + 7u]),
-    ));
-}
-#endif

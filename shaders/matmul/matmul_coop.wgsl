@@ -23,6 +23,9 @@
 #import lib/math
 #import lib/half
 #import lib/element
+#ifdef RUN_32
+#import lib/runs
+#endif
 
 // A workgroup is SUBGROUPS_T x SUBGROUPS_W subgroups; each makes BLOCKS_T x 2 matrices of SIZE x SIZE.
 const TILE_T: u32 = SUBGROUPS_T * BLOCKS_T * SIZE;
@@ -41,34 +44,49 @@ const STAGED: u32 = (TILE_T + TILE_W) * STRIDE;
 var<workgroup> results: array<f32, SUBGROUPS_T * SUBGROUPS_W * SIZE * SIZE>;
 var<workgroup> shared_tile: vec4<u32>;
 
-// Eight neighbours of a row of x or of W.
-struct Piece {
-    low: vec4<f16>,
-    high: vec4<f16>,
+// Eight neighbours of a row of x, as they are stored.
+#ifdef X_F16
+alias XQuad = vec4<f16>;
+#else
+alias XQuad = vec4<f32>;
+#endif
+
+struct XPiece {
+    low: XQuad,
+    high: XQuad,
+}
+
+fn x_half(quad: XQuad) -> vec4<f16> {
+#ifdef X_F16
+    return quad;
+#else
+    return to_half(quad);
+#endif
 }
 
 const NO_ROW: u32 = 0xffffffffu;
 
 // Columns `column` + `first` and on of the row whose column `column` is vector `start`.
-fn fetch_x(start: u32, column: u32, first: u32) -> Piece {
+fn fetch_x(start: u32, column: u32, first: u32) -> XPiece {
     if (start == NO_ROW || column + first >= params.columns) {
-        return Piece();
+        return XPiece();
     }
     let at = start + (first >> 2u);
-#ifdef X_F16
-    return Piece(x[at], x[at + 1u]);
-#else
-    return Piece(to_half(x[at]), to_half(x[at + 1u]));
-#endif
+    return XPiece(x[at], x[at + 1u]);
 }
 
 #ifndef RUN_32
-fn fetch_w(format: u32, row: u32, column: u32, end: u32) -> Piece {
+struct WPiece {
+    low: vec4<f16>,
+    high: vec4<f16>,
+}
+
+fn fetch_w(format: u32, row: u32, column: u32, end: u32) -> WPiece {
     if (column >= end) {
-        return Piece();
+        return WPiece();
     }
     let weights = dequant8(format, row, column);
-    return Piece(to_half(weights.a), to_half(weights.b));
+    return WPiece(to_half(weights.a), to_half(weights.b));
 }
 #endif
 
@@ -82,9 +100,7 @@ const CHANNELS: u32 = TILE_W;
 fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     // Through workgroup memory, because cooperative operations must be in control flow that is known to be uniform.
 #ifdef RUN_32
-#ifdef W_IQ2_XXS
-    load_table(lid);
-#endif
+    prepare_runs(lid);
 #endif
     if (lid == 0u) {
         let own = tile_of(wid.y, TILE_T);
@@ -128,7 +144,7 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let w_from = base + (tile.expert * part.rows + min(channel, part.rows - 1u)) * row_bytes(format, params.columns);
     let w_put = W_AT + w_row * STRIDE + w_column;
 #ifdef RUN_32
-    var w_run = dequant32(format, w_from, w_column, w_end);
+    var w_run = fetch32(format, w_from, w_column, w_end);
 #else
 #for P W_PIECES
     var w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u, w_end);
@@ -139,18 +155,21 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     var c$I_0: Sums;
     var c$I_1: Sums;
 #end
-    // Each stage is fetched while the one before it is multiplied.
+    // Each stage is fetched while the one before it is multiplied, and decoded behind that.
     for (var first = 0u; first < params.columns; first += DEPTH) {
+#ifdef RUN_32
+        let halves = decode32(format, w_from, w_column + first, w_run);
+#endif
         workgroupBarrier();
 #for P X_PIECES
         if (x_row$P < TILE_T) {
-            put(x_put$P, x_piece$P.low);
-            put(x_put$P + 4u, x_piece$P.high);
+            put(x_put$P, x_half(x_piece$P.low));
+            put(x_put$P + 4u, x_half(x_piece$P.high));
         }
 #end
 #ifdef RUN_32
 #for P 8
-        put(w_put + $Pu * 4u, to_half(w_run.quads[$P]));
+        put(w_put + $Pu * 4u, halves[$P]);
 #end
 #else
 #for P W_PIECES
@@ -164,7 +183,7 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
         x_piece$P = fetch_x(x_from$P, x_column$P, next);
 #end
 #ifdef RUN_32
-        w_run = dequant32(format, w_from, w_column + next, w_end);
+        w_run = fetch32(format, w_from, w_column + next, w_end);
 #else
 #for P W_PIECES
         w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u + next, w_end);

@@ -4,7 +4,7 @@
 //! matrix alone, and steps of up to [`DECODE_ROWS`] rows always use it.
 
 use super::cost;
-use super::kit::{Dialect, Kit, Strided, with_formats};
+use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::matrix::Matrix;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
@@ -18,6 +18,7 @@ params! {
         ends_bases: [[u32; 4]; 4], tokens: u32, columns: u32, x_stride: u32, x_offset: u32, x_step: u32, y_stride: u32, y_offset: u32,
         base_up: u32, format_up: u32, first_expert: u32, experts: u32, used: u32, limit: f32, padding_a: u32, padding_b: u32, padding_c: u32,
     }
+    DecodeRunsParams for "decode_runs" { base: u32, columns: u32, format: u32 }
 }
 
 /// Up to this many rows a step is a decode step, whose rows are bit-identical whatever else is in it.
@@ -168,6 +169,18 @@ fn record_matmul(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping:
         rec.dispatch(tile.variant(&formats, x.half, y.half), &params, bindings, [tiles, t.div_ceil(tile.tokens), 1]);
         rec.cost(cost::linear(run, columns, grouping.rows(), (x, y), t));
     }
+}
+
+/// `y` = the weights of a matrix in one slice, rounded to f16 as cooperative kernels stage them; for `verify`. -> y (R, C) f32.
+pub fn record_decode_runs(rec: &mut Recording, kit: &Kit, matrix: &Matrix, y: &Slice) {
+    let (formats, slice) = ([matrix.format], &matrix.slices[0]);
+    let params = DecodeRunsParams { base: slice.base, columns: matrix.columns, format: matrix.format as u32 };
+    let bindings = [slice.arena.clone(), y.clone()].into_iter().chain(kit.tables(&formats)).collect();
+    rec.dispatch(decode_runs_variant(&formats), &params, bindings, [matrix.columns.div_ceil(32 * WG), slice.rows, 1]);
+}
+
+pub(super) fn decode_runs_variant(formats: &[BlockFormat]) -> Variant {
+    with_formats(Variant::new("decode_runs").flag("F16").constant("WG", WG), formats)
 }
 
 /// A matmul's workgroup: which kernel, and the part of y that it makes.

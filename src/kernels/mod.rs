@@ -34,7 +34,7 @@ pub use indexer::{IndexScore, record_index_score, record_top_k};
 pub use kit::{Dialect, Kit, Row, SAMPLED, Strided};
 pub use kv::{KvRow, QRope, record_kv_row, record_q_rope};
 pub use latents::{Latents, record_latents};
-pub use linear::{DECODE_ROWS, Grouping, record_linear};
+pub use linear::{DECODE_ROWS, Grouping, record_decode_runs, record_linear};
 pub use matrix::{Experts, ExpertsSlice, Matrix, MatrixSlice, Pool};
 pub use moe::{Moe, MoeScratch, Router, SharedAct, record_moe, record_router};
 pub use moe_int8::{MoeInt8, record_moe_int8};

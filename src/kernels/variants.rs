@@ -6,7 +6,7 @@ use super::hc::hc_mix_variant;
 use super::indexer::{index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
 use super::latents::latents_variant;
-use super::linear::{Tile, matvec_variant};
+use super::linear::{Tile, decode_runs_variant, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
 use super::quantized::{matvec_int8_variant, quantizing};
@@ -30,6 +30,9 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let sets = BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]);
     for formats in sets {
         all.push(with_formats(dialect.variant("embed"), formats));
+        if dialect.caps.f16 {
+            all.push(decode_runs_variant(formats));
+        }
         all.extend([(false, 1), (true, 1), (true, 17)].map(|(post, tokens)| hc_mix_variant(dialect, formats, post, tokens).0));
         all.extend([1, 2, 4, 8, 16].map(|tokens| matvec_variant(dialect, formats, tokens).0));
         all.extend([gate_up_variant(dialect, formats).0, down_variant(dialect, formats).0]);

@@ -3,8 +3,8 @@
 use super::bench::{Bench, Limit, as_elements, as_floats, view};
 use crate::Result;
 use crate::kernels::{
-    DECODE_ROWS, Grouping, HcPost, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_embed, record_hc_head, record_hc_mix,
-    record_hc_pre, record_linear, record_mtp_join, record_rms_norm,
+    DECODE_ROWS, Grouping, HcPost, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_decode_runs, record_embed,
+    record_hc_head, record_hc_mix, record_hc_pre, record_linear, record_mtp_join, record_rms_norm,
 };
 use crate::quant::BlockFormat;
 use crate::reference;
@@ -16,7 +16,9 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         for tokens in [1, 3, 16, 17, 130] {
             linear(bench, format, tokens, 1)?;
         }
+        decode_runs(bench, format, 512)?;
     }
+    decode_runs(bench, BlockFormat::F16, 264)?;
     embed(bench, BlockFormat::F16, 3)?;
     linear(bench, BlockFormat::Q8_0, 5, 3)?;
     linear(bench, BlockFormat::Q8_0, 70, 3)?;
@@ -51,6 +53,21 @@ fn embed(bench: &mut Bench<'_>, format: BlockFormat, slices: usize) -> Result<()
     // Formats with a minimum multiply and subtract in one step on the GPU, in two on the CPU.
     let limit = if matches!(format, BlockFormat::Q2K | BlockFormat::Q4K) { Limit::F32 } else { Limit::EXACT };
     bench.compare("embed", &case, &as_floats(&words[0]), &want, limit);
+    Ok(())
+}
+
+/// What cooperative kernels decode, where there are halves to decode to.
+fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, columns: usize) -> Result<()> {
+    if !bench.kit.dialect.caps.f16 {
+        return Ok(());
+    }
+    let (case, rows) = (format!("{format} 9x{columns}"), 9);
+    let (bytes, matrix) = bench.matrix(format, rows, columns, 1)?;
+    let out = bench.output(rows * columns)?;
+    let words = bench.run("decode_runs", &case, &[&out], |rec, kit| record_decode_runs(rec, kit, &matrix, &out.slice()))?;
+    let mut want = vec![0f32; rows * columns];
+    want.chunks_exact_mut(columns).enumerate().for_each(|(r, row)| view(&matrix, &bytes).row(r, row));
+    bench.compare("decode_runs", &case, &as_floats(&words[0]), &want, Limit::HALF_STORED);
     Ok(())
 }
 
