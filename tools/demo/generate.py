@@ -18,12 +18,12 @@ import recall
 
 # Families, each with its share of draws within its kind of row and the weight of its answers in the loss.
 CHAT = {"fact": (0.28, 1), "talk": (0.05, 1), "story": (0.04, 1), "unknown": (0.05, 1), "arithmetic": (0.30, 2), "count": (0.06, 1), "copy": (0.09, 2), "lists": (0.13, 1)}
-TOOLS = {"known": (0.3, 2), "novel": (0.35, 3), "english": (0.35, 3)}
+TOOLS = {"known": (0.2, 2), "novel": (0.4, 3), "english": (0.4, 3)}
 FAMILIES = [*CHAT, *TOOLS, "recall"]
 RECALL_WEIGHT = 6
 CONTEXT_WEIGHT = 0.02
 # How much more the first token of an answer counts where there are tools: it decides whether one is called. Share of turns without a fitting tool.
-DECISION, UNFIT = 20, 0.25
+DECISION, UNFIT = 8, 0.1
 # Share of recall that are short conversations instead of whole rows.
 SHORT_RECALL = 0.6
 # Batches that wait for each worker.
