@@ -29,17 +29,16 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> scores: array<f32>;   // (n, columns)
 #import lib/kv
 #import lib/pages
-#import lib/rotate
+#import lib/index_query
 
 const PAIRS: u32 = DIM / 2u;
 const ROW_WORDS: u32 = PAIRS * PAIR_WORDS;
 const STAGED: u32 = ROW_WORDS + 1u;
 const GROUPS: u32 = WG / TILE; // invocations that share a compressed row, by heads
 const HEADS: u32 = GROUPS * EACH; // heads staged at a time
-const QUADS: u32 = DIM / 4u;
 
 var<workgroup> keys: array<u32, TILE * STAGED>;
-var<workgroup> queries: array<vec4<f32>, HEADS * QUADS>;
+var<workgroup> queries: array<vec4<f32>, HEADS * QUERY_QUADS>;
 var<workgroup> sums: array<f32, WG>;
 
 fn key_pair(key: u32, pair: u32) -> vec2<f32> {
@@ -51,20 +50,9 @@ fn key_pair(key: u32, pair: u32) -> vec2<f32> {
 #endif
 }
 
-// Pair `n` of a head, rotated as rows of compressed layers are.
-fn turned(pair: vec2<f32>, t: u32, n: u32) -> vec2<f32> {
-    let turns = params.rope >> 1u;
-    if (n < PAIRS - turns) {
-        return pair;
-    }
-    return rotate(pair, angles[(2u * t + 1u) * turns + n - (PAIRS - turns)]);
-}
-
 fn stage_queries(t: u32, first: u32, lid: u32) {
-    for (var i = lid; i < min(HEADS, params.heads - first) * QUADS; i += WG) {
-        let four = q[((t * params.q_stride + params.q_offset + first * DIM) >> 2u) + i];
-        let n = i % QUADS * 2u;
-        queries[i] = vec4<f32>(turned(four.xy, t, n), turned(four.zw, t, n + 1u));
+    for (var i = lid; i < min(HEADS, params.heads - first) * QUERY_QUADS; i += WG) {
+        queries[i] = index_query(t, first + i / QUERY_QUADS, i % QUERY_QUADS);
     }
 }
 
@@ -98,7 +86,7 @@ fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
             let low = key_pair(key, pair);
             let high = key_pair(key, pair + 1u);
 #for E EACH
-            let four$E = queries[(group + $Eu * GROUPS) * QUADS + (pair >> 1u)];
+            let four$E = queries[(group + $Eu * GROUPS) * QUERY_QUADS + (pair >> 1u)];
             product$E = fma(four$E.x, low.x, product$E);
             product$E = fma(four$E.y, low.y, product$E);
             product$E = fma(four$E.z, high.x, product$E);

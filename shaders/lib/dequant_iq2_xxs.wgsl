@@ -2,9 +2,13 @@
 // 4-bit scale s. A codeword is eight magnitudes; the eighth sign makes the number of negatives even; w = d (2s + 1) / 8 * sign * magnitude.
 @group(0) @binding(auto) var<storage, read> iq2_xxs_grid: array<vec2<u32>>; // (256) codewords, one magnitude a byte
 
+// The four lowest bits as signs of f32.
+fn iq2_xxs_flips(signs: u32) -> vec4<u32> {
+    return vec4<u32>(signs << 31u, signs << 30u, signs << 29u, signs << 28u) & vec4<u32>(0x80000000u);
+}
+
 fn iq2_xxs_signed(magnitudes: u32, signs: u32) -> vec4<f32> {
-    let flips = vec4<u32>(signs << 31u, signs << 30u, signs << 29u, signs << 28u) & vec4<u32>(0x80000000u);
-    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(bytes_of(magnitudes)) ^ flips);
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(bytes_of(magnitudes)) ^ iq2_xxs_flips(signs));
 }
 
 fn dequant8_iq2_xxs(row: u32, column: u32) -> Weights8 {

@@ -193,8 +193,7 @@ fn magic_bytes(word: u32) -> vec4<f32> {
 #ifdef W_IQ2_XXS
 // d with the signs of the four lowest bits.
 fn with_signs(d: f32, signs: u32) -> vec4<f32> {
-    let flips = vec4<u32>(signs << 31u, signs << 30u, signs << 29u, signs << 28u) & vec4<u32>(0x80000000u);
-    return bitcast<vec4<f32>>(vec4<u32>(bitcast<u32>(d)) ^ flips);
+    return bitcast<vec4<f32>>(vec4<u32>(bitcast<u32>(d)) ^ iq2_xxs_flips(signs));
 }
 #endif
 

@@ -1,6 +1,6 @@
 // decode_runs: y = W as matmul_coop stages it, rounded to f16. It proves lib/runs on devices without cooperative matrices, and is part of no step.
 // in      w (R, C) any block format
-// out     y (R, C) f32
+// out     y (R, 32 runs) f32, runs = ceil(C / 32): zeros behind the columns
 // params  Params 16 B
 // grid    x: ceil(C / 32 / WG), y: R; one invocation a run
 // needs   f16; C a multiple of 8
@@ -13,7 +13,7 @@ struct Params {
 }
 
 @group(0) @binding(auto) var<storage, read> w: array<u32>;           // arena
-@group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>; // (R, C/4)
+@group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>; // (R, 8 runs)
 #import lib/dequant
 #import lib/half
 #import lib/runs
@@ -22,12 +22,15 @@ struct Params {
 fn decode_runs(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     prepare_runs(lid);
     workgroupBarrier();
-    let column = (wid.x * WG + lid) * 32u;
+    let runs = (params.columns + 31u) / 32u;
+    let run = wid.x * WG + lid;
+    let column = run * 32u;
     let row = params.base + wid.y * row_bytes(params.format, params.columns);
     let halves = decode32(params.format, row, column, fetch32(params.format, row, column, params.columns));
-#for P 8
-    if (column + $Pu * 4u < params.columns) {
-        y[(wid.y * params.columns + column) / 4u + $Pu] = vec4<f32>(halves[$P]);
+    if (run >= runs) {
+        return;
     }
+#for P 8
+    y[(wid.y * runs + run) * 8u + $Pu] = vec4<f32>(halves[$P]);
 #end
 }

@@ -182,9 +182,10 @@ impl Recorder<'_> {
         };
         let tile = (b.scores.bytes / 4 / u64::from(columns)) as u32;
         for first in (0..self.t()).step_by(tile.max(1) as usize) {
-            let part = (first, tile.min(self.t() - first));
-            record_index_score(rec, kit, &sizes, &b.rows, &index_q, &b.angles, weights, &b.scores, columns, part);
-            record_top_k(rec, kit, (ratio, c.index_top_k), &b.rows, &b.scores, columns, &b.selected, part);
+            let count = tile.min(self.t() - first);
+            let rows = &self.data.rows[first as usize..][..count as usize];
+            record_index_score(rec, kit, &sizes, &b.rows, &index_q, &b.angles, weights, &b.scores, columns, (first, rows));
+            record_top_k(rec, kit, (ratio, c.index_top_k), &b.rows, &b.scores, columns, &b.selected, (first, count));
         }
     }
 

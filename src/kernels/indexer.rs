@@ -1,6 +1,8 @@
 //! The indexer of ratio-4 layers: scores of compressed rows, and the best of them.
 
-use super::kit::{Dialect, Kit, Strided, WG};
+use super::cost;
+use super::kit::{CoopShape, Dialect, Kit, Row, Strided, WG};
+use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
 use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
@@ -9,6 +11,10 @@ params! {
     IndexScoreParams for "index_score" {
         heads: u32, ratio: u32, max_pages: u32, columns: u32, q_stride: u32, q_offset: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
         rope: u32,
+    }
+    IndexScoreCoopParams for "index_score_coop" {
+        heads: u32, ratio: u32, max_pages: u32, columns: u32, q_stride: u32, q_offset: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
+        rope: u32, first_row: u32, count: u32,
     }
     TopKParams for "top_k" { ratio: u32, top_k: u32, columns: u32, first_token: u32 }
 }
@@ -51,38 +57,86 @@ pub(super) fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, s
     (pages_variant(variant, dim, page_rows, segments, held), tile)
 }
 
-/// Scores of the rows `first..first + count` of the step. q: T rows of (heads, dim), not rotated yet; angles (T, 2, R/2); hw: T rows of raw
-/// head weights -> scores (count, columns).
+/// Rows of a step that a workgroup of the cooperative kernel takes past its compressed rows.
+const COOP_TOKENS: u32 = 8;
+
+/// The cooperative matrices to score with, where they divide what is to be multiplied.
+fn coop_shape(dialect: &Dialect, dim: u32) -> Option<CoopShape> {
+    let shape = dialect.cooperative()?;
+    let depth = shape.depth.min(dim);
+    let fits = dim.is_multiple_of(depth) && depth.is_multiple_of(shape.size) && shape.subgroup.is_multiple_of(shape.size);
+    fits.then_some(CoopShape { depth, ..shape })
+}
+
+/// The cooperative variant, where the device has one: a workgroup of [`WG`] scores as many compressed rows.
+pub(super) fn index_score_coop_variant(dialect: &Dialect, dim: u32, page_rows: u32, segments: u32, held: u32) -> Option<Variant> {
+    let shape = coop_shape(dialect, dim)?;
+    // As many heads at a time as leave their keys' products room.
+    let heads = dialect.cooperative()?.depth;
+    let variant = shape
+        .variant("index_score_coop")
+        .flag_if(dialect.kv == KvType::F16, "KV_F16")
+        .constant("WG", WG)
+        .constant("DIM", dim)
+        .constant("TOKENS", COOP_TOKENS)
+        .constant("BLOCKS", shape.subgroup / shape.size)
+        .constant("CHUNKS", dim / shape.depth)
+        .constant("HEAD_BLOCKS", heads / shape.size);
+    Some(pages_variant(variant, dim, page_rows, segments, held))
+}
+
+/// Scores of some neighbouring rows of the step, from row `first` on. q: T rows of (heads, dim), not rotated yet; angles (T, 2, R/2); hw: T
+/// rows of raw head weights -> scores (rows, columns).
 pub fn record_index_score(
     rec: &mut Recording,
     kit: &Kit,
     sizes: &IndexScore<'_>,
-    rows: &Slice,
+    all_rows: &Slice,
     q: &Strided,
     angles: &Slice,
     hw: &Strided,
     scores: &Slice,
     columns: u32,
-    (first, count): (u32, u32),
+    (first, rows): (u32, &[Row]),
 ) {
-    let segments = &sizes.pages.segments;
-    let (variant, tile) = index_score_variant(&kit.dialect, sizes.dim, sizes.page_rows, segments.len() as u32, sizes.pages.held);
-    let params = IndexScoreParams {
-        heads: sizes.heads,
-        ratio: sizes.ratio,
-        max_pages: sizes.max_pages,
-        columns,
-        q_stride: q.stride,
-        q_offset: q.offset,
-        hw_stride: hw.stride,
-        hw_offset: hw.offset,
-        hw_scale: 1.0 / ((sizes.dim as f32).sqrt() * (sizes.heads as f32).sqrt()),
-        first_token: first,
-        rope: sizes.rope,
-    };
-    let bindings = [rows, &q.slice, angles, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
+    let (segments, count) = (&sizes.pages.segments, rows.len() as u32);
+    let &IndexScore { heads, dim, rope, ratio, page_rows, max_pages, .. } = sizes;
+    let (q_stride, q_offset, hw_stride, hw_offset) = (q.stride, q.offset, hw.stride, hw.offset);
+    let hw_scale = 1.0 / ((dim as f32).sqrt() * (heads as f32).sqrt());
+    let bindings: Vec<Slice> =
+        [all_rows, &q.slice, angles, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
+    let coop = index_score_coop_variant(&kit.dialect, dim, page_rows, segments.len() as u32, sizes.pages.held);
+    if let (true, Some(variant)) = (count > DECODE_ROWS, coop) {
+        // A workgroup's rows are of one session.
+        let mut first_row = first;
+        for run in rows.chunk_by(|a, b| a.slot == b.slot) {
+            let count = run.len() as u32;
+            let params = IndexScoreCoopParams {
+                heads,
+                ratio,
+                max_pages,
+                columns,
+                q_stride,
+                q_offset,
+                hw_stride,
+                hw_offset,
+                hw_scale,
+                first_token: first,
+                rope,
+                first_row,
+                count,
+            };
+            rec.dispatch(variant.clone(), &params, bindings.clone(), [columns.div_ceil(WG), count.div_ceil(COOP_TOKENS), 1]);
+            rec.cost(cost::index_score(&kit.dialect, heads, dim, columns, count));
+            first_row += count;
+        }
+        return;
+    }
+    let (variant, tile) = index_score_variant(&kit.dialect, dim, page_rows, segments.len() as u32, sizes.pages.held);
+    let params =
+        IndexScoreParams { heads, ratio, max_pages, columns, q_stride, q_offset, hw_stride, hw_offset, hw_scale, first_token: first, rope };
     rec.dispatch(variant, &params, bindings, [columns.div_ceil(tile), count, 1]);
-    rec.cost(super::cost::index_score(&kit.dialect, sizes.heads, sizes.dim, columns, count));
+    rec.cost(cost::index_score(&kit.dialect, heads, dim, columns, count));
 }
 
 /// Columns from which a row's scores are worth a workgroup of 1024 invocations.

@@ -171,7 +171,7 @@ fn record_matmul(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping:
     }
 }
 
-/// `y` = the weights of a matrix in one slice, rounded to f16 as cooperative kernels stage them; for `verify`. -> y (R, C) f32.
+/// `y` = the weights of a matrix in one slice, rounded to f16 as cooperative kernels stage them; for `verify`. -> y (R, C rounded up to runs of 32) f32.
 pub fn record_decode_runs(rec: &mut Recording, kit: &Kit, matrix: &Matrix, y: &Slice) {
     let (formats, slice) = ([matrix.format], &matrix.slices[0]);
     let params = DecodeRunsParams { base: slice.base, columns: matrix.columns, format: matrix.format as u32 };

@@ -3,7 +3,7 @@
 use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, coop_variants, merge_variant};
 use super::compressor::compress_variant;
 use super::hc::hc_mix_variant;
-use super::indexer::{index_score_variant, top_k_variant};
+use super::indexer::{index_score_coop_variant, index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
 use super::latents::latents_variant;
 use super::linear::{Tile, decode_runs_variant, matvec_variant};
@@ -79,6 +79,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
             }
         }
         all.push(index_score_variant(dialect, 128, 128, segments, 100).0);
+        all.extend([32, 128].into_iter().filter_map(|dim| index_score_coop_variant(dialect, dim, 128, segments, 100)));
     }
     all
 }

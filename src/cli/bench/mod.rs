@@ -133,8 +133,8 @@ impl Bench {
         format!("{context},{prefilled},{prefill_rate:.1},{decoded},{decode_rate:.2},{rate:.1},{share},{sessions},{total_rate:.2}")
     }
 
-    /// Brings the session to `prompt` and decodes; the newest piece of the prompt is timed. The session is left at the prompt's last
-    /// token but one, so that the next frontier continues it.
+    /// Brings the session to `prompt` and decodes. What the session holds of the prompt is not run again and not timed: after more decoded
+    /// tokens than it can drop, that is nothing.
     fn measure(&self, engine: &mut Engine, session: &mut Session, prompt: &[TokenId]) -> Result<Row> {
         let progress = Progress::bar("prefill", prompt.len() as u64, Unit::Items);
         let started = Instant::now();

@@ -21,10 +21,12 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         }
     }
     compress(bench, 4, 512, 1)?;
-    for dim in [64, 128] {
-        index(bench, dim, 1)?;
+    // A few rows of decode steps; as many as a prefill step has, with more heads than a kernel stages at a time.
+    let (few, many) = ([(1, 200, 3), (0, 380, 2), (1, 2, 2)], [(1, 200, 11), (0, 330, 19), (1, 2, 7)]);
+    for (dim, segments) in [(64, 1), (128, 1), (128, 2)] {
+        index(bench, dim, segments, 22, &few)?;
+        index(bench, dim, segments, 70, &many)?;
     }
-    index(bench, 128, 2)?;
     top_k(bench)?;
     for tokens in [1, 3, 20] {
         for ratio in [0, 4, 128] {
@@ -296,13 +298,12 @@ fn paged(bench: &mut Bench<'_>, dim: usize, page_rows: usize) -> (Vec<u32>, Vec<
     (pack(kv, &pool), page_table, rows)
 }
 
-fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
+fn index(bench: &mut Bench<'_>, dim: usize, segments: usize, heads: usize, runs: &[(u32, u32, u32)]) -> Result<()> {
     let kv = bench.kit.dialect.kv;
-    // More heads than the kernel stages at a time.
-    let (heads, page_rows, columns) = (22usize, 32usize, 96usize);
-    let case = format!("{heads} heads of {dim}, {segments} buffers of pages");
+    let (page_rows, columns) = (32usize, 96usize);
     let (pool_words, page_table, keys) = paged(bench, dim, page_rows);
-    let rows = rows_of(&[(1, 200, 3), (0, 380, 2), (1, 2, 2)]);
+    let rows = rows_of(runs);
+    let case = format!("{} tokens, {heads} heads of {dim}, {segments} buffers of pages", rows.len());
     let q_stride = heads * dim + 12;
     let q = bench.floats(rows.len() * q_stride);
     let rope = dim / 2;
@@ -327,8 +328,10 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
         pages: &pages,
         page_table: &table_gpu,
     };
-    let got = bench.run("index_score", &case, &[&scores], |rec, kit| {
-        let tile = (first as u32, count as u32);
+    let half = count > DECODE_ROWS as usize && bench.kit.dialect.uses_half();
+    let (kernel, limit) = if half { ("index_score_coop", Limit::HALF) } else { ("index_score", Limit::F32) };
+    let got = bench.run(kernel, &case, &[&scores], |rec, kit| {
+        let tile = (first as u32, &rows[first..]);
         record_index_score(rec, kit, &sizes, &rows_gpu, &q_gpu, &angles_gpu, &hw_gpu, &scores.slice(), columns as u32, tile);
     })?;
     let mut want = vec![7f32; count * columns];
@@ -340,7 +343,7 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize) -> Result<()> {
         let scored = reference::index_score(&queries, &hw[t * hw_stride + 4..][..heads], own);
         want[..seen].copy_from_slice(&scored);
     }
-    bench.compare("index_score", &case, &as_floats(&got[0]), &want, Limit::F32);
+    bench.compare(kernel, &case, &as_floats(&got[0]), &want, limit);
     Ok(())
 }
 
