@@ -3,7 +3,7 @@
 // out     normed (R, D) f32; QUANTIZE: rounded to int8 too (lib/quantize)
 // params  Params 16 B
 // grid    x: R; one workgroup a wanted row
-// needs   D <= 32 * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
+// needs   D <= 4 * KEPT * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    18 D bytes a row
 // source  SPEC 2 (HC head), SPEC 3
 struct Params {
@@ -24,6 +24,7 @@ struct Params {
 @compute @workgroup_size(WG)
 fn hc_head(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wanted[wid.x];
+    load_streams(t, lid);
     gather_mix(t, lid);
     let rms = inverseSqrt(mixed[4] / f32(params.dim * 4u) + params.norm_eps);
     let pre = vec4<f32>(
@@ -32,5 +33,5 @@ fn hc_head(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_inde
         stream_weight(mixed[2] * rms * hc[4] + hc[2]),
         stream_weight(mixed[3] * rms * hc[4] + hc[3]),
     );
-    collapse(t, wid.x, pre, lid);
+    collapse(wid.x, pre, lid);
 }

@@ -3,7 +3,7 @@
 // out     normed (T, D) f32, or f16 with Y_F16; post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; QUANTIZE: normed rounded to int8 too
 // params  Params 32 B
 // grid    x: T, y: 2; of a row's two workgroups one makes normed, the other post
-// needs   D <= 32 * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
+// needs   D <= 4 * KEPT * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    18 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps)
 // source  SPEC 2 (hyper-connections), SPEC 3
 struct Params {
@@ -29,6 +29,9 @@ struct Params {
 @compute @workgroup_size(WG)
 fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.x;
+    if (wid.y == 0u) {
+        load_streams(t, lid);
+    }
     gather_mix(t, lid);
     let rms = inverseSqrt(mixed[24] / f32(params.dim * 4u) + params.norm_eps);
     let scale = vec3<f32>(hc[24], hc[25], hc[26]);
@@ -39,7 +42,7 @@ fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
         stream_weight(mixed[3] * rms * scale.x + hc[3]),
     );
     if (wid.y == 0u) {
-        collapse(t, t, pre, lid);
+        collapse(t, pre, lid);
     } else if (lid == 0u) {
         let m = t * 32u;
         for (var j = 0u; j < 4u; j++) {

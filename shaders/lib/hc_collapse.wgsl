@@ -8,37 +8,46 @@
 #import lib/quantize
 #endif
 
-// How many vec4 of a row one invocation keeps: rows of up to 32 WG channels.
-const KEPT: u32 = 8u;
+// The invocation's share of the streams: KEPT vec4 of each.
+var<private> streams: array<array<vec4<f32>, 4>, KEPT>;
 
 fn stream_weight(raw: f32) -> f32 {
     return sigmoid(raw) + params.hc_eps;
 }
 
-fn collapse(t: u32, to: u32, pre: vec4<f32>, lid: u32) {
+// Asks for the streams of row `t`, which arrive while their weights are made.
+fn load_streams(t: u32, lid: u32) {
     let quads = params.dim >> 2u;
-    var kept: array<vec4<f32>, KEPT>;
-    var squares = 0.0;
-    for (var i = 0u; i < KEPT; i++) {
-        let q = i * WG + lid;
-        if (q < quads) {
-            var value = pre.x * x[t * 4u * quads + q];
-            value = fma(vec4<f32>(pre.y), x[(t * 4u + 1u) * quads + q], value);
-            value = fma(vec4<f32>(pre.z), x[(t * 4u + 2u) * quads + q], value);
-            value = fma(vec4<f32>(pre.w), x[(t * 4u + 3u) * quads + q], value);
-            kept[i] = value;
-            squares += dot(value, value);
-        }
+#for I KEPT
+    if ($Iu * WG + lid < quads) {
+#for J 4
+        streams[$I][$J] = x[(t * 4u + $Ju) * quads + $Iu * WG + lid];
+#end
     }
+#end
+}
+
+fn collapse(to: u32, pre: vec4<f32>, lid: u32) {
+    let quads = params.dim >> 2u;
+    var squares = 0.0;
+#for I KEPT
+    var kept$I = pre.x * streams[$I][0];
+    kept$I = fma(vec4<f32>(pre.y), streams[$I][1], kept$I);
+    kept$I = fma(vec4<f32>(pre.z), streams[$I][2], kept$I);
+    kept$I = fma(vec4<f32>(pre.w), streams[$I][3], kept$I);
+    squares += dot(kept$I, kept$I);
+#end
     let norm = inverseSqrt(workgroup_sum(squares, lid) / f32(params.dim) + params.norm_eps);
-    for (var i = 0u; i < KEPT; i++) {
-        let q = i * WG + lid;
+#for I KEPT
+    {
+        let q = $Iu * WG + lid;
         if (q < quads) {
-            let value = kept[i] * norm * weight[q];
+            let value = kept$I * norm * weight[q];
             normed[to * quads + q] = element(value);
 #ifdef QUANTIZE
             quantize_quad(value, to * quantized_words(params.dim), params.dim, q);
 #endif
         }
     }
+#end
 }

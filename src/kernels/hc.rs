@@ -1,6 +1,6 @@
 //! Hyper-connections: the residual of a sub-layer with the mix of a row's four streams, and the next sub-layer's input.
 
-use super::kit::{Dialect, Kit, Strided, with_formats};
+use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::linear::DECODE_ROWS;
 use super::matrix::Matrix;
 use super::quantized::{Quantized, binding, quantizing};
@@ -78,6 +78,12 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
     }
 }
 
+/// hc_pre or hc_head for rows of `dim` channels. In a decode step a few workgroups have the device to themselves: they are as large as can be.
+pub(super) fn hc_collapse_variant(dialect: &Dialect, kernel: &'static str, dim: u32, rows: u32) -> Variant {
+    let wg = if rows <= DECODE_ROWS && dialect.caps.invocations >= 1024 { 1024 } else { WG };
+    dialect.sized_variant(kernel, wg).constant("KEPT", (dim / 4).div_ceil(wg))
+}
+
 /// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, slices, 32), x (T, 4, D) -> normed (T, D), post (T, 32).
 pub fn record_hc_pre(
     rec: &mut Recording,
@@ -93,7 +99,7 @@ pub fn record_hc_pre(
     let params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps };
     let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
     bindings.extend(binding(normed_int8));
-    let variant = quantizing(normed.written_by(kit.variant("hc_pre")), normed_int8.is_some());
+    let variant = quantizing(normed.written_by(hc_collapse_variant(&kit.dialect, "hc_pre", params.dim, t)), normed_int8.is_some());
     rec.dispatch(variant, &params, bindings, [t, 2, 1]);
     rec.cost(super::cost::floats(5 * params.dim, t));
 }
@@ -113,5 +119,6 @@ pub fn record_hc_head(
     let params = HcHeadParams { dim: weights.mix.columns / 4, hc_eps, norm_eps };
     let mut bindings = [wanted, mix, &weights.base_scale, &weights.norm, x, normed].map(Clone::clone).to_vec();
     bindings.extend(binding(normed_int8));
-    rec.dispatch(quantizing(kit.variant("hc_head"), normed_int8.is_some()), &params, bindings, [rows, 1, 1]);
+    let variant = hc_collapse_variant(&kit.dialect, "hc_head", params.dim, rows);
+    rec.dispatch(quantizing(variant, normed_int8.is_some()), &params, bindings, [rows, 1, 1]);
 }

@@ -106,7 +106,12 @@ impl Dialect {
 
     /// The plain variant of `kernel` with workgroups of [`WG`], reducing by subgroups where the device has them.
     pub(super) fn variant(&self, kernel: &'static str) -> Variant {
-        let variant = Variant::new(kernel).constant("WG", WG);
+        self.sized_variant(kernel, WG)
+    }
+
+    /// The same with workgroups of `wg`.
+    pub(super) fn sized_variant(&self, kernel: &'static str, wg: u32) -> Variant {
+        let variant = Variant::new(kernel).constant("WG", wg);
         match self.caps.subgroup {
             Some(size) => variant.constant("SUBGROUP", size),
             None => variant,

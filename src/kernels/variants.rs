@@ -2,7 +2,7 @@
 
 use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, coop_variants, merge_variant};
 use super::compressor::compress_variant;
-use super::hc::hc_mix_variant;
+use super::hc::{hc_collapse_variant, hc_mix_variant};
 use super::indexer::{index_score_coop_variant, index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
 use super::latents::latents_variant;
@@ -17,11 +17,12 @@ use crate::quant::BlockFormat;
 /// All variants for a device, with V4 Flash's head sizes and with each pool whole and split.
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
-    let mut all: Vec<Variant> = ["hc_pre", "hc_head", "rms_norm", "mtp_join", "q_rope", "moe_combine", "sample", "stream_read"]
-        .map(|kernel| dialect.variant(kernel))
-        .to_vec();
+    let mut all: Vec<Variant> =
+        ["rms_norm", "mtp_join", "q_rope", "moe_combine", "sample", "stream_read"].map(|kernel| dialect.variant(kernel)).to_vec();
     all.extend([dialect.variant("router"), dialect.variant("router").flag("HASHED"), dialect.kv_variant("kv_row")]);
     all.extend([512, 8192].map(|columns| top_k_variant(dialect, columns)));
+    let collapses = [("hc_pre", 1), ("hc_pre", 17), ("hc_head", 1)].map(|(kernel, rows)| hc_collapse_variant(dialect, kernel, 4096, rows));
+    all.extend(collapses.clone());
     all.extend([0, 1, 2, 3].map(|rings| merge_variant(dialect, heads, rings)));
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
     all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));
@@ -46,7 +47,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     }
     // Kernels for int8 are tried on devices that would not choose them too, where they can run.
     if dialect.caps.subgroup.is_some() {
-        all.extend(["hc_pre", "hc_head", "rms_norm", "router"].map(|kernel| quantizing(dialect.variant(kernel), true)));
+        all.extend(["rms_norm", "router"].map(|kernel| quantizing(dialect.variant(kernel), true)));
+        all.extend(collapses.map(|variant| quantizing(variant, true)));
         all.push(quantizing(dialect.variant("router").flag("HASHED"), true));
         all.extend([1, 2, 3].map(|rings| quantizing(merge_variant(dialect, heads, rings), true)));
         for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
