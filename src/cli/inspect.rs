@@ -75,7 +75,8 @@ impl Inspect {
             let (tensors, arenas) = (listing.len(), layout.arenas());
             let report = json!({
                 "path": source.path().display().to_string(), "name": model.config.name, "tensors": tensors, "parameters": parameters,
-                "bytes": bytes, "formats": formats, "device": device, "arenas": arenas, "weight_bytes": layout.bytes(), "plans": plans,
+                "bytes": bytes, "formats": formats, "device": device, "arenas": arenas, "weight_bytes": layout.bytes(),
+                "rearranged_bytes": layout.rearranged_bytes(), "plans": plans,
             });
             return put(&format!("{report}\n"));
         }
@@ -94,7 +95,13 @@ impl Inspect {
             }
         }
         let arenas = layout.arenas().len();
-        put(&format!("weights on {device}: {} in {arenas} buffers, stored as in the file\n", mib(layout.bytes())))?;
+        let rearranged = layout.rearranged_bytes();
+        let order = if rearranged > 0 {
+            format!("{} of it (Q8_0) with eight blocks of a row side by side", mib(rearranged))
+        } else {
+            "as in the file".into()
+        };
+        put(&format!("weights on {device}: {} in {arenas} buffers, {order}\n", mib(layout.bytes())))?;
         for context in contexts {
             put(&format!("{}\n", plan(context)?))?;
         }

@@ -167,6 +167,11 @@ impl Layout {
         arenas + 4 * (self.vectors.values.len() + tables) as u64
     }
 
+    /// Bytes of weights that are kept in another order than stored: rows of Q8_0 by eight blocks.
+    pub fn rearranged_bytes(&self) -> u64 {
+        self.placer.copies.iter().filter(|copy| copy.is_rearranged()).map(Copy::bytes).sum()
+    }
+
     /// Whether the draft block is placed too.
     pub fn has_draft(&self) -> bool {
         self.mtp.is_some()

@@ -33,6 +33,11 @@ impl Copy {
     pub fn bytes(&self) -> u64 {
         self.rows.len() as u64 * self.tensor.row_bytes() as u64
     }
+
+    /// Whether rows are kept in another order of bytes than stored.
+    pub fn is_rearranged(&self) -> bool {
+        self.tensor.format.on_device(self.tensor.columns) != self.tensor.format
+    }
 }
 
 /// A matrix whose arenas are known by number only.

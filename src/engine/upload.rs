@@ -46,7 +46,7 @@ pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], progress: &Progress
             // Pieces but the last are multiples of 4 bytes; the last is filled up to one, within the arena's alignment.
             uploader.write(&arenas[*arena], offset + (piece.first * stride) as u64, bytes.next_multiple_of(4) as u64, |staging| {
                 tensor.read_rows(first..first + piece.rows, |at, part| {
-                    if tensor.format.on_device(tensor.columns) == tensor.format {
+                    if !piece.copy.is_rearranged() {
                         return staging.put(at, part);
                     }
                     scratch.clear();
