@@ -1,5 +1,6 @@
 // Runs of 32 neighbouring weights of a row as f16, in two steps: fetch32 only loads, so that nothing waits for memory before decode32 needs
 // the values. Import lib/dequant and lib/half first, and call prepare_runs before the first barrier.
+// Decoding competes with the matrix units for issue slots: so f16 are put together from bits, two in a word, and calculated with as such.
 
 // The words of a run as stored, at most 16, and two that hold its scales.
 struct Run {
@@ -13,14 +14,25 @@ struct Run {
 alias Halves32 = array<vec4<f16>, 8>;
 
 #ifdef W_IQ2_XXS
+// Four magnitudes in a word as f16, times 2^-5. They differ in these bits only, which leaves room for the last two, rotated left by 8.
+const IQ2_XXS_OWN: u32 = 0x0fe00fe0u;
+const IQ2_XXS_COMMON: u32 = 0x30003000u;
+
 // In workgroup memory: gathers from it do not wait for a cache.
 var<workgroup> iq2_xxs_table: array<vec2<u32>, 256>;
+
+fn iq2_xxs_packed(magnitudes: u32) -> u32 {
+    let four = bytes_of(magnitudes) * 0.03125;
+    let last = pack2x16float(four.zw) & IQ2_XXS_OWN;
+    return (pack2x16float(four.xy) & IQ2_XXS_OWN) | (last << 8u) | (last >> 24u);
+}
 #endif
 
 fn prepare_runs(lid: u32) {
 #ifdef W_IQ2_XXS
     for (var i = lid; i < 256u; i += WG) {
-        iq2_xxs_table[i] = iq2_xxs_grid[i];
+        let codeword = iq2_xxs_grid[i];
+        iq2_xxs_table[i] = vec2<u32>(iq2_xxs_packed(codeword.x), iq2_xxs_packed(codeword.y));
     }
 #endif
 }
@@ -134,21 +146,15 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
             // Two sub-blocks, whose codes share their words and their shift.
             let scales = run.scales.x >> ((column >> 1u) & 16u);
             let dm = unpack2x16float(run.scales.y);
-            let a = (run.a >> shift) & vec4<u32>(0x03030303u);
-            let b = (run.b >> shift) & vec4<u32>(0x03030303u);
-            let d0 = vec4<f32>(dm.x * f32(scales & 15u));
-            let d1 = vec4<f32>(dm.x * f32((scales >> 8u) & 15u));
-            let m0 = vec4<f32>(-(dm.y * f32((scales >> 4u) & 15u)));
-            let m1 = vec4<f32>(-(dm.y * f32((scales >> 12u) & 15u)));
+            let a = run.a >> shift;
+            let b = run.b >> shift;
+            let d0 = vec4<f16>(f16(dm.x * f32(scales & 15u)));
+            let d1 = vec4<f16>(f16(dm.x * f32((scales >> 8u) & 15u)));
+            let m0 = vec4<f16>(f16(-(dm.y * f32((scales >> 4u) & 15u))));
+            let m1 = vec4<f16>(f16(-(dm.y * f32((scales >> 12u) & 15u))));
             return Halves32(
-                vec4<f16>(fma(d0, magic_bytes(a.x), m0)),
-                vec4<f16>(fma(d0, magic_bytes(a.y), m0)),
-                vec4<f16>(fma(d0, magic_bytes(a.z), m0)),
-                vec4<f16>(fma(d0, magic_bytes(a.w), m0)),
-                vec4<f16>(fma(d1, magic_bytes(b.x), m1)),
-                vec4<f16>(fma(d1, magic_bytes(b.y), m1)),
-                vec4<f16>(fma(d1, magic_bytes(b.z), m1)),
-                vec4<f16>(fma(d1, magic_bytes(b.w), m1)),
+                fma(d0, two_bits(a.x), m0), fma(d0, two_bits(a.y), m0), fma(d0, two_bits(a.z), m0), fma(d0, two_bits(a.w), m0),
+                fma(d1, two_bits(b.x), m1), fma(d1, two_bits(b.y), m1), fma(d1, two_bits(b.z), m1), fma(d1, two_bits(b.w), m1),
             );
         }
 #endif
@@ -159,14 +165,16 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
             let late = (block & 2u) == 0u;
             let codes = select(run.a.x, (run.a.x >> 16u) | (run.a.y << 16u), late);
             let word = select(run.a.y, (run.a.y >> 16u) | (run.a.z << 16u), late);
-            let d = unpack2x16float(run.a.w >> select(16u, 0u, late)).x * (f32(2u * (word >> 28u) + 1u) * 0.125);
+            // Times 2^5, for the magnitudes: small scales stay normal numbers.
+            let d = vec4<f16>(f16(unpack2x16float(run.a.w >> select(16u, 0u, late)).x * f32((word >> 28u) * 8u + 4u)));
+            let signs = iq2_xxs_signs(word);
             var out: Halves32;
 #for K 4
             let eight$K = iq2_xxs_table[(codes >> (8u * $Ku)) & 255u];
-            let seven$K = (word >> (7u * $Ku)) & 127u;
-            let signs$K = seven$K | ((countOneBits(seven$K) & 1u) << 7u);
-            out[2 * $K] = vec4<f16>(with_signs(d, signs$K) * magic_bytes(eight$K.x));
-            out[2 * $K + 1] = vec4<f16>(with_signs(d, signs$K >> 4u) * magic_bytes(eight$K.y));
+            // Its first sign is at bit 0, 8, 1 or 9 of `signs`.
+            let first$K = 8u * ($Ku & 1u) + ($Ku >> 1u);
+            out[2 * $K] = d * iq2_xxs_four(eight$K.x, signs << (13u - first$K));
+            out[2 * $K + 1] = d * iq2_xxs_four(eight$K.y, signs << (9u - first$K));
 #end
             return out;
         }
@@ -184,27 +192,47 @@ fn halves_of(words: vec2<u32>) -> vec4<f16> {
     return vec4<f16>(vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)));
 }
 
-// The bytes of a word as numbers 0..255, exactly: as the last bits of 2^23 + byte. Converting integers takes four times as long on some GPUs.
-fn magic_bytes(word: u32) -> vec4<f32> {
-    let bits = (vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u) & vec4<u32>(255u)) | vec4<u32>(0x4b000000u);
-    return bitcast<vec4<f32>>(bits) - 8388608.0;
+// The bits of `mask` in each byte of a word, as the last bits of f16 that begin like `magic`: 1024 plus a number needs no conversion.
+fn magic_bytes(word: u32, mask: u32, magic: u32) -> vec4<f16> {
+    return halves_of((vec2<u32>(word, word >> 8u) & vec2<u32>(mask)) ^ vec2<u32>(magic)).xzyw;
+}
+
+// The last two bits of each byte.
+fn two_bits(word: u32) -> vec4<f16> {
+    return magic_bytes(word, 0x00030003u, 0x64006400u) - 1024.0h;
 }
 
 #ifdef W_IQ2_XXS
-// d with the signs of the four lowest bits.
-fn with_signs(d: f32, signs: u32) -> vec4<f32> {
-    return bitcast<vec4<f32>>(vec4<u32>(bitcast<u32>(d)) ^ iq2_xxs_flips(signs));
+// All signs of a group: those of weights 2 i and 2 i + 1, which share a word as f16, 16 bits apart at bits p and p + 16;
+// p = 2 i in the first half of the group, 2 i - 15 in the second. So one shift brings both where f16 have them.
+fn iq2_xxs_signs(word: u32) -> u32 {
+    // Four times 7 bits to four bytes; the last bit of each is left to parity.
+    let halves = (word & 0x00003fffu) | ((word << 2u) & 0x3fff0000u);
+    let bytes = (halves & 0x007f007fu) | ((halves << 1u) & 0x7f007f00u);
+    // Of all bytes at once, without countOneBits, which takes four times as long as other operations on some GPUs.
+    let threes = bytes ^ (bytes << 1u) ^ (bytes << 2u);
+    let parity = (bytes << 7u) ^ (threes << 1u) ^ (threes << 4u);
+    let signs = bytes | (parity & 0x80808080u);
+    return (signs & 0xaaaa5555u) | ((signs >> 15u) & 0x0000aaaau) | ((signs << 15u) & 0x55550000u);
+}
+
+// Magnitudes from a word of the table; of `signs` the last two at bits 15 and 31, the first two at 13 and 29.
+fn iq2_xxs_four(packed: u32, signs: u32) -> vec4<f16> {
+    let own = vec2<u32>(packed, (packed >> 8u) | (packed << 24u)) & vec2<u32>(IQ2_XXS_OWN);
+    let flips = vec2<u32>(signs << 2u, signs) & vec2<u32>(0x80008000u);
+    return halves_of((own | vec2<u32>(IQ2_XXS_COMMON)) ^ flips);
 }
 #endif
 
 fn halves_of_q8(d: f32, low: vec4<u32>, high: vec4<u32>) -> Halves32 {
+    let dh = f16(d);
     return Halves32(
-        signed_halves(d, low.x), signed_halves(d, low.y), signed_halves(d, low.z), signed_halves(d, low.w),
-        signed_halves(d, high.x), signed_halves(d, high.y), signed_halves(d, high.z), signed_halves(d, high.w),
+        signed_halves(dh, low.x), signed_halves(dh, low.y), signed_halves(dh, low.z), signed_halves(dh, low.w),
+        signed_halves(dh, high.x), signed_halves(dh, high.y), signed_halves(dh, high.z), signed_halves(dh, high.w),
     );
 }
 
-// Signed bytes times d: moved by 128 they have no sign.
-fn signed_halves(d: f32, word: u32) -> vec4<f16> {
-    return vec4<f16>(d * (magic_bytes(word ^ 0x80808080u) - 128.0));
+// Signed bytes times d. The magic flips their highest bits: moved by 128 they have no sign. Only the product is rounded.
+fn signed_halves(d: f16, word: u32) -> vec4<f16> {
+    return d * (magic_bytes(word, 0x00ff00ffu, 0x64806480u) - 1152.0h);
 }
