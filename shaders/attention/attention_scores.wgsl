@@ -21,12 +21,12 @@ struct Params {
 #import lib/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;             // (T)
 @group(0) @binding(auto) var<storage, read> q: array<vec4<f32>>;          // (T, q_stride/4)
-@group(0) @binding(auto) var<storage, read> kv: array<u32>;               // (T, DIM/2) pairs
+@group(0) @binding(auto) var<storage, read> kv: array<KeyWord>;           // (T, DIM/2) pairs
 @group(0) @binding(auto) var<storage, read> selected: array<u32>;         // (T, top_k)
 @group(0) @binding(auto) var<storage, read_write> scores: array<f32>;     // (n, HEADS, columns)
 @group(0) @binding(auto) var<storage, read_write> places: array<u32>;     // (n, columns)
 #for S RING_SEGMENTS
-@group(0) @binding(auto) var<storage, read> ring$S: array<u32>;           // (rows, DIM/2) pairs
+@group(0) @binding(auto) var<storage, read> ring$S: array<KeyWord>;       // (rows, DIM/2) pairs
 #end
 #import lib/kv
 #import lib/pages
@@ -39,11 +39,27 @@ const TILE_K: u32 = SUBGROUPS_K * 2u * SIZE;
 const WG: u32 = SUBGROUPS_H * SUBGROUPS_K * SUBGROUP;
 const STRIDE: u32 = DEPTH + 8u;
 const QUADS: u32 = DEPTH / 4u; // of a staged row
+const ROWS: u32 = WG / QUADS;  // staged rows from one of an invocation's pieces to the next
 
 const SECOND_AT: u32 = TILE_H * STRIDE; // where the staged keys begin, behind the queries
 const STAGED: u32 = (TILE_H + TILE_K) * STRIDE;
 #import lib/coop
 var<workgroup> own_places: array<u32, TILE_K>;
+
+// Channels `column` and on of a head's query, which are vector `at`.
+fn fetch_q(head: u32, column: u32, at: u32) -> vec4<f32> {
+    if (head >= params.heads || column >= DIM) {
+        return vec4<f32>();
+    }
+    return q[at];
+}
+
+fn fetch_key(place: u32, column: u32) -> KeyWord {
+    if (column >= DIM) {
+        return KeyWord();
+    }
+    return key_word(place, column / 4u);
+}
 
 @compute @workgroup_size(WG)
 fn attention_scores(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -61,6 +77,22 @@ fn attention_scores(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
             places[wid.z * params.columns + first_key + i] = place;
         }
     }
+    workgroupBarrier();
+
+    // What the invocation stages: the same four columns of some heads' queries and of some keys.
+    let own_row = lid / QUADS;
+    let column = lid % QUADS * 4u;
+    let put_at = own_row * STRIDE + column;
+    let head = first_head + own_row;
+    let q_from = (t * params.q_stride + head * DIM + column) / 4u;
+#for P HEAD_PIECES
+    var q_piece$P = fetch_q(head + $Pu * ROWS, column, q_from + $Pu * ROWS * (DIM / 4u));
+#end
+#for P KEY_PIECES
+    let place$P = own_places[min(own_row + $Pu * ROWS, TILE_K - 1u)];
+    var key_piece$P = fetch_key(place$P, column);
+#end
+
     let subgroup = lid / SUBGROUP;
     let block_h = subgroup / SUBGROUPS_K * (2u * SIZE);
     let block_k = subgroup % SUBGROUPS_K * (2u * SIZE);
@@ -68,28 +100,34 @@ fn attention_scores(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
     var c0_1: Sums;
     var c1_0: Sums;
     var c1_1: Sums;
+    // Each stage is fetched while the one before it is multiplied, and converted ahead of the barrier behind that, while other subgroups
+    // may still multiply.
     for (var first = 0u; first < DIM; first += DEPTH) {
+#for P HEAD_PIECES
+        let q_half$P = to_half(q_piece$P);
+#end
+#for P KEY_PIECES
+        let key_half$P = key_quad(key_piece$P);
+#end
         workgroupBarrier();
-        for (var i = lid; i < TILE_H * QUADS; i += WG) {
-            let head = first_head + i / QUADS;
-            let quad = i % QUADS;
-            var values = vec4<f16>();
-            if (head < params.heads && first + quad * 4u < DIM) {
-                values = to_half(q[(t * params.q_stride + head * DIM + first) / 4u + quad]);
-            }
-            let at = i / QUADS * STRIDE + quad * 4u;
-            put(at, values);
+#for P HEAD_PIECES
+        if (own_row + $Pu * ROWS < TILE_H) {
+            put(put_at + $Pu * ROWS * STRIDE, q_half$P);
         }
-        for (var i = lid; i < TILE_K * QUADS; i += WG) {
-            let quad = i % QUADS;
-            var values = vec4<f16>();
-            if (first + quad * 4u < DIM) {
-                values = key_quad(own_places[i / QUADS], first / 4u + quad);
-            }
-            let at = i / QUADS * STRIDE + quad * 4u;
-            put(SECOND_AT + at, values);
+#end
+#for P KEY_PIECES
+        if (own_row + $Pu * ROWS < TILE_K) {
+            put(SECOND_AT + put_at + $Pu * ROWS * STRIDE, key_half$P);
         }
+#end
         workgroupBarrier();
+        let next = first + DEPTH;
+#for P HEAD_PIECES
+        q_piece$P = fetch_q(head + $Pu * ROWS, column + next, q_from + $Pu * ROWS * (DIM / 4u) + next / 4u);
+#end
+#for P KEY_PIECES
+        key_piece$P = fetch_key(place$P, column + next);
+#end
 #for K STEPS
         {
             let q0 = coopLoadT<Left>(&staged[(block_h * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);

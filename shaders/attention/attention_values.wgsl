@@ -26,7 +26,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> scores: array<vec4<f32>>;     // (n, HEADS, columns/4)
 @group(0) @binding(auto) var<storage, read> places: array<u32>;           // (n, columns)
 @group(0) @binding(auto) var<storage, read> stats: array<vec2<f32>>;      // (n, HEADS)
-@group(0) @binding(auto) var<storage, read> kv: array<u32>;               // (T, DIM/2) pairs
+@group(0) @binding(auto) var<storage, read> kv: array<KeyWord>;           // (T, DIM/2) pairs
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;     // (T, 2, R/2)
 #ifdef Y_F16
 @group(0) @binding(auto) var<storage, read_write> out: array<vec4<f16>>;  // (T, heads, DIM/4)
@@ -34,7 +34,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> out: array<vec4<f32>>;  // (T, heads, DIM/4)
 #endif
 #for S RING_SEGMENTS
-@group(0) @binding(auto) var<storage, read> ring$S: array<u32>;           // (rows, DIM/2) pairs
+@group(0) @binding(auto) var<storage, read> ring$S: array<KeyWord>;       // (rows, DIM/2) pairs
 #end
 #import lib/kv
 #import lib/pages
@@ -52,12 +52,38 @@ const V_STRIDE: u32 = TILE_D + 8u;
 const P_QUADS: u32 = DEPTH / 4u;
 const V_QUADS: u32 = TILE_D / 4u;
 const R_QUADS: u32 = SIZE / 4u;
+const P_ROWS: u32 = WG / P_QUADS; // staged rows from one of an invocation's pieces to the next
+const V_ROWS: u32 = WG / V_QUADS;
 
 const SECOND_AT: u32 = TILE_H * P_STRIDE; // where the staged keys, which are the values too, begin behind exp(s - m)
 const STAGED: u32 = TILE_H * P_STRIDE + DEPTH * V_STRIDE;
 #import lib/coop
 // One matrix of each subgroup on its way to out.
 var<workgroup> results: array<f32, SUBGROUPS_H * SUBGROUPS_K * SIZE * SIZE>;
+
+// The scores of `key` and on, which are vector `at`.
+fn fetch_scores(key: u32, total: u32, at: u32) -> vec4<f32> {
+    if (key >= total) {
+        return vec4<f32>();
+    }
+    return scores[at];
+}
+
+const NO_KEY: u32 = 0xffffffffu; // no place is this
+
+fn fetch_place(key: u32, end: u32, at: u32) -> u32 {
+    if (key >= end) {
+        return NO_KEY;
+    }
+    return places[at];
+}
+
+fn fetch_value(place: u32, quad: u32) -> KeyWord {
+    if (place == NO_KEY) {
+        return KeyWord();
+    }
+    return key_word(place, quad);
+}
 
 @compute @workgroup_size(WG)
 fn attention_values(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -69,37 +95,68 @@ fn attention_values(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
     let subgroup = lid / SUBGROUP;
     let block_h = subgroup / SUBGROUPS_K * (2u * SIZE);
     let block_d = subgroup % SUBGROUPS_K * (2u * SIZE);
+
+    // What the invocation stages: the weights of the same four keys for some heads, and the same four channels of some keys.
+    let p_row = lid / P_QUADS;
+    let p_key = lid % P_QUADS * 4u;
+    let p_put = p_row * P_STRIDE + p_key;
+#for P HEAD_PIECES
+    // Heads beyond the last repeat it: nobody stores their sums.
+    let p_head$P = wid.z * HEADS + min(first_head + p_row + $Pu * P_ROWS, params.heads - 1u);
+    let most$P = stats[p_head$P].x;
+    let s_from$P = (p_head$P * params.columns + p_key) / 4u;
+    var s_piece$P = fetch_scores(p_key, total, s_from$P);
+#end
+    let v_key = lid / V_QUADS;
+    let v_channel = lid % V_QUADS * 4u;
+    let v_put = SECOND_AT + v_key * V_STRIDE + v_channel;
+    let v_quad = (first_channel + v_channel) / 4u;
+    let v_end = select(0u, total, first_channel + v_channel < DIM);
+    let v_from = wid.z * params.columns + v_key;
+    // Places lead the values by a stage, so that fetching these waits for nothing.
+#for P KEY_PIECES
+    var v_piece$P = fetch_value(fetch_place(v_key + $Pu * V_ROWS, v_end, v_from + $Pu * V_ROWS), v_quad);
+    var place$P = fetch_place(v_key + $Pu * V_ROWS + DEPTH, v_end, v_from + $Pu * V_ROWS + DEPTH);
+#end
+
     var c0_0: Sums;
     var c0_1: Sums;
     var c1_0: Sums;
     var c1_1: Sums;
-    // As many stages for all rows: cooperative operations need control flow that is known to be uniform.
+    // Each stage is fetched while the one before it is multiplied, and converted ahead of the barrier behind that, while other subgroups
+    // may still multiply. As many stages for all rows: cooperative operations need control flow that is known to be uniform.
     for (var first = 0u; first < params.columns; first += DEPTH) {
+        let key = first + p_key;
+        let inside = vec4<u32>(key, key + 1u, key + 2u, key + 3u) < vec4<u32>(total);
+#for P HEAD_PIECES
+        // At most 1: no need to saturate.
+        let p_half$P = vec4<f16>(select(vec4<f32>(0.0), exp(s_piece$P * params.scale - most$P), inside));
+#end
+#for P KEY_PIECES
+        let v_half$P = key_quad(v_piece$P);
+#end
         workgroupBarrier();
-        for (var i = lid; i < TILE_H * P_QUADS; i += WG) {
-            let head = first_head + i / P_QUADS;
-            let key = first + i % P_QUADS * 4u;
-            var values = vec4<f16>();
-            if (head < params.heads && key < total) {
-                let m = stats[wid.z * HEADS + head].x;
-                let s = scores[((wid.z * HEADS + head) * params.columns + key) / 4u] * params.scale;
-                let inside = vec4<u32>(key, key + 1u, key + 2u, key + 3u) < vec4<u32>(total);
-                values = to_half(select(vec4<f32>(0.0), exp(s - m), inside));
-            }
-            let at = i / P_QUADS * P_STRIDE + i % P_QUADS * 4u;
-            put(at, values);
+#for P HEAD_PIECES
+        if (p_row + $Pu * P_ROWS < TILE_H) {
+            put(p_put + $Pu * P_ROWS * P_STRIDE, p_half$P);
         }
-        for (var i = lid; i < DEPTH * V_QUADS; i += WG) {
-            let key = first + i / V_QUADS;
-            let channel = first_channel + i % V_QUADS * 4u;
-            var values = vec4<f16>();
-            if (key < total && channel < DIM) {
-                values = key_quad(places[wid.z * params.columns + key], channel / 4u);
-            }
-            let at = i / V_QUADS * V_STRIDE + i % V_QUADS * 4u;
-            put(SECOND_AT + at, values);
+#end
+#for P KEY_PIECES
+        if (v_key + $Pu * V_ROWS < DEPTH) {
+            put(v_put + $Pu * V_ROWS * V_STRIDE, v_half$P);
         }
+#end
         workgroupBarrier();
+        let next = first + DEPTH;
+#for P KEY_PIECES
+        v_piece$P = fetch_value(place$P, v_quad);
+#end
+#for P HEAD_PIECES
+        s_piece$P = fetch_scores(p_key + next, total, s_from$P + next / 4u);
+#end
+#for P KEY_PIECES
+        place$P = fetch_place(v_key + $Pu * V_ROWS + next + DEPTH, v_end, v_from + $Pu * V_ROWS + next + DEPTH);
+#end
 #for K STEPS
         {
             let p0 = coopLoadT<Left>(&staged[(block_h * P_STRIDE + $Ku * SIZE) / UNIT], P_STRIDE / UNIT);

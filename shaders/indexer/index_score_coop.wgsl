@@ -33,10 +33,6 @@ struct Params {
 #import lib/kv
 #import lib/pages
 #import lib/index_query
-
-fn key_word(row: u32, word: u32) -> u32 {
-    return page_word(row + word);
-}
 #import lib/key_quad
 
 const SUBGROUPS: u32 = WG / SUBGROUP;
@@ -80,7 +76,7 @@ fn index_score_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
         let column = first + row / SIZE * SUBGROUP + $Bu * SIZE + row % SIZE;
         var values = vec4<f16>();
         if (column < tile.z) {
-            values = key_quad(page_row(tile.w, column), $Du * QUADS + quad);
+            values = key_quad(page_word(page_row(tile.w, column) + $Du * QUADS + quad));
         }
         put(row * KEY_STRIDE + quad * 4u, values);
     }

@@ -1,13 +1,11 @@
-// Four neighbouring channels of a key as f16, whatever the cache's type.
+// Four neighbouring channels of a key as f16, whatever the cache's type. Apart from the load, so that the load can be long under way.
 #import lib/half
 
-fn key_quad(place: u32, quad: u32) -> vec4<f16> {
+fn key_quad(word: KeyWord) -> vec4<f16> {
 #ifdef KV_F16
-    let low = kv_unpack(key_word(place, 2u * quad));
-    let high = kv_unpack(key_word(place, 2u * quad + 1u));
+    // Saturated when they were cached (kv_pack).
+    return vec4<f16>(vec4<f32>(kv_unpack(word.x), kv_unpack(word.y)));
 #else
-    let low = kv_unpack(vec2<u32>(key_word(place, 4u * quad), key_word(place, 4u * quad + 1u)));
-    let high = kv_unpack(vec2<u32>(key_word(place, 4u * quad + 2u), key_word(place, 4u * quad + 3u)));
+    return to_half(bitcast<vec4<f32>>(word));
 #endif
-    return to_half(vec4<f32>(low, high));
 }

@@ -22,11 +22,11 @@ fn key_place(row: Row, t: u32, sees: Visible, n: u32) -> u32 {
 }
 #endif
 
-fn ring_word(row: u32, word: u32) -> u32 {
+fn ring_word(row: u32, word: u32) -> KeyWord {
 #ifdef RING_SPLIT
     let segment = row / RING_SEGMENT_ROWS;
     let at = (row - segment * RING_SEGMENT_ROWS) * PAGE_ROW_WORDS + word;
-    var value = 0u;
+    var value = KeyWord();
 #for S RING_SEGMENTS
     if (segment == $Su) { value = ring$S[at]; }
 #end
@@ -36,7 +36,7 @@ fn ring_word(row: u32, word: u32) -> u32 {
 #endif
 }
 
-fn key_word(place: u32, word: u32) -> u32 {
+fn key_word(place: u32, word: u32) -> KeyWord {
     let row = place & 0x3fffffffu;
     if (place < FROM_RING) {
         return kv[row * PAGE_ROW_WORDS + word];

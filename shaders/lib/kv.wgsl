@@ -1,4 +1,15 @@
-// Cached rows as words: an f16 pair in one word (KV_F16), or f32 in two. Always read and written a pair at a time.
+// Cached rows as words: an f16 pair in one word (KV_F16), or f32 in two. Always written a pair at a time, and read so too, except where
+// keys are staged for cooperative matrices (KEY_QUADS): there a word of a key is four neighbouring channels, so that one load fetches them.
+
+#ifdef KEY_QUADS
+#ifdef KV_F16
+alias KeyWord = vec2<u32>;
+#else
+alias KeyWord = vec4<u32>;
+#endif
+#else
+alias KeyWord = u32;
+#endif
 
 #ifdef KV_F16
 const PAIR_WORDS: u32 = 1u;

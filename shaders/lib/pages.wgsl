@@ -3,10 +3,14 @@
 
 @group(0) @binding(auto) var<storage, read> page_table: array<u32>; // (slots, params.max_pages) pool page of each session page
 #for S PAGES_SEGMENTS
-@group(0) @binding(auto) var<storage, read> pages$S: array<u32>; // (pages, PAGE_ROWS, PAGE_PAIRS) pairs
+@group(0) @binding(auto) var<storage, read> pages$S: array<KeyWord>; // (pages, PAGE_ROWS, PAGE_PAIRS) pairs
 #end
 
+#ifdef KEY_QUADS
+const PAGE_ROW_WORDS: u32 = PAGE_PAIRS / 2u;
+#else
 const PAGE_ROW_WORDS: u32 = PAGE_PAIRS * PAIR_WORDS;
+#endif
 
 // First word of row `index` of session `slot`, counted through all segments.
 fn page_row(slot: u32, index: u32) -> u32 {
@@ -14,11 +18,11 @@ fn page_row(slot: u32, index: u32) -> u32 {
     return (page * PAGE_ROWS + index % PAGE_ROWS) * PAGE_ROW_WORDS;
 }
 
-fn page_word(i: u32) -> u32 {
+fn page_word(i: u32) -> KeyWord {
 #ifdef PAGES_SPLIT
     let segment = i / (SEGMENT_PAGES * PAGE_ROWS * PAGE_ROW_WORDS);
     let at = i - segment * (SEGMENT_PAGES * PAGE_ROWS * PAGE_ROW_WORDS);
-    var word = 0u;
+    var word = KeyWord();
 #for S PAGES_SEGMENTS
     if (segment == $Su) { word = pages$S[at]; }
 #end

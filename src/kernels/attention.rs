@@ -165,9 +165,12 @@ pub(super) fn coop_variants(
 ) -> [Variant; 3] {
     let [over_heads, over_keys] = COOP_SUBGROUPS;
     let padded = padded_heads(shape, heads.heads);
+    // Vectors of four that an invocation stages of its workgroup's heads, and of its keys or channels.
+    let pieces = |subgroups: u32| (subgroups * 2 * shape.size * shape.depth / 4).div_ceil(over_heads * over_keys * shape.subgroup);
     let coop = |kernel| {
-        let variant = shape.variant(kernel).flag_if(dialect.kv == KvType::F16, "KV_F16");
+        let variant = shape.variant(kernel).flag_if(dialect.kv == KvType::F16, "KV_F16").flag("KEY_QUADS");
         let variant = variant.constant("SUBGROUPS_H", over_heads).constant("SUBGROUPS_K", over_keys).constant("HEADS", padded);
+        let variant = variant.constant("HEAD_PIECES", pieces(over_heads)).constant("KEY_PIECES", pieces(over_keys));
         keys_variant(variant, heads.dim, page_rows, segments)
     };
     let stats = dialect.lanes_variant("attention_stats", 1).0.constant("HEADS", padded);

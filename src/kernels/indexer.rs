@@ -76,6 +76,7 @@ pub(super) fn index_score_coop_variant(dialect: &Dialect, dim: u32, page_rows: u
     let variant = shape
         .variant("index_score_coop")
         .flag_if(dialect.kv == KvType::F16, "KV_F16")
+        .flag("KEY_QUADS")
         .constant("WG", WG)
         .constant("DIM", dim)
         .constant("TOKENS", COOP_TOKENS)
