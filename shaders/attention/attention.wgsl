@@ -6,7 +6,7 @@
 //         with WHOLE: out (T, heads, DIM) f32 finished: sink in the denominator, rotated back
 // params  Params 44 B
 // grid    x: heads / HEADS, y: parts (1 with WHOLE), z: T
-// needs   26 KiB workgroup memory for KEYS f16 rows of 16, 36 KiB for 32; HEADS * KEYS at most WG; DIM a multiple of 2, at most 512; heads a multiple of HEADS, a power of two
+// needs   26 KiB workgroup memory; DIM a multiple of 2, at most 512; heads a multiple of HEADS, a power of two
 // cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache
 // source  SPEC 3.1 steps 4-6
 struct Params {
@@ -53,6 +53,7 @@ struct Params {
 
 const PAIRS: u32 = DIM / 2u;
 const ROW_WORDS: u32 = PAIRS * PAIR_WORDS; // PAGE_ROW_WORDS: pages, rings and steps hold the same rows
+const KEYS: u32 = 16u / PAIR_WORDS;    // keys staged at a time
 const STAGED: u32 = ROW_WORDS + 1u;    // words of a staged key: one more, so that neighbouring keys fall into different banks
 const LANES: u32 = WG / HEADS;         // a team of LANES invocations makes the dot products of one head
 

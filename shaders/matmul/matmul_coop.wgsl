@@ -27,10 +27,9 @@
 #import lib/runs
 #endif
 
-// A workgroup is SUBGROUPS_T x SUBGROUPS_W subgroups; each makes BLOCKS_T x 2 PAIRS_W matrices of SIZE x SIZE.
+// A workgroup is SUBGROUPS_T x SUBGROUPS_W subgroups; each makes BLOCKS_T x 2 matrices of SIZE x SIZE.
 const TILE_T: u32 = SUBGROUPS_T * BLOCKS_T * SIZE;
-const BLOCKS_W: u32 = PAIRS_W * 2u;
-const TILE_W: u32 = SUBGROUPS_W * BLOCKS_W * SIZE;
+const TILE_W: u32 = SUBGROUPS_W * 2u * SIZE;
 const WG: u32 = SUBGROUPS_T * SUBGROUPS_W * SUBGROUP;
 const STRIDE: u32 = DEPTH + 8u;    // of a staged row, so that neighbouring rows fall into different banks
 const EIGHTS: u32 = DEPTH / 8u;    // pieces of a staged row
@@ -115,7 +114,7 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let part = part_of(wid.x, CHANNELS);
     let subgroup = lid / SUBGROUP;
     let block_t = subgroup / SUBGROUPS_W * (BLOCKS_T * SIZE);
-    let block_w = subgroup % SUBGROUPS_W * (BLOCKS_W * SIZE);
+    let block_w = subgroup % SUBGROUPS_W * (2u * SIZE);
 
     // What the invocation stages: pieces of rows of x, and a run of one row of W. Gate and up alternate by SIZE rows, so that a
     // subgroup's two matrices are the same channels of both.
@@ -153,10 +152,8 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
 #endif
 
 #for I BLOCKS_T
-#for J PAIRS_W
-    var c$I_$J_0: Sums;
-    var c$I_$J_1: Sums;
-#end
+    var c$I_0: Sums;
+    var c$I_1: Sums;
 #end
     // Each stage is fetched while the one before it is multiplied, and decoded behind that.
     for (var first = 0u; first < params.columns; first += DEPTH) {
@@ -194,16 +191,12 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
 #endif
 #for K STEPS
         {
-#for J PAIRS_W
-            let w$J_0 = coopLoad<Right>(&staged[(W_AT + (block_w + 2u * $Ju * SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
-            let w$J_1 = coopLoad<Right>(&staged[(W_AT + (block_w + (2u * $Ju + 1u) * SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
-#end
+            let w0 = coopLoad<Right>(&staged[(W_AT + block_w * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
+            let w1 = coopLoad<Right>(&staged[(W_AT + (block_w + SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
 #for I BLOCKS_T
             let x$I = coopLoadT<Left>(&staged[((block_t + $Iu * SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
-#for J PAIRS_W
-            c$I_$J_0 = coopMultiplyAdd(x$I, w$J_0, c$I_$J_0);
-            c$I_$J_1 = coopMultiplyAdd(x$I, w$J_1, c$I_$J_1);
-#end
+            c$I_0 = coopMultiplyAdd(x$I, w0, c$I_0);
+            c$I_1 = coopMultiplyAdd(x$I, w1, c$I_1);
 #end
         }
 #end
@@ -211,10 +204,9 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let scratch = subgroup * (SIZE * SIZE);
     let lane = lid % SUBGROUP;
 #for I BLOCKS_T
-#for J PAIRS_W
     {
         workgroupBarrier();
-        coopStoreT(c$I_$J_0, &results[scratch], SIZE);
+        coopStoreT(c$I_0, &results[scratch], SIZE);
         workgroupBarrier();
 #ifdef GATE_UP
         var gates: array<f32, SIZE * SIZE / SUBGROUP>;
@@ -222,22 +214,21 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
             gates[i] = results[scratch + i * SUBGROUP + lane];
         }
 #else
-        store(tile, part, part.first + block_w + 2u * $Ju * SIZE, block_t + $Iu * SIZE, scratch, lane);
+        store(tile, part, part.first + block_w, block_t + $Iu * SIZE, scratch, lane);
 #endif
         workgroupBarrier();
-        coopStoreT(c$I_$J_1, &results[scratch], SIZE);
+        coopStoreT(c$I_1, &results[scratch], SIZE);
         workgroupBarrier();
 #ifdef GATE_UP
         for (var i = 0u; i < SIZE * SIZE / SUBGROUP; i++) {
             let at = scratch + i * SUBGROUP + lane;
             results[at] = swiglu(gates[i], results[at], params.limit);
         }
-        store(tile, part, part.first + block_w / 2u + $Ju * SIZE, block_t + $Iu * SIZE, scratch, lane);
+        store(tile, part, part.first + block_w / 2u, block_t + $Iu * SIZE, scratch, lane);
 #else
-        store(tile, part, part.first + block_w + (2u * $Ju + 1u) * SIZE, block_t + $Iu * SIZE, scratch, lane);
+        store(tile, part, part.first + block_w + SIZE, block_t + $Iu * SIZE, scratch, lane);
 #endif
     }
-#end
 #end
 }
 

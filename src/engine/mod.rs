@@ -27,7 +27,7 @@ pub use session::{Ending, Generation, Part, Report, Session};
 pub use sizes::{Capacity, rows_of_a_step};
 pub use step::{SampleRequest, StepOutput, TokenId, Unsampled, Want};
 
-use crate::gpu::{AdapterKind, Gpu, OpenOptions, Span};
+use crate::gpu::{Adapter, AdapterKind, Gpu, OpenOptions, Span};
 use crate::model::{Config, Model, Mtp};
 use crate::num::KvType;
 use crate::progress::{Progress, Unit};
@@ -61,8 +61,17 @@ impl Default for LoadOptions {
     }
 }
 
-/// Rows of a step on a GPU with its own memory, on one that shares the CPU's, and on the CPU.
-const ROWS: [u32; 3] = [2048, 1024, 512];
+/// Most rows of a step on the CPU, and the fewest that memory is saved down to on a GPU.
+const FEW_ROWS: u32 = 512;
+
+/// Most rows of a step on `adapter` if nobody says: more share what reading and decoding weights costs.
+pub fn default_rows(adapter: Option<&Adapter>) -> u32 {
+    match adapter.map(|a| a.kind) {
+        Some(AdapterKind::Discrete) => 4096,
+        Some(AdapterKind::Integrated) => 1024,
+        _ => FEW_ROWS,
+    }
+}
 
 /// A loaded model.
 pub struct Engine {
@@ -92,22 +101,23 @@ impl Engine {
         }
         let Some(adapter) = options.device.find()? else {
             let kv = options.kv.unwrap_or(KvType::F32);
-            let capacity = Capacity { context, sessions, rows: options.rows.unwrap_or(ROWS[2]).max(1), kv };
+            let capacity = Capacity { context, sessions, rows: options.rows.unwrap_or(FEW_ROWS).max(1), kv };
             let backend = Box::new(cpu::CpuBackend::new(model, mtp, capacity));
             let device = "cpu (reference)".into();
             return Ok(Self::new(backend, model, capacity, device, None, started));
         };
         let kv = options.kv.unwrap_or(if options.exact { KvType::F32 } else { KvType::F16 });
         let gpu = adapter.open(options.open)?;
-        let wanted = options.rows.unwrap_or(match adapter.kind {
-            AdapterKind::Discrete => ROWS[0],
-            AdapterKind::Integrated => ROWS[1],
-            _ => ROWS[2],
-        });
+        let wanted = options.rows.unwrap_or(default_rows(Some(&adapter)));
         let rows = rows_of_a_step(&model.config, kv, gpu.caps(), wanted.clamp(1, context))?;
-        let capacity = Capacity { context, sessions, rows, kv };
+        let mut capacity = Capacity { context, sessions, rows, kv };
         let layout = Layout::new(model, mtp, gpu.caps())?;
-        let plan = MemoryPlan::new(&model.config, &layout, capacity, gpu.caps())?;
+        let mut plan = MemoryPlan::new(&model.config, &layout, capacity, gpu.caps())?;
+        // Rather shorter steps than none.
+        while options.rows.is_none() && capacity.rows > FEW_ROWS && adapter.memory_bytes.is_some_and(|there| plan.total() > there) {
+            capacity.rows /= 2;
+            plan = MemoryPlan::new(&model.config, &layout, capacity, gpu.caps())?;
+        }
         if let Some(there) = adapter.memory_bytes.filter(|&there| plan.total() > there) {
             return Err(Error::Refused(format!("{} has {} of memory, which is too little\n{plan}", adapter.name, mib(there))));
         }

@@ -118,19 +118,6 @@ fn keys_variant(variant: Variant, dim: u32, page_rows: u32, segments: Segments) 
     pages_variant(variant, dim, page_rows, segments.pages, segments.pages_held)
 }
 
-/// Keys that a workgroup stages at a time: all of a part where that many fit, because a decode step waits for every stage.
-fn keys_staged(dialect: &Dialect, dim: u32, whole: bool) -> u32 {
-    let row = u64::from(dialect.kv.words(dim)) * 4;
-    let room = if whole { 16 << 10 } else { u64::from(dialect.caps.workgroup_bytes).saturating_sub(14 << 10).min(33 << 10) };
-    if room / row >= 32 {
-        32
-    } else if room / row >= 16 {
-        16
-    } else {
-        8
-    }
-}
-
 pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
     let each = heads_each(heads.heads);
     let lanes = WG / each;
@@ -138,7 +125,6 @@ pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32,
         .kv_variant("attention")
         .flag_if(whole, "WHOLE")
         .constant("HEADS", each)
-        .constant("KEYS", keys_staged(dialect, heads.dim, whole))
         .constant("PAIRS_EACH", (heads.dim / 2).div_ceil(lanes))
         .constant("SUMS", 8)
         .flag_if(dialect.caps.subgroup.is_some_and(|size| lanes > size), "WIDE")

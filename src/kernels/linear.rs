@@ -4,7 +4,7 @@
 //! matrix alone, and steps of up to [`DECODE_ROWS`] rows always use it.
 
 use super::cost;
-use super::kit::{Dialect, Kit, Strided, WG, with_formats};
+use super::kit::{CoopShape, Dialect, Kit, Strided, WG, with_formats};
 use super::matrix::Matrix;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
@@ -200,17 +200,19 @@ impl Tile {
         let Some(shape) = dialect.cooperative() else {
             return Self { variant: Variant::new("matmul"), tokens: 64, rows: 64, half: false };
         };
-        let (subgroups_t, subgroups_w, pairs_w) = (2, 4, 1);
-        // Of weights that few tokens share, as little as possible of the tile should be empty.
+        // Of weights that few tokens share, as little as possible of the tile should be empty; and what they share is then decoded best by
+        // small workgroups, of which others go on while one waits.
+        let few = 4 * shape.size >= tokens;
+        let (subgroups_t, subgroups_w) = (if few { 1 } else { 2 }, 4);
+        let shape = if few { CoopShape { depth: 32, ..shape } } else { shape };
         let blocks_t = tokens.div_ceil(subgroups_t * shape.size).next_power_of_two().clamp(1, 4);
         let invocations = subgroups_t * subgroups_w * shape.subgroup;
-        let (tile_t, tile_w) = (subgroups_t * blocks_t * shape.size, subgroups_w * pairs_w * 2 * shape.size);
+        let (tile_t, tile_w) = (subgroups_t * blocks_t * shape.size, subgroups_w * 2 * shape.size);
         let variant = shape
             .variant("matmul_coop")
             .constant("SUBGROUPS_T", subgroups_t)
             .constant("SUBGROUPS_W", subgroups_w)
             .constant("BLOCKS_T", blocks_t)
-            .constant("PAIRS_W", pairs_w)
             .constant("X_PIECES", (tile_t * shape.depth / 8).div_ceil(invocations))
             .flag_if(tile_w * shape.depth == 32 * invocations, "RUN_32")
             .constant("W_PIECES", tile_w * shape.depth / 8 / invocations);
