@@ -2,6 +2,7 @@
 
 use super::buffer::Account;
 use super::caps::{Caps, Cooperative};
+use super::disk_cache::DiskCache;
 use super::pipeline::Cache;
 use super::profiler::Span;
 use super::queue::StagingPool;
@@ -104,7 +105,7 @@ impl Adapter {
         caps.max_buffer_bytes = required_limits.max_buffer_size;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("dwarfstar"),
-            required_features: features_for(&caps) & self.raw.features(),
+            required_features: (features_for(&caps) | wgpu::Features::PIPELINE_CACHE) & self.raw.features(),
             required_limits,
             // SAFETY: acknowledges that cooperative matrices are experimental; kernels use shapes that the adapter lists, and `verify`
             // compares each of them with the reference.
@@ -121,7 +122,8 @@ impl Adapter {
         if let Some(cap) = options.binding_cap {
             caps.max_binding_bytes = caps.max_binding_bytes.min(cap);
         }
-        Ok(Gpu::new(device, queue, caps, self.name.clone(), options.checks))
+        let disk = DiskCache::open(&device, &self.raw.get_info());
+        Ok(Gpu::new(device, queue, caps, self.name.clone(), options.checks, disk))
     }
 }
 
@@ -208,6 +210,7 @@ pub struct Gpu {
     checks: bool,
     params_layout: Option<wgpu::BindGroupLayout>,
     cache: Mutex<Cache>,
+    disk: Option<DiskCache>,
     staging: Mutex<StagingPool>,
     traced: Mutex<Option<Vec<Span>>>,
     captured: Mutex<Option<Recording>>,
@@ -216,7 +219,7 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    fn new(device: wgpu::Device, queue: wgpu::Queue, caps: Caps, name: String, checks: bool) -> Self {
+    fn new(device: wgpu::Device, queue: wgpu::Queue, caps: Caps, name: String, checks: bool, disk: Option<DiskCache>) -> Self {
         let failure = Arc::new(Mutex::new(None));
         let record = |failure: &Arc<Mutex<Option<String>>>, what: String| {
             lock(failure).get_or_insert(what);
@@ -246,7 +249,7 @@ impl Gpu {
         });
         let account = Arc::default();
         let (cache, staging, traced, captured) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
-        Self { device, queue, caps, name, checks, params_layout, cache, staging, traced, captured, account, failure }
+        Self { device, queue, caps, name, checks, params_layout, cache, disk, staging, traced, captured, account, failure }
     }
 
     /// What the device can do, under the options it was opened with.
@@ -265,6 +268,10 @@ impl Gpu {
 
     pub(super) fn raw_queue(&self) -> &wgpu::Queue {
         &self.queue
+    }
+
+    pub(super) fn disk(&self) -> Option<&DiskCache> {
+        self.disk.as_ref()
     }
 
     pub(super) fn checked(&self) -> bool {
@@ -318,6 +325,15 @@ impl Gpu {
         match lock(&self.failure).as_ref() {
             Some(what) => Err(Error::Device(what.clone())),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        // Another process finds its kernels compiled or compiles them: nothing that works depends on it.
+        if let Some(Err(error)) = self.disk.as_ref().map(DiskCache::save) {
+            tracing::debug!("compiled kernels were not kept: {error}");
         }
     }
 }

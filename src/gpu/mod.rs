@@ -7,6 +7,7 @@
 mod buffer;
 mod caps;
 mod device;
+mod disk_cache;
 mod pipeline;
 mod profiler;
 mod queue;

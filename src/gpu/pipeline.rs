@@ -1,6 +1,7 @@
 //! Compiled kernels and their bind groups, made on first use and kept.
 
 use super::buffer::Slice;
+use super::disk_cache::DiskCache;
 use super::shader::{Variant, assemble};
 use super::{Dispatch, Gpu};
 use crate::{Error, Result};
@@ -80,7 +81,7 @@ impl Gpu {
                 module: &module,
                 entry_point: Some(variant.kernel()),
                 compilation_options: wgpu::PipelineCompilationOptions { zero_initialize_workgroup_memory: false, ..Default::default() },
-                cache: None,
+                cache: self.disk().map(DiskCache::raw),
             });
             Pipeline { raw, layout, bindings: entries.len(), id }
         })

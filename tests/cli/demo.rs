@@ -32,6 +32,26 @@ fn without_a_driver_the_reference_answers_and_says_so() {
     assert!(errors.contains("\ncpu (reference): loaded in "), "{errors}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn compiled_kernels_are_kept_and_a_spoilt_file_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = || {
+        let output = dwarfstar(&[&QUESTION[..], &["auto", "-n", "3"]].concat()).env("XDG_CACHE_HOME", folder.path()).output().unwrap();
+        (output.status.success(), stdout(&output).to_string())
+    };
+    assert_eq!(answer(), (true, "The capital of\n".into()));
+    let kept = || -> Vec<_> { std::fs::read_dir(folder.path().join("dwarfstar")).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    let [file] = &kept()[..] else { panic!("{:?}", kept()) };
+    let good = std::fs::read(file).unwrap();
+    for spoilt in [vec![0x5a; 4096], good[..good.len() / 2].to_vec(), Vec::new()] {
+        std::fs::write(file, &spoilt).unwrap();
+        assert_eq!(answer(), (true, "The capital of\n".into()));
+        assert_eq!(kept(), [file.clone()]);
+        assert_ne!(std::fs::read(file).unwrap(), spoilt);
+    }
+}
+
 #[test]
 fn a_batch_is_answered_line_by_line_in_order() {
     let folder = tempfile::tempdir().unwrap();

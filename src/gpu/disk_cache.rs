@@ -1,0 +1,51 @@
+//! Compiled kernels on disk, where a backend gives them out (Vulkan): a driver that keeps none of its own compiles each kernel once, not
+//! once a process.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// A file that has grown beyond this is started anew: nothing ever leaves a driver's cache, and kernels change.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// A device's compiled kernels and their file in the user's cache folder.
+pub(super) struct DiskCache {
+    raw: wgpu::PipelineCache,
+    path: PathBuf,
+    /// What the file held.
+    read: Vec<u8>,
+}
+
+impl DiskCache {
+    /// None where the backend has no such thing, or the user no cache folder. A file that does not suit the device is as good as none.
+    pub fn open(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<Self> {
+        let name = wgpu::util::pipeline_cache_key(info).filter(|_| device.features().contains(wgpu::Features::PIPELINE_CACHE))?;
+        let path = dirs::cache_dir()?.join("dwarfstar").join(name);
+        let fits = fs::metadata(&path).is_ok_and(|file| file.len() <= MOST_BYTES);
+        let read = if fits { fs::read(&path).unwrap_or_default() } else { Vec::new() };
+        let data = (!read.is_empty()).then_some(&read[..]);
+        // SAFETY: the file holds what `get_data` returned: it is written by `save` alone, as a whole, into a folder of the user's own, and
+        // wgpu uses it only under a header that names this adapter and driver.
+        let raw = unsafe { device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor { label: Some("kernels"), data, fallback: true }) };
+        Some(Self { raw, path, read })
+    }
+
+    /// To compile with.
+    pub fn raw(&self) -> &wgpu::PipelineCache {
+        &self.raw
+    }
+
+    /// Writes the file if there is anything new.
+    ///
+    /// # Errors
+    /// No room, no right: nothing is left behind, and the file stays as it was.
+    pub fn save(&self) -> io::Result<()> {
+        let Some(data) = self.raw.get_data().filter(|data| *data != self.read) else { return Ok(()) };
+        let folder = self.path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&data)?;
+        file.persist(&self.path)?;
+        Ok(())
+    }
+}
