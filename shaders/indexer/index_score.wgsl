@@ -1,9 +1,9 @@
 // index_score: score[t, i] = sum_h hw[t, h] max(0, RoPE(Q[t, h]) . K[i]) for the compressed rows i that position t sees.
 // in      rows (T) Row; q (T, q_stride) f32, heads at q_offset; angles (T, 2, R/2) (cos, sin); hw (T, hw_stride) f32, raw projections at
 //         hw_offset; pages through page_table
-// out     scores (n, columns) f32 for the n rows of the tile that starts at first_token
-// params  Params 44 B
-// grid    x: ceil(columns / TILE), y: n; one workgroup TILE compressed rows of one token
+// out     scores (n, columns) f32 for the rows from first_token on, of which these are `count` from first_row on
+// params  Params 52 B
+// grid    x: ceil(columns / TILE), y: count; one workgroup TILE compressed rows of one token
 // needs   26 KiB workgroup memory; DIM at most 128, a multiple of 4
 // cost    2 heads DIM flop and DIM * 2 bytes a compressed row
 // source  SPEC 3.4
@@ -19,6 +19,8 @@ struct Params {
     hw_scale: f32,    // DIM^-1/2 heads^-1/2
     first_token: u32,
     rope: u32,        // R
+    first_row: u32,
+    count: u32,
 }
 
 #import lib/rows
@@ -58,7 +60,7 @@ fn stage_queries(t: u32, first: u32, lid: u32) {
 
 @compute @workgroup_size(WG)
 fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let t = params.first_token + wid.y;
+    let t = params.first_row + wid.y;
     let row = rows[t];
     let seen = (row.position + 1u) / params.ratio;
     let first = wid.x * TILE;
@@ -110,6 +112,6 @@ fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
         for (var i = 1u; i < GROUPS; i++) {
             total += sums[i * TILE + lid];
         }
-        scores[wid.y * params.columns + first + key] = total;
+        scores[(t - params.first_token) * params.columns + first + key] = total;
     }
 }

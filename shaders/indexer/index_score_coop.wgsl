@@ -1,6 +1,6 @@
 // index_score_coop: as index_score for neighbouring rows of one session, with f16 operands and f32 sums on cooperative matrices of SIZE x SIZE.
 // in      as index_score
-// out     scores (n, columns) f32 for the rows from first_token on, of which these are `count` from `first_row` on
+// out     as index_score
 // params  Params 52 B
 // grid    x: ceil(columns / TILE), y: ceil(count / TOKENS); a workgroup keeps TILE compressed rows in registers, a subgroup SUBGROUP of them,
 //         and takes TOKENS rows' queries past them

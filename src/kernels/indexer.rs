@@ -8,11 +8,7 @@ use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
 
 params! {
-    IndexScoreParams for "index_score" {
-        heads: u32, ratio: u32, max_pages: u32, columns: u32, q_stride: u32, q_offset: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
-        rope: u32,
-    }
-    IndexScoreCoopParams for "index_score_coop" {
+    IndexScoreParams for "index_score" | "index_score_coop" {
         heads: u32, ratio: u32, max_pages: u32, columns: u32, q_stride: u32, q_offset: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
         rope: u32, first_row: u32, count: u32,
     }
@@ -100,44 +96,45 @@ pub fn record_index_score(
     columns: u32,
     (first, rows): (u32, &[Row]),
 ) {
-    let (segments, count) = (&sizes.pages.segments, rows.len() as u32);
+    let segments = &sizes.pages.segments;
     let &IndexScore { heads, dim, rope, ratio, page_rows, max_pages, .. } = sizes;
-    let (q_stride, q_offset, hw_stride, hw_offset) = (q.stride, q.offset, hw.stride, hw.offset);
-    let hw_scale = 1.0 / ((dim as f32).sqrt() * (heads as f32).sqrt());
-    let bindings: Vec<Slice> =
-        [all_rows, &q.slice, angles, &hw.slice, scores, sizes.page_table].into_iter().chain(segments).cloned().collect();
-    let coop = index_score_coop_variant(&kit.dialect, dim, page_rows, segments.len() as u32, sizes.pages.held);
-    if let (true, Some(variant)) = (count > DECODE_ROWS, coop) {
-        // A workgroup's rows are of one session.
-        let mut first_row = first;
-        for run in rows.chunk_by(|a, b| a.slot == b.slot) {
-            let count = run.len() as u32;
-            let params = IndexScoreCoopParams {
-                heads,
-                ratio,
-                max_pages,
-                columns,
-                q_stride,
-                q_offset,
-                hw_stride,
-                hw_offset,
-                hw_scale,
-                first_token: first,
-                rope,
-                first_row,
-                count,
-            };
-            rec.dispatch(variant.clone(), &params, bindings.clone(), [columns.div_ceil(WG), count.div_ceil(COOP_TOKENS), 1]);
-            rec.cost(cost::index_score(&kit.dialect, heads, dim, columns, count));
-            first_row += count;
+    let params = |first_row, count| IndexScoreParams {
+        heads,
+        ratio,
+        max_pages,
+        columns,
+        q_stride: q.stride,
+        q_offset: q.offset,
+        hw_stride: hw.stride,
+        hw_offset: hw.offset,
+        hw_scale: 1.0 / ((dim as f32).sqrt() * (heads as f32).sqrt()),
+        first_token: first,
+        rope,
+        first_row,
+        count,
+    };
+    let mut record = |variant: Variant, first_row: u32, count: u32, [x, y]: [u32; 2]| {
+        let own = [all_rows, &q.slice, angles, &hw.slice, scores, sizes.page_table];
+        let bindings = own.into_iter().chain(segments).cloned().collect();
+        rec.dispatch(variant, &params(first_row, count), bindings, [columns.div_ceil(x), count.div_ceil(y), 1]);
+        rec.cost(cost::index_score(&kit.dialect, heads, dim, columns, count));
+    };
+    let (pools, held) = (segments.len() as u32, sizes.pages.held);
+    let count = rows.len() as u32;
+    match index_score_coop_variant(&kit.dialect, dim, page_rows, pools, held) {
+        Some(variant) if count > DECODE_ROWS => {
+            // A workgroup's rows are of one session.
+            let mut first_row = first;
+            for run in rows.chunk_by(|a, b| a.slot == b.slot) {
+                record(variant.clone(), first_row, run.len() as u32, [WG, COOP_TOKENS]);
+                first_row += run.len() as u32;
+            }
         }
-        return;
+        _ => {
+            let (variant, tile) = index_score_variant(&kit.dialect, dim, page_rows, pools, held);
+            record(variant, first, count, [tile, 1]);
+        }
     }
-    let (variant, tile) = index_score_variant(&kit.dialect, dim, page_rows, segments.len() as u32, sizes.pages.held);
-    let params =
-        IndexScoreParams { heads, ratio, max_pages, columns, q_stride, q_offset, hw_stride, hw_offset, hw_scale, first_token: first, rope };
-    rec.dispatch(variant, &params, bindings, [columns.div_ceil(tile), count, 1]);
-    rec.cost(cost::index_score(&kit.dialect, heads, dim, columns, count));
 }
 
 /// Columns from which a row's scores are worth a workgroup of 1024 invocations.
