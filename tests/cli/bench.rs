@@ -46,6 +46,8 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
         let is_row = |row: &Value| row["kernel"].as_str().is_some_and(|kernel| kernel.starts_with(start)) && row["gb_per_s"].is_f64();
         assert!(rows.iter().any(|row| row["step"] == "decode" && is_row(row)), "{start} is not in\n{text}");
     }
+    let text = ok(&["bench", "--frontiers", "40", "-n", "2", "--rows", "32", "--sessions", "3", "--kernels"]);
+    assert!(text.contains("\ndecode step of 3 row(s) at position 39: "), "{text}");
     let line = refused(&["bench", "--frontiers", "20", "-n", "2", "--kernels", "--device", "cpu"]);
     assert_eq!(line, "dwarfstar: the device cpu has no launches to measure");
 }

@@ -47,7 +47,7 @@ fn compiled_kernels_are_kept_and_a_spoilt_file_is_replaced() {
     for spoilt in [vec![0x5a; 4096], good[..good.len() / 2].to_vec(), Vec::new()] {
         std::fs::write(file, &spoilt).unwrap();
         assert_eq!(answer(), (true, "The capital of\n".into()));
-        assert_eq!(kept(), [file.clone()]);
+        assert_eq!(kept(), std::slice::from_ref(file));
         assert_ne!(std::fs::read(file).unwrap(), spoilt);
     }
 }

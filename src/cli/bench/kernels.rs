@@ -5,12 +5,13 @@
 
 use super::greedy;
 use crate::cli::common::{interrupted, put};
-use crate::engine::{Engine, Session, TokenId};
+use crate::engine::{Engine, Part, Session, TokenId};
 use crate::gpu::{Cost, Dispatch, Gpu, Recording, Variant};
 use crate::progress::{Progress, Unit};
 use crate::reference::NoTaps;
 use anyhow::Result;
 use serde_json::json;
+use std::slice;
 use std::sync::atomic::Ordering;
 
 /// Families of kernels, in the order in which their sums are printed.
@@ -70,34 +71,57 @@ fn label(variant: &Variant, kinds: &[Kind<'_>]) -> String {
     if parts.is_empty() { "-".into() } else { parts.join(" ") }
 }
 
-/// Tables of a long step that ends at `context` tokens and of the decode step behind it, on stdout. Spoils `session`. `bandwidth`: what the
-/// device reads, bytes per second.
+/// Tables of a long step that ends at `context` tokens and of the decode step behind it, a row of each session, on stdout. Spoils the
+/// sessions, of which all but the first hold such a context already. `bandwidth`: what the device reads, bytes per second.
 pub(super) fn table(
     engine: &mut Engine,
-    session: &mut Session,
-    tokens: &[TokenId],
+    sessions: &mut [Session],
+    prompts: &[Vec<TokenId>],
     context: usize,
     bandwidth: Option<f64>,
     as_json: bool,
 ) -> Result<()> {
-    let before = context - 1;
+    let (before, tokens) = (context - 1, &prompts[0]);
     let start = before - before.min(engine.max_rows());
     let progress = Progress::bar("prefill", start as u64, Unit::Items);
-    session.sync(engine, &tokens[..start], &progress, interrupted())?;
+    sessions[0].sync(engine, &tokens[..start], &progress, interrupted())?;
     progress.finish();
-    // The long step comes first: what is left of the session does for timing the decode step, which reads it from the same places.
-    for (name, rows, wants) in [("prefill", start..before, Vec::new()), ("decode", before..context, vec![(0, greedy())])] {
-        if rows.is_empty() || interrupted().load(Ordering::Relaxed) {
-            continue;
+    // The long step comes first: what is left of the sessions does for timing the decode step, which reads them at the same places.
+    if start < before {
+        let step = captured(engine, &mut [Part { session: &mut sessions[0], tokens: &tokens[start..before], wants: Vec::new() }])?;
+        let title = format!("prefill step of {} row(s) at position {start}", before - start);
+        if !print(engine, &step, "prefill", title, bandwidth, as_json)? {
+            return Ok(());
         }
-        engine.gpu()?.capture(true);
-        session.step(engine, &tokens[rows.clone()], wants, Vec::new(), &mut NoTaps)?;
-        let step = engine.gpu()?.capture(false);
-        let title = format!("{name} step of {} row(s) at position {}", rows.len(), rows.start);
-        let Some(table) = measure(engine.gpu()?, &step, name, title, bandwidth)? else { break };
-        put(&if as_json { table.rows() } else { table.text() })?;
     }
+    let title = format!("decode step of {} row(s) at position {before}", sessions.len());
+    let mut parts: Vec<Part<'_>> = sessions
+        .iter_mut()
+        .zip(prompts)
+        .map(|(session, prompt)| Part { session, tokens: slice::from_ref(&prompt[before]), wants: vec![(0, greedy())] })
+        .collect();
+    let step = captured(engine, &mut parts)?;
+    print(engine, &step, "decode", title, bandwidth, as_json)?;
     Ok(())
+}
+
+/// Runs a step and keeps its launches.
+fn captured(engine: &mut Engine, parts: &mut [Part<'_>]) -> Result<Recording> {
+    engine.gpu()?.capture(true);
+    let ran = engine.step(parts, Vec::new(), &mut NoTaps);
+    let step = engine.gpu()?.capture(false);
+    ran?;
+    Ok(step)
+}
+
+/// Times the launches of a step and prints its table; false if interrupted.
+fn print(engine: &Engine, step: &Recording, name: &'static str, title: String, bandwidth: Option<f64>, as_json: bool) -> Result<bool> {
+    if interrupted().load(Ordering::Relaxed) {
+        return Ok(false);
+    }
+    let Some(table) = measure(engine.gpu()?, step, name, title, bandwidth)? else { return Ok(false) };
+    put(&if as_json { table.rows() } else { table.text() })?;
+    Ok(true)
 }
 
 /// A row of a table: a kind and what it takes.

@@ -37,7 +37,8 @@ pub struct Bench {
     /// Sessions that decode together at each context, after one alone
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     sessions: u32,
-    /// A table of every kind of launch of one decode step and one prefill step at the last context: how many, time, bandwidth
+    /// A table of every kind of launch of one decode step, with a row of each session, and one prefill step at the last context: how
+    /// many, time, bandwidth
     #[arg(long)]
     kernels: bool,
     /// Write a trace of one prefill step and one decode step at the last context, for chrome://tracing or Perfetto, and its sums by kernel
@@ -105,12 +106,12 @@ impl Bench {
             }
             put(&format!("{}\n", self.line(&row, bytes, bandwidth)))?;
         }
-        let session = &mut sessions[0];
         if let Some(file) = &self.trace {
-            trace::trace(&mut engine, session, tokens, file)?;
+            trace::trace(&mut engine, &mut sessions[0], tokens, file)?;
         }
         if self.kernels {
-            kernels::table(&mut engine, session, tokens, *self.frontiers.last().unwrap_or(&0) as usize, bandwidth, self.json)?;
+            let context = *self.frontiers.last().unwrap_or(&0) as usize;
+            kernels::table(&mut engine, &mut sessions, &prompts, context, bandwidth, self.json)?;
         }
         Ok(())
     }
