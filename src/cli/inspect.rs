@@ -3,7 +3,7 @@
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::put;
 use super::source::Source;
-use crate::engine::{Capacity, Layout, MemoryPlan, default_rows, mib, rows_of_a_step};
+use crate::engine::{Capacity, FEW_ROWS, Layout, MemoryPlan, default_rows, mib, rows_of_a_step};
 use crate::gpu::Caps;
 use crate::model::Model;
 use crate::num::KvType;
@@ -61,7 +61,9 @@ impl Inspect {
         let kv = self.device.kv.unwrap_or(if self.device.exact { KvType::F32 } else { KvType::F16 });
         let plan = |context: u32| -> Result<MemoryPlan> {
             let rows = rows_of_a_step(&model.config, kv, &caps, self.device.rows.unwrap_or(default_rows(adapter.as_ref())).min(context))?;
-            Ok(MemoryPlan::new(&model.config, &layout, Capacity { context, sessions: self.sessions, rows, kv }, &caps)?)
+            let (wanted, fewest) = (Capacity { context, sessions: self.sessions, rows, kv }, self.device.rows.unwrap_or(FEW_ROWS));
+            let there = adapter.as_ref().and_then(|a| a.memory_bytes);
+            Ok(MemoryPlan::within(&model.config, &layout, wanted, &caps, fewest, there)?)
         };
         let total = |f: fn(&Share) -> u64| shares.values().map(f).sum::<u64>();
         let (parameters, bytes) = (total(|s| s.parameters), total(|s| s.bytes));

@@ -61,8 +61,8 @@ impl Default for LoadOptions {
     }
 }
 
-/// Most rows of a step on the CPU, and the fewest that memory is saved down to on a GPU.
-const FEW_ROWS: u32 = 512;
+/// Most rows of a step on the CPU, and what steps on a GPU are shortened to at most where memory is short.
+pub const FEW_ROWS: u32 = 512;
 
 /// Most rows of a step on `adapter` if nobody says: more share what reading and decoding weights costs.
 pub fn default_rows(adapter: Option<&Adapter>) -> u32 {
@@ -110,14 +110,10 @@ impl Engine {
         let gpu = adapter.open(options.open)?;
         let wanted = options.rows.unwrap_or(default_rows(Some(&adapter)));
         let rows = rows_of_a_step(&model.config, kv, gpu.caps(), wanted.clamp(1, context))?;
-        let mut capacity = Capacity { context, sessions, rows, kv };
         let layout = Layout::new(model, mtp, gpu.caps())?;
-        let mut plan = MemoryPlan::new(&model.config, &layout, capacity, gpu.caps())?;
-        // Rather shorter steps than none.
-        while options.rows.is_none() && capacity.rows > FEW_ROWS && adapter.memory_bytes.is_some_and(|there| plan.total() > there) {
-            capacity.rows /= 2;
-            plan = MemoryPlan::new(&model.config, &layout, capacity, gpu.caps())?;
-        }
+        let (wanted, fewest) = (Capacity { context, sessions, rows, kv }, options.rows.unwrap_or(FEW_ROWS));
+        let plan = MemoryPlan::within(&model.config, &layout, wanted, gpu.caps(), fewest, adapter.memory_bytes)?;
+        let capacity = plan.capacity;
         if let Some(there) = adapter.memory_bytes.filter(|&there| plan.total() > there) {
             return Err(Error::Refused(format!("{} has {} of memory, which is too little\n{plan}", adapter.name, mib(there))));
         }

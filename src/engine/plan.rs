@@ -58,6 +58,21 @@ impl MemoryPlan {
         Ok(plan)
     }
 
+    /// The same with steps cut in half, down to `fewest` rows, for as long as everything together takes more than `there` bytes. What is
+    /// still too large is returned as it is.
+    ///
+    /// # Errors
+    /// As [`MemoryPlan::new`].
+    pub fn within(config: &Config, layout: &Layout, mut capacity: Capacity, caps: &Caps, fewest: u32, there: Option<u64>) -> Result<Self> {
+        loop {
+            let plan = Self::new(config, layout, capacity, caps)?;
+            if capacity.rows <= fewest || there.is_none_or(|there| plan.total() <= there) {
+                return Ok(plan);
+            }
+            capacity.rows = (capacity.rows / 2).max(fewest);
+        }
+    }
+
     /// What sessions keep between steps.
     pub fn cache(&self) -> u64 {
         self.rings + self.compressed_rows + self.index_rows + self.frontiers

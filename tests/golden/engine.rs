@@ -3,10 +3,13 @@
 use crate::recorder::{Recorder, assert_same_sets};
 use crate::support::{assert_same_best, floats, golden, ids, relative_l2};
 use dwarfstar::convert::{Request, quantize};
-use dwarfstar::engine::{DeviceChoice, Ending, Engine, Generation, LoadOptions, Part, Report, Session, TokenId, Want};
-use dwarfstar::gpu::{OpenOptions, adapters};
+use dwarfstar::engine::{
+    Capacity, DeviceChoice, Ending, Engine, Generation, Layout, LoadOptions, MemoryPlan, Part, Report, Session, TokenId, Want,
+};
+use dwarfstar::gpu::{Caps, OpenOptions, adapters};
 use dwarfstar::hf::Safetensors;
 use dwarfstar::model::{Files, Model};
+use dwarfstar::num::KvType;
 use dwarfstar::progress::Progress;
 use dwarfstar::reference::{NoTaps, Sampling, Tap, Taps};
 use std::ops::ControlFlow;
@@ -370,6 +373,22 @@ fn the_reference_generates_as_the_gpu_does() {
         let mut engine = Engine::load(&model, None, &exact(i, OpenOptions::default()), &GO_ON).unwrap();
         assert_eq!(greedy(&mut engine, prompt, 24), want);
     });
+}
+
+#[test]
+fn steps_are_shortened_where_memory_is_short() {
+    let (model, _) = nano();
+    let caps = Caps::portable();
+    let layout = Layout::new(&model, None, &caps).unwrap();
+    let of = |rows| Capacity { context: 8192, sessions: 1, rows, kv: KvType::F16 };
+    let plan = |rows, there| MemoryPlan::within(&model.config, &layout, of(rows), &caps, 512, there).unwrap();
+    let totals = [4096, 2048, 1024, 512].map(|rows| plan(rows, None).total());
+    assert!(totals.is_sorted_by(|more, fewer| more > fewer), "{totals:?}");
+    for (there, rows) in [(totals[0], 4096), (totals[0] - 1, 2048), (totals[1] - 1, 1024), (totals[2] - 1, 512), (0, 512)] {
+        assert_eq!(plan(4096, Some(there)).capacity, of(rows), "{there} of {totals:?}");
+    }
+    assert_eq!(plan(700, Some(0)).capacity, of(512));
+    assert_eq!(plan(300, Some(0)).capacity, of(300));
 }
 
 #[test]
