@@ -3,7 +3,7 @@
 
 use super::common::{Loaded, interrupted, put};
 use crate::Error;
-use crate::engine::{Engine, NoTaps, Part, SampleRequest, Session, TokenId, Want};
+use crate::engine::{Decode, Engine, Flight, SampleRequest, Session, TokenId};
 use crate::progress::{Progress, Unit};
 use crate::reference::Sampling;
 use crate::text::Detokenizer;
@@ -11,7 +11,6 @@ use crate::text::encoding::{Conversation, Effort, ThinkingMode};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::slice;
 use std::sync::atomic::Ordering;
 
 /// Lines that are looked through for one that continues what a session holds.
@@ -38,9 +37,14 @@ struct Work {
     line: Line,
     answer: Vec<TokenId>,
     limit: usize,
-    /// The token to run next: the prompt's last, then each that was sampled.
-    next: TokenId,
+    /// The prompt's last token, until it is submitted.
+    first: Option<TokenId>,
+    /// Tokens of the answer that are there or on their way.
+    asked: usize,
 }
+
+/// A step on its way, and the seats that its rows belong to.
+type Pending = (Flight, Vec<usize>);
 
 /// A session and what it works on.
 struct Seat {
@@ -67,16 +71,21 @@ impl Batch<'_> {
         for _ in 0..sessions.min(engine.max_rows() as u32) {
             seats.push(Seat { session: engine.open()?, work: None });
         }
+        let mut pending = VecDeque::new();
         loop {
-            self.fill(engine, &mut seats, &mut queue, &mut answers)?;
+            // A session that gets another line must have nothing on its way.
+            if pending.is_empty() {
+                seats.iter_mut().for_each(|seat| seat.session.settle(engine));
+                self.fill(engine, &mut seats, &mut queue, &mut answers)?;
+            }
             if interrupted().load(Ordering::Relaxed) {
                 answers.progress.finish();
                 bail!("stopped after {} answers", answers.written);
             }
-            if seats.iter().all(|seat| seat.work.is_none()) {
-                break;
-            }
-            self.step(engine, &mut seats, &mut answers)?;
+            let waits = !queue.is_empty() && seats.iter().any(|seat| seat.work.is_none());
+            self.submit(engine, &mut seats, &mut pending, if waits { 0 } else { 1 + engine.look_ahead() })?;
+            let Some(step) = pending.pop_front() else { break };
+            self.land(engine, &mut seats, step, &mut answers)?;
         }
         answers.progress.finish();
         Ok(())
@@ -119,30 +128,43 @@ impl Batch<'_> {
             return Err(Error::Refused(format!("the prompt has {tokens} tokens, which does not suit a context of {context}")));
         };
         session.sync(engine, before, &Progress::hidden(), interrupted())?;
-        Ok(Work { limit: self.limit.clamp(1, context - tokens), line, answer: Vec::new(), next })
+        Ok(Work { limit: self.limit.clamp(1, context - tokens), line, answer: Vec::new(), first: Some(next), asked: 0 })
     }
 
-    /// One token more for every line that is being answered.
-    fn step(&self, engine: &mut Engine, seats: &mut [Seat], answers: &mut Answers) -> Result<()> {
-        let eos = self.loaded.tokenizer.eos();
-        let mut parts = Vec::new();
-        for Seat { session, work } in seats.iter_mut() {
-            if let Some(work) = work {
-                parts.push(Part { session, tokens: slice::from_ref(&work.next), wants: vec![(0, self.want(work.line.number))] });
+    /// Submits steps until `most` are on their way: a token more of every line whose answer can still grow.
+    fn submit(&self, engine: &mut Engine, seats: &mut [Seat], pending: &mut VecDeque<Pending>, most: usize) -> Result<()> {
+        while pending.len() < most {
+            let (mut rows, mut numbers) = (Vec::new(), Vec::new());
+            for (number, Seat { session, work }) in seats.iter_mut().enumerate() {
+                if let Some(work) = work.as_mut().filter(|work| work.asked < work.limit) {
+                    work.asked += 1;
+                    rows.push(Decode { session, token: work.first.take(), request: self.request(work.line.number) });
+                    numbers.push(number);
+                }
             }
+            if rows.is_empty() {
+                break;
+            }
+            pending.push_back((engine.decode(rows)?, numbers));
         }
-        let samples = engine.step(&mut parts, Vec::new(), &mut NoTaps)?.samples;
-        for (seat, sample) in seats.iter_mut().filter(|seat| seat.work.is_some()).zip(samples) {
-            let Some(mut work) = seat.work.take() else { continue };
+        Ok(())
+    }
+
+    /// Takes what a step sampled. Rows of answers that had ended before it are of no use.
+    fn land(&self, engine: &mut Engine, seats: &mut [Seat], (flight, numbers): Pending, answers: &mut Answers) -> Result<()> {
+        let eos = self.loaded.tokenizer.eos();
+        for (number, sample) in numbers.into_iter().zip(engine.land(flight)?) {
+            let Seat { session, work: place } = &mut seats[number];
+            let Some(mut work) = place.take() else { continue };
             match sample {
                 Ok(id) if Some(id) == eos => answers.add(work.line.number, self.answered(&work, "stop"))?,
                 Ok(id) => {
+                    session.took(id);
                     work.answer.push(id);
-                    work.next = id;
                     if work.answer.len() == work.limit {
                         answers.add(work.line.number, self.answered(&work, "length"))?;
                     } else {
-                        seat.work = Some(work);
+                        *place = Some(work);
                     }
                 }
                 Err(_) => answers.add(work.line.number, json!({ "error": "the logits are not finite numbers" }))?,
@@ -151,10 +173,10 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn want(&self, line: usize) -> Want {
+    fn request(&self, line: usize) -> SampleRequest {
         // Lines with the same prompt get different answers, unless they are greedy.
         let sampling = Sampling { seed: self.sampling.seed.wrapping_add(line as u64), ..self.sampling };
-        Want::Sample(SampleRequest { sampling, stops: self.loaded.tokenizer.eos().into_iter().collect(), is_last: false, mask: None })
+        SampleRequest { sampling, stops: self.loaded.tokenizer.eos().into_iter().collect(), is_last: false, mask: None }
     }
 
     /// What was generated, special tokens spelt out, without the end-of-sentence token.

@@ -23,7 +23,7 @@ pub use crate::reference::{NoTaps, Tap, TapData, Taps};
 pub use device::DeviceChoice;
 pub use layout::Layout;
 pub use plan::{MemoryPlan, mib};
-pub use session::{Ending, Generation, Part, Report, Session};
+pub use session::{Decode, Ending, Flight, Generation, Part, Report, Session};
 pub use sizes::{Capacity, rows_of_a_step};
 pub use step::{SampleRequest, StepOutput, TokenId, Unsampled, Want};
 

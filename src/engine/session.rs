@@ -29,6 +29,8 @@ pub(super) fn chunk_rows(measured: Option<(usize, f64)>) -> usize {
 pub struct Session {
     pub(super) slot: u32,
     tokens: Vec<TokenId>,
+    /// Rows behind those tokens that were submitted before it was known what they are.
+    ahead: u32,
 }
 
 /// How to generate.
@@ -72,7 +74,7 @@ pub struct Report {
 
 impl Session {
     pub(super) fn new(slot: u32) -> Self {
-        Self { slot, tokens: Vec::new() }
+        Self { slot, tokens: Vec::new(), ahead: 0 }
     }
 
     /// The tokens that the session holds.
@@ -203,17 +205,20 @@ impl Session {
             return Ok(report);
         }
 
-        engine.backend.resume(self.slot);
-        let mut flight = Flight { pending: VecDeque::new(), next: before.len() as u32, last: (prompt.len() + limit - 2) as u32 };
-        flight.submit(engine, self.slot, Token::Id(last), generation)?;
-        self.tokens.push(last);
+        let final_position = (prompt.len() + limit - 2) as u32;
+        let decode = |session: &mut Self, engine: &mut Engine, token| {
+            let is_last = session.position() == final_position;
+            let request = SampleRequest { sampling: generation.sampling, stops: generation.stops.clone(), is_last, mask: None };
+            engine.decode([Decode { session, token, request }])
+        };
+        let mut pending = VecDeque::from([decode(self, engine, Some(last))?]);
         let mut first_at = None;
         report.ending = loop {
-            while flight.pending.len() <= engine.backend.look_ahead() && flight.next <= flight.last {
-                flight.submit(engine, self.slot, Token::Sampled, generation)?;
+            while pending.len() <= engine.look_ahead() && self.position() <= final_position {
+                pending.push_back(decode(self, engine, None)?);
             }
-            let Some(ticket) = flight.pending.pop_front() else { break Ending::Length };
-            let sample = engine.backend.wait(ticket)?.samples.first().copied();
+            let Some(flight) = pending.pop_front() else { break Ending::Length };
+            let sample = engine.land(flight)?.first().copied();
             let id = self.sampled(sample)?;
             let first = *first_at.get_or_insert_with(Instant::now);
             report.decode_seconds = first.elapsed().as_secs_f64();
@@ -222,21 +227,38 @@ impl Session {
                 break Ending::Stop;
             }
             let goes_on = sink(id).is_continue() && !cancel.load(Ordering::Relaxed);
-            // Its row is on its way, unless it is the last token: that one is left for a later turn to run.
-            if self.tokens.len() < flight.next as usize {
-                self.tokens.push(id);
-            }
+            self.took(id);
             if !goes_on {
                 break Ending::Cancelled;
             }
         };
         report.prefill_seconds = first_at.map_or_else(|| started.elapsed(), |at| at - started).as_secs_f64();
-        flight.land(engine)?;
-        if flight.next > self.tokens.len() as u32 {
-            // Rows that ran ahead of the end are behind the timeline.
+        for flight in pending {
+            engine.land(flight)?;
+        }
+        self.settle(engine);
+        Ok(report)
+    }
+
+    /// Position of the next row to submit.
+    fn position(&self) -> u32 {
+        self.tokens.len() as u32 + self.ahead
+    }
+
+    /// Tells which token a landed step sampled, if it belongs to the timeline. Where no row of it is on its way yet, it is left for a later
+    /// turn to run.
+    pub fn took(&mut self, id: TokenId) {
+        if self.ahead > 0 {
+            self.ahead -= 1;
+            self.tokens.push(id);
+        }
+    }
+
+    /// Drops the rows that ran ahead of the timeline's end, when nothing of the session is on its way any more.
+    pub fn settle(&mut self, engine: &mut Engine) {
+        if std::mem::take(&mut self.ahead) > 0 {
             engine.backend.rewind(self.slot, self.tokens.len() as u32);
         }
-        Ok(report)
     }
 
     fn sampled(&self, sample: Option<Result<TokenId, Unsampled>>) -> Result<TokenId> {
@@ -265,7 +287,63 @@ pub struct Part<'a> {
     pub wants: Vec<(u32, Want)>,
 }
 
+/// A session's row of a decode step.
+#[derive(Debug)]
+pub struct Decode<'a> {
+    /// The session.
+    pub session: &'a mut Session,
+    /// Its next token; none for the one that the step before samples.
+    pub token: Option<TokenId>,
+    /// How the token after it is chosen.
+    pub request: SampleRequest,
+}
+
+/// A decode step on its way.
+#[must_use = "its tokens are what it was submitted for"]
+pub struct Flight(Ticket);
+
 impl Engine {
+    /// Decode steps to submit before the first of them has landed: that many can be dropped exactly. While one runs the next is prepared.
+    pub fn look_ahead(&self) -> usize {
+        self.backend.look_ahead()
+    }
+
+    /// Submits a step of a row of each of several sessions, and does not wait. Sessions that step over their end in what follows, because it
+    /// was not known yet, have [`Session::settle`] called once all has landed.
+    ///
+    /// # Errors
+    /// A session's context is full, an id is out of range; the device fails.
+    pub fn decode<'a>(&mut self, rows: impl IntoIterator<Item = Decode<'a>>) -> Result<Flight> {
+        let mut step = Step::default();
+        for Decode { session, token, request } in rows {
+            let position = session.position();
+            self.check(token.as_slice(), position as usize)?;
+            let token = match token {
+                Some(id) => {
+                    self.backend.resume(session.slot);
+                    session.tokens.push(id);
+                    Token::Id(id)
+                }
+                None => {
+                    self.check(&[0], position as usize)?;
+                    session.ahead += 1;
+                    Token::Sampled
+                }
+            };
+            step.wants.push((step.rows.len() as u32, Want::Sample(request)));
+            step.rows.push(StepRow { slot: session.slot, position, token });
+        }
+        Ok(Flight(self.backend.submit(&step, &mut NoTaps)?))
+    }
+
+    /// Waits for a step, steps in the order of their submission. Returns the tokens in the order of its rows.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn land(&mut self, flight: Flight) -> Result<Vec<Result<TokenId, Unsampled>>> {
+        Ok(self.backend.wait(flight.0)?.samples)
+    }
+
     /// Runs one step of several sessions, each in `parts` once, and waits for what is wanted of their rows: logits and samples come in
     /// the order of the parts and their wants. `draft`: the tokens after the first rows, for the draft block's logits.
     ///
@@ -315,34 +393,5 @@ impl Generation {
             return bad(format!("{} stop tokens, at most 2 are possible", self.stops.len()));
         }
         engine.check(&self.stops, 0)
-    }
-}
-
-/// Steps of one session on their way.
-struct Flight {
-    pending: VecDeque<Ticket>,
-    /// Position of the next row to submit.
-    next: u32,
-    /// Position of the last row whose token is wanted.
-    last: u32,
-}
-
-impl Flight {
-    fn submit(&mut self, engine: &mut Engine, slot: u32, token: Token, generation: &Generation) -> Result<()> {
-        let row = StepRow { slot, position: self.next, token };
-        let request =
-            SampleRequest { sampling: generation.sampling, stops: generation.stops.clone(), is_last: self.next == self.last, mask: None };
-        let step = Step { rows: vec![row], wants: vec![(0, Want::Sample(request))], draft: Vec::new() };
-        self.pending.push_back(engine.backend.submit(&step, &mut NoTaps)?);
-        self.next += 1;
-        Ok(())
-    }
-
-    /// Waits for what is still on its way, whose tokens nobody needs.
-    fn land(&mut self, engine: &mut Engine) -> Result<()> {
-        for ticket in self.pending.drain(..) {
-            engine.backend.wait(ticket)?;
-        }
-        Ok(())
     }
 }

@@ -2,17 +2,16 @@
 
 use super::greedy;
 use crate::cli::common::interrupted;
-use crate::engine::{Engine, Part, Session, TokenId};
+use crate::engine::{Decode, Engine, Session, TokenId};
 use crate::progress::{Progress, Unit};
-use crate::reference::NoTaps;
 use anyhow::Result;
-use std::slice;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Fills each session with the first `context` tokens of its own prompt and runs steps of a row of each, waiting for each step's tokens as
-/// a server has to. Returns the tokens per second of all of them together from the second of `n` steps on, as for a single session; none
-/// if interrupted.
+/// Fills each session with the first `context` tokens of its own prompt and runs steps of a row of each, of which the next are prepared while
+/// one runs. Returns the tokens per second of all of them together from the second of `n` steps on, as for a single session; none if
+/// interrupted.
 pub(super) fn decode_together(
     engine: &mut Engine,
     sessions: &mut [Session],
@@ -26,17 +25,24 @@ pub(super) fn decode_together(
     }
     progress.finish();
     let mut started = Instant::now();
+    let mut pending = VecDeque::new();
     for i in 0..n {
         if interrupted().load(Ordering::Relaxed) {
             return Ok(None);
         }
-        // Tokens of their own, of which experts that sessions share are as few as they would be in real company.
-        let mut parts: Vec<Part<'_>> = sessions
-            .iter_mut()
-            .zip(prompts)
-            .map(|(session, prompt)| Part { session, tokens: slice::from_ref(&prompt[i % prompt.len()]), wants: vec![(0, greedy())] })
-            .collect();
-        engine.step(&mut parts, Vec::new(), &mut NoTaps)?;
+        while pending.len() <= engine.look_ahead() && i + pending.len() < n {
+            // Tokens of their own, of which experts that sessions share are as few as they would be in real company.
+            let at = i + pending.len();
+            let rows = sessions.iter_mut().zip(prompts).map(|(session, prompt)| Decode {
+                session,
+                token: Some(prompt[at % prompt.len()]),
+                request: greedy(),
+            });
+            pending.push_back(engine.decode(rows)?);
+        }
+        if let Some(flight) = pending.pop_front() {
+            engine.land(flight)?;
+        }
         if i == 0 {
             started = Instant::now();
         }

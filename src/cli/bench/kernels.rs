@@ -5,7 +5,7 @@
 
 use super::greedy;
 use crate::cli::common::{interrupted, put};
-use crate::engine::{Engine, Part, Session, TokenId};
+use crate::engine::{Engine, Part, Session, TokenId, Want};
 use crate::gpu::{Cost, Dispatch, Gpu, Recording, Variant};
 use crate::progress::{Progress, Unit};
 use crate::reference::NoTaps;
@@ -98,7 +98,7 @@ pub(super) fn table(
     let mut parts: Vec<Part<'_>> = sessions
         .iter_mut()
         .zip(prompts)
-        .map(|(session, prompt)| Part { session, tokens: slice::from_ref(&prompt[before]), wants: vec![(0, greedy())] })
+        .map(|(session, prompt)| Part { session, tokens: slice::from_ref(&prompt[before]), wants: vec![(0, Want::Sample(greedy()))] })
         .collect();
     let step = captured(engine, &mut parts)?;
     print(engine, &step, "decode", title, bandwidth, as_json)?;

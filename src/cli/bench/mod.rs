@@ -7,7 +7,7 @@ mod trace;
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::{announce, interrupted, note, put};
 use super::source::Source;
-use crate::engine::{Engine, Generation, LoadOptions, SampleRequest, Session, TokenId, Want};
+use crate::engine::{Engine, Generation, LoadOptions, SampleRequest, Session, TokenId};
 use crate::gpu::{Gpu, Recording};
 use crate::kernels::{Kit, record_stream_read};
 use crate::model::Model;
@@ -158,8 +158,8 @@ impl Bench {
 }
 
 /// What a decode step wants of a row in a generation.
-fn greedy() -> Want {
-    Want::Sample(SampleRequest { sampling: Sampling::GREEDY, stops: Vec::new(), is_last: false, mask: None })
+fn greedy() -> SampleRequest {
+    SampleRequest { sampling: Sampling::GREEDY, stops: Vec::new(), is_last: false, mask: None }
 }
 
 /// Tokens without meaning: speed does not depend on them.

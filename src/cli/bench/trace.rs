@@ -2,7 +2,7 @@
 
 use super::greedy;
 use crate::cli::common::{interrupted, note};
-use crate::engine::{Engine, Session, TokenId};
+use crate::engine::{Engine, Session, TokenId, Want};
 use crate::gpu::Span;
 use crate::progress::Progress;
 use crate::reference::NoTaps;
@@ -16,7 +16,7 @@ pub(super) fn trace(engine: &mut Engine, session: &mut Session, tokens: &[TokenI
     let mut events = Vec::new();
     let last = tokens[session.tokens().len()];
     engine.trace(true)?;
-    session.step(engine, &[last], vec![(0, greedy())], Vec::new(), &mut NoTaps)?;
+    session.step(engine, &[last], vec![(0, Want::Sample(greedy()))], Vec::new(), &mut NoTaps)?;
     report("decode step", &engine.trace(true)?, 1, &mut events);
     session.sync(engine, &[], &Progress::hidden(), interrupted())?;
     let rows = engine.max_rows().min(tokens.len());
