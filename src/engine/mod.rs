@@ -61,7 +61,7 @@ impl Default for LoadOptions {
     }
 }
 
-/// Most rows of a step on the CPU, and what steps on a GPU are shortened to at most where memory is short.
+/// Most rows of a step on the CPU, and how far steps on a GPU are shortened where memory is short.
 pub const FEW_ROWS: u32 = 512;
 
 /// Most rows of a step on `adapter` if nobody says: more share what reading and decoding weights costs.

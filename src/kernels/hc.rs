@@ -78,7 +78,8 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
     }
 }
 
-/// hc_pre or hc_head for rows of `dim` channels. In a decode step a few workgroups have the device to themselves: they are as large as the row allows.
+/// hc_pre or hc_head for rows of `dim` channels. In a decode step a few workgroups have the device to themselves: they are as large as the
+/// row allows.
 pub(super) fn hc_collapse_variant(dialect: &Dialect, kernel: &'static str, dim: u32, rows: u32) -> Variant {
     let most = if rows <= DECODE_ROWS { dialect.caps.invocations.min(1024) } else { WG };
     let wg = (dim / 4).next_power_of_two().clamp(WG, most.max(WG));
