@@ -8,31 +8,9 @@
 //         index_score is the portable twin
 // cost    2 heads DIM flop a compressed row on the matrix units; products pass through workgroup memory once: 8 bytes for each head
 // source  SPEC 3.4
-struct Params {
-    heads: u32,
-    ratio: u32,
-    max_pages: u32,
-    columns: u32,     // of scores
-    q_stride: u32,    // floats
-    q_offset: u32,    // floats
-    hw_stride: u32,   // floats
-    hw_offset: u32,   // floats
-    hw_scale: f32,    // DIM^-1/2 heads^-1/2
-    first_token: u32,
-    rope: u32,        // R
-    first_row: u32,
-    count: u32,
-}
-
-#import lib/rows
-@group(0) @binding(auto) var<storage, read> rows: array<Row>;           // (T)
-@group(0) @binding(auto) var<storage, read> q: array<vec4<f32>>;        // (T, q_stride/4)
-@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;   // (T, 2, R/2)
-@group(0) @binding(auto) var<storage, read> hw: array<f32>;             // (T, hw_stride)
-@group(0) @binding(auto) var<storage, read_write> scores: array<f32>;   // (n, columns)
+#import lib/index_query
 #import lib/kv
 #import lib/pages
-#import lib/index_query
 #import lib/key_quad
 
 const SUBGROUPS: u32 = WG / SUBGROUP;

@@ -1,6 +1,27 @@
-// Queries of the indexer, rotated as rows of compressed layers are. The kernel declares q (T, q_stride/4) and angles (T, 2, R/2), DIM, and
-// params.q_stride, q_offset (floats) and rope (R).
+// What kernels of the indexer's scores read and write, and its queries, rotated as rows of compressed layers are. Declare DIM first.
 
+struct Params {
+    heads: u32,
+    ratio: u32,
+    max_pages: u32,
+    columns: u32,     // of scores
+    q_stride: u32,    // floats
+    q_offset: u32,    // floats
+    hw_stride: u32,   // floats
+    hw_offset: u32,   // floats
+    hw_scale: f32,    // DIM^-1/2 heads^-1/2
+    first_token: u32,
+    rope: u32,        // R
+    first_row: u32,
+    count: u32,
+}
+
+#import lib/rows
+@group(0) @binding(auto) var<storage, read> rows: array<Row>;           // (T)
+@group(0) @binding(auto) var<storage, read> q: array<vec4<f32>>;        // (T, q_stride/4)
+@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;   // (T, 2, R/2)
+@group(0) @binding(auto) var<storage, read> hw: array<f32>;             // (T, hw_stride)
+@group(0) @binding(auto) var<storage, read_write> scores: array<f32>;   // (n, columns)
 #import lib/rotate
 
 const QUERY_QUADS: u32 = DIM / 4u;

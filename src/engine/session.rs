@@ -199,45 +199,61 @@ impl Session {
             return Ok(report);
         }
         let limit = generation.limit.min(context - prompt.len());
+        let mut first_at = None;
         if limit == 0 {
             self.sync(engine, prompt, progress, cancel)?;
             report.ending = Ending::Length;
             return Ok(report);
         }
 
-        let final_position = (prompt.len() + limit - 2) as u32;
-        let decode = |session: &mut Self, engine: &mut Engine, token| {
-            let is_last = session.position() == final_position;
-            let request = SampleRequest { sampling: generation.sampling, stops: generation.stops.clone(), is_last, mask: None };
-            engine.decode([Decode { session, token, request }])
-        };
-        let mut pending = VecDeque::from([decode(self, engine, Some(last))?]);
-        let mut first_at = None;
-        report.ending = loop {
-            while pending.len() <= engine.look_ahead() && self.position() <= final_position {
-                pending.push_back(decode(self, engine, None)?);
-            }
-            let Some(flight) = pending.pop_front() else { break Ending::Length };
-            let sample = engine.land(flight)?.first().copied();
-            let id = self.sampled(sample)?;
+        let mut pending = VecDeque::new();
+        let ended = self.generate_behind(engine, last, generation, limit, &mut pending, |session, id| {
             let first = *first_at.get_or_insert_with(Instant::now);
             report.decode_seconds = first.elapsed().as_secs_f64();
-            report.decoded = self.tokens.len() - prompt.len();
+            report.decoded = session.tokens.len() - prompt.len();
             if generation.stops.contains(&id) {
-                break Ending::Stop;
+                return Some(Ending::Stop);
             }
             let goes_on = sink(id).is_continue() && !cancel.load(Ordering::Relaxed);
-            self.took(id);
-            if !goes_on {
-                break Ending::Cancelled;
-            }
-        };
+            session.took(id);
+            (!goes_on).then_some(Ending::Cancelled)
+        });
         report.prefill_seconds = first_at.map_or_else(|| started.elapsed(), |at| at - started).as_secs_f64();
+        // An error leaves nothing on its way either: the session can be used again.
         for flight in pending {
             engine.land(flight)?;
         }
         self.settle(engine);
+        report.ending = ended?;
         Ok(report)
+    }
+
+    /// Runs `last` and up to `limit` - 1 of the tokens that follow, and shows each to `take` until it names an ending. What is still on its
+    /// way then is left in `pending`.
+    fn generate_behind(
+        &mut self,
+        engine: &mut Engine,
+        last: TokenId,
+        generation: &Generation,
+        limit: usize,
+        pending: &mut VecDeque<Flight>,
+        mut take: impl FnMut(&mut Self, TokenId) -> Option<Ending>,
+    ) -> Result<Ending> {
+        let final_position = self.position() + limit as u32 - 1;
+        let mut token = Some(last);
+        loop {
+            while pending.len() <= engine.look_ahead() && self.position() <= final_position {
+                let is_last = self.position() == final_position;
+                let request = SampleRequest { sampling: generation.sampling, stops: generation.stops.clone(), is_last, mask: None };
+                pending.push_back(engine.decode(vec![Decode { session: self, token: token.take(), request }])?);
+            }
+            let Some(flight) = pending.pop_front() else { return Ok(Ending::Length) };
+            let sample = engine.land(flight)?.first().copied();
+            let id = self.sampled(sample)?;
+            if let Some(ending) = take(self, id) {
+                return Ok(ending);
+            }
+        }
     }
 
     /// Position of the next row to submit.
@@ -303,6 +319,15 @@ pub struct Decode<'a> {
 pub struct Flight(Ticket);
 
 impl Engine {
+    /// Refuses steps that the buffers have no room for.
+    fn check_rows(&self, rows: usize) -> Result<()> {
+        let most = self.max_rows();
+        if rows == 0 || rows > most {
+            return Err(Error::Refused(format!("a step of {rows} rows; this engine runs 1 to {most}")));
+        }
+        Ok(())
+    }
+
     /// Decode steps to submit before the first of them has landed: that many can be dropped exactly. While one runs the next is prepared.
     pub fn look_ahead(&self) -> usize {
         self.backend.look_ahead()
@@ -312,23 +337,22 @@ impl Engine {
     /// was not known yet, have [`Session::settle`] called once all has landed.
     ///
     /// # Errors
-    /// A session's context is full, an id is out of range; the device fails.
-    pub fn decode<'a>(&mut self, rows: impl IntoIterator<Item = Decode<'a>>) -> Result<Flight> {
+    /// No rows, or more than a step has; a session's context is full, an id is out of range: nothing has changed then. The device fails.
+    pub fn decode(&mut self, rows: Vec<Decode<'_>>) -> Result<Flight> {
+        self.check_rows(rows.len())?;
+        for Decode { session, token, .. } in &rows {
+            self.check(&[token.unwrap_or(0)], session.position() as usize)?;
+        }
         let mut step = Step::default();
         for Decode { session, token, request } in rows {
             let position = session.position();
-            self.check(token.as_slice(), position as usize)?;
-            let token = match token {
-                Some(id) => {
-                    self.backend.resume(session.slot);
-                    session.tokens.push(id);
-                    Token::Id(id)
-                }
-                None => {
-                    self.check(&[0], position as usize)?;
-                    session.ahead += 1;
-                    Token::Sampled
-                }
+            let token = if let Some(id) = token {
+                self.backend.resume(session.slot);
+                session.tokens.push(id);
+                Token::Id(id)
+            } else {
+                session.ahead += 1;
+                Token::Sampled
             };
             step.wants.push((step.rows.len() as u32, Want::Sample(request)));
             step.rows.push(StepRow { slot: session.slot, position, token });
@@ -359,11 +383,10 @@ impl Engine {
             let slot = part.session.slot;
             step.rows.extend(positions.zip(part.tokens).map(|(position, &id)| StepRow { slot, position, token: Token::Id(id) }));
         }
-        let (rows, most) = (step.rows.len(), self.max_rows());
-        if rows == 0 || rows > most || step.wants.iter().any(|(row, _)| *row as usize >= rows) {
-            return Err(Error::Refused(format!(
-                "a step of {rows} rows; this engine runs 1 to {most}, and wants must name rows of the step"
-            )));
+        let rows = step.rows.len();
+        self.check_rows(rows)?;
+        if let Some((row, _)) = step.wants.iter().find(|(row, _)| *row as usize >= rows) {
+            return Err(Error::Refused(format!("something is wanted of row {row} of a step of {rows} rows")));
         }
         for part in &*parts {
             self.backend.resume(part.session.slot);

@@ -1,6 +1,6 @@
 //! `dwarfstar bench` on the bundled model: several sessions, and where a step's time goes.
 
-use super::{ok, refused};
+use super::{ok, refused, run};
 use serde_json::Value;
 
 #[test]
@@ -47,7 +47,13 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
         assert!(rows.iter().any(|row| row["step"] == "decode" && is_row(row)), "{start} is not in\n{text}");
     }
     let text = ok(&["bench", "--frontiers", "40", "-n", "2", "--rows", "32", "--sessions", "3", "--kernels"]);
-    assert!(text.contains("\ndecode step of 3 row(s) at position 39: "), "{text}");
+    let (_, decode) = text.split_once("\ndecode step of 3 row(s) at position 39: ").unwrap();
+    let is_of_three = |line: &str| line.starts_with("hc_pre") && line.contains(" 3x2x1 ");
+    assert!(decode.lines().any(is_of_three), "{text}");
+    let output = run(&["bench", "--frontiers", "20", "-n", "2", "--rows", "2", "--sessions", "3"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.ends_with("dwarfstar: a step of 3 rows; this engine runs 1 to 2\n"), "{errors}");
     let line = refused(&["bench", "--frontiers", "20", "-n", "2", "--kernels", "--device", "cpu"]);
     assert_eq!(line, "dwarfstar: the device cpu has no launches to measure");
 }

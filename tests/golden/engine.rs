@@ -441,7 +441,13 @@ fn logits_that_are_not_finite_name_the_session_and_the_position() {
         let mut session = engine.open().unwrap();
         let generation = Generation { sampling: Sampling::GREEDY, limit: 4, stops: Vec::new() };
         let sink = |_| ControlFlow::Continue(());
-        let error = session.generate(&mut engine, &[1, 2, 3], &generation, &Progress::hidden(), &GO_ON, sink).unwrap_err();
-        assert_eq!(error.to_string(), "session 0: the logits after position 2 are not finite numbers", "{device}");
+        // The second prompt leaves room for one token: nothing of the first may be left behind.
+        for tokens in [3, 63] {
+            let prompt: Vec<TokenId> = (1..=tokens).collect();
+            let error = session.generate(&mut engine, &prompt, &generation, &Progress::hidden(), &GO_ON, sink).unwrap_err();
+            let last = tokens - 1;
+            assert_eq!(error.to_string(), format!("session 0: the logits after position {last} are not finite numbers"), "{device}");
+            assert_eq!(session.tokens(), prompt, "{device}");
+        }
     }
 }

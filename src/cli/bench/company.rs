@@ -38,7 +38,7 @@ pub(super) fn decode_together(
                 token: Some(prompt[at % prompt.len()]),
                 request: greedy(),
             });
-            pending.push_back(engine.decode(rows)?);
+            pending.push_back(engine.decode(rows.collect())?);
         }
         if let Some(flight) = pending.pop_front() {
             engine.land(flight)?;
