@@ -14,6 +14,7 @@ mod queue;
 mod recording;
 mod shader;
 mod sources;
+mod submission;
 mod upload;
 
 pub use buffer::{Buffer, Slice};

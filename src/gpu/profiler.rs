@@ -153,10 +153,7 @@ impl Gpu {
     fn read(&self, clock: &Clock, mut encoder: wgpu::CommandEncoder) -> Result<Vec<u64>> {
         encoder.resolve_query_set(&clock.queries, 0..clock.count, &clock.resolved, 0);
         encoder.copy_buffer_to_buffer(&clock.resolved, 0, &clock.staging, 0, Some(u64::from(clock.count) * 8));
-        self.raw_queue().submit([encoder.finish()]);
-        clock.staging.map_async(wgpu::MapMode::Read, .., |_| {});
-        self.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| Error::Device(e.to_string()))?;
-        self.healthy()?;
+        self.arrive(self.send(encoder, Some((wgpu::MapMode::Read, clock.staging.slice(..)))))?;
         let view = clock.staging.slice(..).get_mapped_range().map_err(|e| Error::Device(format!("timestamps: {e:?}")))?;
         let period = f64::from(self.raw_queue().get_timestamp_period());
         Ok(view.as_chunks::<8>().0.iter().map(|&b| (u64::from_le_bytes(b) as f64 * period) as u64).collect())

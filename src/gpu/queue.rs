@@ -2,23 +2,18 @@
 
 use super::pipeline::Cache;
 use super::recording::Recording;
+use super::submission::Submission;
 use super::{Dispatch, Gpu};
 use crate::{Error, Result};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A submitted recording.
 #[must_use = "results and errors of a submission arrive through its ticket"]
 pub struct Ticket {
-    submission: wgpu::SubmissionIndex,
+    submission: Submission,
     staging: Option<wgpu::Buffer>,
     /// Byte lengths of the downloads, which lie one after another in `staging`.
     parts: Vec<u64>,
-    mapped: Arc<AtomicU8>,
 }
-
-const PENDING: u8 = 0;
-const MAPPED: u8 = 1;
 
 /// Staging buffers for downloads that are not in use, and the uniform ring of devices without immediates.
 #[derive(Default)]
@@ -69,15 +64,9 @@ impl Gpu {
                 at += bytes;
             }
         }
-        let submission = self.raw_queue().submit([encoder.finish()]);
-        let mapped = Arc::new(AtomicU8::new(PENDING));
-        if let Some(staging) = &staging {
-            let seen = mapped.clone();
-            staging.map_async(wgpu::MapMode::Read, ..total, move |result| {
-                seen.store(if result.is_ok() { MAPPED } else { MAPPED + 1 }, Ordering::Release);
-            });
-        }
-        Ok(Ticket { submission, staging, parts: recording.downloads.iter().map(|s| s.bytes).collect(), mapped })
+        let map = staging.as_ref().map(|staging| (wgpu::MapMode::Read, staging.slice(..total)));
+        let submission = self.send(encoder, map);
+        Ok(Ticket { submission, staging, parts: recording.downloads.iter().map(|s| s.bytes).collect() })
     }
 
     /// One pass with all launches.
@@ -175,13 +164,8 @@ impl Gpu {
     /// # Errors
     /// The device failed meanwhile.
     pub fn wait(&self, ticket: Ticket) -> Result<Vec<Vec<u8>>> {
-        let poll = wgpu::PollType::Wait { submission_index: Some(ticket.submission), timeout: None };
-        self.device().poll(poll).map_err(|e| Error::Device(e.to_string()))?;
-        self.healthy()?;
+        self.arrive(ticket.submission)?;
         let Some(staging) = ticket.staging else { return Ok(Vec::new()) };
-        if ticket.mapped.load(Ordering::Acquire) != MAPPED {
-            return Err(Error::Device("results could not be mapped".into()));
-        }
         let total = ticket.parts.iter().map(|b| b.next_multiple_of(4)).sum::<u64>();
         let mut parts = Vec::with_capacity(ticket.parts.len());
         {

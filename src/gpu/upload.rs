@@ -1,9 +1,8 @@
 //! Fast upload of large data: each thread owns two mapped staging buffers and fills one while the other is copied.
 
+use super::submission::Submission;
 use super::{Buffer, Gpu};
 use crate::{Error, Result};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One thread's way to write weights into buffers of the device. Measured on one H200: 4.5 GB/s through the queue's own staging,
 /// 32.8 GB/s with four of these.
@@ -15,8 +14,8 @@ pub struct Uploader<'g> {
 
 struct Half {
     buffer: wgpu::Buffer,
-    mapped: Arc<AtomicBool>,
-    submission: Option<wgpu::SubmissionIndex>,
+    /// The copy out of `buffer` that it is not mapped before.
+    copying: Option<Submission>,
 }
 
 /// Mapped staging memory: write-only, because reading it back can be very slow.
@@ -39,7 +38,7 @@ impl<'g> Uploader<'g> {
             let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
             let descriptor = wgpu::BufferDescriptor { label: Some("upload"), size: bytes, usage, mapped_at_creation: true };
             let buffer = gpu.guarded("upload", || gpu.device().create_buffer(&descriptor))?;
-            Ok(Half { buffer, mapped: Arc::new(AtomicBool::new(true)), submission: None })
+            Ok(Half { buffer, copying: None })
         };
         Ok(Self { gpu, halves: [half()?, half()?], current: 0 })
     }
@@ -53,13 +52,8 @@ impl<'g> Uploader<'g> {
         let half = &mut self.halves[self.current];
         self.current ^= 1;
         let gpu = self.gpu;
-        if let Some(submission) = half.submission.take() {
-            let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-            gpu.device().poll(poll).map_err(|e| Error::Device(e.to_string()))?;
-            gpu.healthy()?;
-        }
-        if !half.mapped.swap(false, Ordering::Acquire) {
-            return Err(Error::Device("staging memory could not be mapped".into()));
+        if let Some(submission) = half.copying.take() {
+            gpu.arrive(submission)?;
         }
         let view = half.buffer.slice(..bytes).get_mapped_range_mut().map_err(|e| Error::Device(format!("upload: {e:?}")))?;
         let mut staging = Staging(view);
@@ -68,9 +62,7 @@ impl<'g> Uploader<'g> {
         half.buffer.unmap();
         let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("upload") });
         encoder.copy_buffer_to_buffer(&half.buffer, 0, target.raw(), offset, Some(bytes));
-        half.submission = Some(gpu.raw_queue().submit([encoder.finish()]));
-        let mapped = half.mapped.clone();
-        half.buffer.map_async(wgpu::MapMode::Write, .., move |result| mapped.store(result.is_ok(), Ordering::Release));
+        half.copying = Some(gpu.send(encoder, Some((wgpu::MapMode::Write, half.buffer.slice(..)))));
         Ok(())
     }
 
@@ -78,12 +70,9 @@ impl<'g> Uploader<'g> {
     ///
     /// # Errors
     /// The device failed.
-    pub fn finish(self) -> Result<()> {
-        for half in &self.halves {
-            if let Some(submission) = &half.submission {
-                let poll = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: None };
-                self.gpu.device().poll(poll).map_err(|e| Error::Device(e.to_string()))?;
-            }
+    pub fn finish(mut self) -> Result<()> {
+        for submission in self.halves.iter_mut().filter_map(|half| half.copying.take()) {
+            self.gpu.arrive(submission)?;
         }
         self.gpu.healthy()
     }
