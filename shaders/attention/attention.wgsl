@@ -6,8 +6,8 @@
 //         with WHOLE: out (T, heads, DIM) f32 finished: sink in the denominator, rotated back
 // params  Params 44 B
 // grid    x: heads / HEADS, y: parts (1 with WHOLE), z: T
-// needs   26 KiB workgroup memory; DIM a multiple of 2, at most 512; heads a multiple of HEADS, a power of two
-// cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache
+// needs   26 KiB workgroup memory; DIM a multiple of 4, at most 512; heads a multiple of HEADS, a power of two, at most WG / 8
+// cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache: of few rows latency bound
 // source  SPEC 3.1 steps 4-6
 struct Params {
     heads: u32,
@@ -25,8 +25,8 @@ struct Params {
 
 #import lib/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;            // (T)
-@group(0) @binding(auto) var<storage, read> q: array<vec2<f32>>;         // (T, q_stride/2)
-@group(0) @binding(auto) var<storage, read> kv: array<u32>;              // (T, DIM/2) pairs
+@group(0) @binding(auto) var<storage, read> q: array<vec4<f32>>;         // (T, q_stride/4)
+@group(0) @binding(auto) var<storage, read> kv: array<KeyWord>;          // (T, DIM/2) pairs
 @group(0) @binding(auto) var<storage, read> selected: array<u32>;        // (T, top_k)
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;    // (T, 2, R/2) (cos, sin)
 #ifdef WHOLE
@@ -37,7 +37,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> stats: array<vec2<f32>>;   // (T, MAX_PARTS, heads)
 #endif
 #for S RING_SEGMENTS
-@group(0) @binding(auto) var<storage, read> ring$S: array<u32>;          // (rows, DIM/2) pairs
+@group(0) @binding(auto) var<storage, read> ring$S: array<KeyWord>;      // (rows, DIM/2) pairs
 #end
 #import lib/kv
 #import lib/pages
@@ -45,20 +45,15 @@ struct Params {
 #import lib/parts
 #import lib/keys
 #import lib/rotate
-#ifdef SUBGROUP
-#import lib/reduce_team
-#else
-#import lib/reduce_lanes
-#endif
+#import lib/reduce_eight
 
 const PAIRS: u32 = DIM / 2u;
-const ROW_WORDS: u32 = PAIRS * PAIR_WORDS; // PAGE_ROW_WORDS: pages, rings and steps hold the same rows
+const QUADS: u32 = DIM / 4u;
 const KEYS: u32 = 16u / PAIR_WORDS;    // keys staged at a time
-const STAGED: u32 = ROW_WORDS + 1u;    // words of a staged key: one more, so that neighbouring keys fall into different banks
 const LANES: u32 = WG / HEADS;         // a team of LANES invocations makes the dot products of one head
 
-var<workgroup> keys: array<u32, KEYS * STAGED>;
-var<workgroup> places: array<u32, KEYS>;
+var<workgroup> keys: array<KeyWord, KEYS * QUADS>;
+var<workgroup> places: array<u32, KEYS>;         // of the keys to be fetched next
 var<workgroup> dots: array<f32, HEADS * KEYS>;   // by head
 var<workgroup> shares: array<f32, KEYS * HEADS>; // exp(dot - maximum), by key
 var<workgroup> maxima: array<f32, HEADS>;        // of the keys so far
@@ -66,41 +61,20 @@ var<workgroup> shrinks: array<f32, HEADS>;       // what a new maximum does to t
 var<workgroup> totals: array<f32, HEADS>;
 var<workgroup> norms: array<f32, HEADS>;
 
-// Sums over a team; its first lane has them.
-fn team_sums_of(values: array<f32, SUMS>, lid: u32) -> array<f32, SUMS> {
-#ifdef SUBGROUP
-#ifdef WIDE
-    workgroupBarrier();
-#endif
-    return reduce_team(values, lid);
-#else
-    return reduce_lanes(values, lid);
-#endif
+// Quad `i` of the keys whose places are known.
+fn fetch(i: u32) -> KeyWord {
+    return key_word(places[min(i / QUADS, KEYS - 1u)], i % QUADS);
 }
 
 // Pair `pair` of staged key `key`.
-fn key_pair(key: u32, pair: u32) -> vec2<f32> {
-    let i = key * STAGED + pair * PAIR_WORDS;
+fn staged_pair(key: u32, pair: u32) -> vec2<f32> {
+    let i = key * QUADS + (pair >> 1u);
 #ifdef KV_F16
-    return kv_unpack(keys[i]);
+    return kv_unpack(keys[i][pair & 1u]);
 #else
-    return kv_unpack(vec2<u32>(keys[i], keys[i + 1u]));
+    let first = (pair & 1u) << 1u;
+    return kv_unpack(vec2<u32>(keys[i][first], keys[i][first + 1u]));
 #endif
-}
-
-fn stage(row: Row, t: u32, sees: Visible, first: u32, count: u32, lid: u32) {
-    if (lid < count) {
-        places[lid] = key_place(row, t, sees, first + lid);
-    }
-    workgroupBarrier();
-    for (var i = lid; i < KEYS * ROW_WORDS; i += WG) {
-        let key = i / ROW_WORDS;
-        let word = i % ROW_WORDS;
-        if (key >= count) {
-            break;
-        }
-        keys[key * STAGED + word] = key_word(places[key], word);
-    }
 }
 
 @compute @workgroup_size(WG)
@@ -123,62 +97,90 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
     let end = min(begin + part, total);
 #endif
 
+    // Everything is asked for long before it is used: the first keys while the heads are made ready, the next ones while those at hand are
+    // worked on, and a place a stage before its key. Places behind the last repeat it.
+    var place = 0u;
+    if (lid < KEYS) {
+        places[lid] = key_place(row, t, sees, min(begin + lid, end - 1u));
+        place = key_place(row, t, sees, min(begin + KEYS + lid, end - 1u));
+    }
     // The team's head: each lane keeps its share of the channels, normalised, rotated and scaled.
     let head = lid / LANES;
     let lane = lid % LANES;
-    let q_first = t * (params.q_stride >> 1u) + (first_head + head) * PAIRS;
+    let q_first = t * (params.q_stride >> 2u) + (first_head + head) * QUADS;
     let plain = PAIRS - (params.rope >> 1u);
     let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
-    var squares: array<f32, SUMS>;
-#for J PAIRS_EACH
-    var q$J = vec2<f32>(0.0);
-    if (lane + $Ju * LANES < PAIRS) {
+#for J QUADS_EACH
+    var q$J = vec4<f32>(0.0);
+    if (lane + $Ju * LANES < QUADS) {
         q$J = q[q_first + lane + $Ju * LANES];
-        squares[0] += dot(q$J, q$J);
     }
 #end
-    let square = team_sums_of(squares, lid);
+    workgroupBarrier();
+#for P PIECES
+    var piece$P = fetch(lid + $Pu * WG);
+#end
+    var squares: array<f32, 8>;
+#for J QUADS_EACH
+    squares[0] += dot(q$J, q$J);
+#end
+    let square = reduce_eight(squares, lid);
     if (lane == 0u) {
-        norms[head] = inverseSqrt(square[0] / f32(DIM) + params.norm_eps) * params.scale;
+        norms[head] = inverseSqrt(square / f32(DIM) + params.norm_eps) * params.scale;
+    }
+    if (lid < HEADS) {
+        maxima[lid] = -3.4e38;
+        totals[lid] = 0.0;
     }
     workgroupBarrier();
-#for J PAIRS_EACH
+#for J QUADS_EACH
     q$J *= norms[head];
-    if (lane + $Ju * LANES >= plain && lane + $Ju * LANES < PAIRS) {
-        q$J = rotate(q$J, angles[turn + lane + $Ju * LANES - plain]);
+    {
+        let pair = 2u * (lane + $Ju * LANES);
+        if (pair >= plain && pair < PAIRS) {
+            q$J = vec4<f32>(rotate(q$J.xy, angles[turn + pair - plain]), q$J.zw);
+        }
+        if (pair + 1u >= plain && pair < PAIRS) {
+            q$J = vec4<f32>(q$J.xy, rotate(q$J.zw, angles[turn + pair + 1u - plain]));
+        }
     }
 #end
 
 #for H HEADS
     var out$H = vec2<f32>(0.0);
 #end
-    if (lid < HEADS) {
-        maxima[lid] = -3.4e38;
-        totals[lid] = 0.0;
-    }
     for (var first = begin; first < end; first += KEYS) {
         let staged = min(KEYS, end - first);
         workgroupBarrier();
-        stage(row, t, sees, first, staged, lid);
+#for P PIECES
+        if (lid + $Pu * WG < KEYS * QUADS) {
+            keys[lid + $Pu * WG] = piece$P;
+        }
+#end
+        if (lid < KEYS) {
+            places[lid] = place;
+        }
         workgroupBarrier();
-        for (var first_dot = 0u; first_dot < KEYS; first_dot += SUMS) {
-            var products: array<f32, SUMS>;
-#for J PAIRS_EACH
-            if (lane + $Ju * LANES < PAIRS) {
-#for S SUMS
-                {
-                    let k = key_pair(first_dot + $Su, lane + $Ju * LANES);
-                    products[$S] = fma(q$J.x, k.x, products[$S]);
-                    products[$S] = fma(q$J.y, k.y, products[$S]);
-                }
+        if (first + KEYS < end) {
+#for P PIECES
+            piece$P = fetch(lid + $Pu * WG);
+#end
+            if (lid < KEYS) {
+                place = key_place(row, t, sees, min(first + 2u * KEYS + lid, end - 1u));
+            }
+        }
+        for (var first_dot = 0u; first_dot < KEYS; first_dot += 8u) {
+            var products: array<f32, 8>;
+#for J QUADS_EACH
+            if (lane + $Ju * LANES < QUADS) {
+#for S 8
+                products[$S] += dot(q$J, key_channels(keys[(first_dot + $Su) * QUADS + lane + $Ju * LANES]));
 #end
             }
 #end
-            let own = team_sums_of(products, lid);
-            if (lane == 0u) {
-#for S SUMS
-                dots[head * KEYS + first_dot + $Su] = select(-3.4e38, own[$S], first_dot + $Su < staged);
-#end
+            let own = reduce_eight(products, lid);
+            if (lane < 8u) {
+                dots[head * KEYS + first_dot + lane] = select(-3.4e38, own, first_dot + lane < staged);
             }
         }
         workgroupBarrier();
@@ -206,8 +208,9 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
 #for H HEADS
             out$H *= shrinks[$H];
 #end
-            for (var k = 0u; k < staged; k++) {
-                let value = key_pair(k, lid);
+            // Keys behind the last have no share.
+            for (var k = 0u; k < KEYS; k++) {
+                let value = staged_pair(k, lid);
 #for H HEADS
                 out$H = fma(vec2<f32>(shares[k * HEADS + $Hu]), value, out$H);
 #end

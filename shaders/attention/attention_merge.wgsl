@@ -43,22 +43,42 @@ var<workgroup> staged: array<vec2<f32>, DIM / 2u>;
 
 const PAIRS: u32 = DIM / 2u;
 
+var<workgroup> maxima: array<f32, MAX_PARTS>;
+var<workgroup> shares: array<vec2<f32>, MAX_PARTS + 1u>; // of each part's values and sum in the whole, then of the sink's
+
 fn merge(head: u32, t: u32, lid: u32) {
-    if (lid < PAIRS) {
-        let sees = visible(rows[t].position);
-        let count = parts(sees.window + sees.compressed);
+    let sees = visible(rows[t].position);
+    let count = parts(sees.window + sees.compressed);
+    // Parts behind the last repeat it, so that all loads are under way at once; they add nothing.
+    let first = t * MAX_PARTS * params.heads + head;
+    let pair = min(lid, PAIRS - 1u);
+#for P MAX_PARTS
+    let part$P = partial[(first + min($Pu, count - 1u) * params.heads) * PAIRS + pair];
+#end
+    if (lid < MAX_PARTS) {
+        maxima[lid] = stats[first + min(lid, count - 1u) * params.heads].x;
+    }
+    workgroupBarrier();
+    if (lid <= MAX_PARTS) {
         var most = sinks[head];
-        for (var part = 0u; part < count; part++) {
-            most = max(most, stats[(t * MAX_PARTS + part) * params.heads + head].x);
+        for (var part = 0u; part < MAX_PARTS; part++) {
+            most = max(most, maxima[part]);
         }
-        var total = exp(sinks[head] - most);
-        var value = vec2<f32>(0.0);
-        for (var part = 0u; part < count; part++) {
-            let at = (t * MAX_PARTS + part) * params.heads + head;
-            let shrink = exp(stats[at].x - most);
-            total = fma(stats[at].y, shrink, total);
-            value = fma(vec2<f32>(shrink), partial[at * PAIRS + lid], value);
+        if (lid == MAX_PARTS) {
+            shares[lid] = vec2<f32>(0.0, exp(sinks[head] - most));
+        } else {
+            let shrink = select(0.0, exp(maxima[lid] - most), lid < count);
+            shares[lid] = vec2<f32>(shrink, shrink * stats[first + min(lid, count - 1u) * params.heads].y);
         }
+    }
+    workgroupBarrier();
+    var total = shares[MAX_PARTS].y;
+    var value = vec2<f32>(0.0);
+#for P MAX_PARTS
+    total += shares[$P].y;
+    value = fma(vec2<f32>(shares[$P].x), part$P, value);
+#end
+    if (lid < PAIRS) {
         value = value / total;
         let plain = PAIRS - (params.rope >> 1u);
         if (lid >= plain) {

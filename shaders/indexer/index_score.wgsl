@@ -11,29 +11,18 @@
 #import lib/kv
 #import lib/pages
 
-const PAIRS: u32 = DIM / 2u;
-const ROW_WORDS: u32 = PAIRS * PAIR_WORDS;
-const STAGED: u32 = ROW_WORDS + 1u;
-const GROUPS: u32 = WG / TILE; // invocations that share a compressed row, by heads
+const QUADS: u32 = DIM / 4u;
+const STAGED: u32 = QUADS + 1u; // quads of a staged key: one more, so that neighbouring keys fall into different banks
+const GROUPS: u32 = WG / TILE;  // invocations that share a compressed row, by heads
 const HEADS: u32 = GROUPS * EACH; // heads staged at a time
 
-var<workgroup> keys: array<u32, TILE * STAGED>;
+var<workgroup> keys: array<KeyWord, TILE * STAGED>;
 var<workgroup> queries: array<vec4<f32>, HEADS * QUERY_QUADS>;
 var<workgroup> sums: array<f32, WG>;
 
-fn key_pair(key: u32, pair: u32) -> vec2<f32> {
-    let i = key * STAGED + pair * PAIR_WORDS;
-#ifdef KV_F16
-    return kv_unpack(keys[i]);
-#else
-    return kv_unpack(vec2<u32>(keys[i], keys[i + 1u]));
-#endif
-}
-
-fn stage_queries(t: u32, first: u32, lid: u32) {
-    for (var i = lid; i < min(HEADS, params.heads - first) * QUERY_QUADS; i += WG) {
-        queries[i] = index_query(t, first + i / QUERY_QUADS, i % QUERY_QUADS);
-    }
+// Quad `i` of the queries that are staged from head `first` on; behind the last head it repeats that.
+fn fetch_query(t: u32, first: u32, i: u32) -> vec4<f32> {
+    return index_query(t, min(first + i / QUERY_QUADS, params.heads - 1u), i % QUERY_QUADS);
 }
 
 @compute @workgroup_size(WG)
@@ -45,41 +34,56 @@ fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     if (first >= seen) {
         return;
     }
-    for (var i = lid; i < TILE * ROW_WORDS; i += WG) {
-        let key = i / ROW_WORDS;
-        if (first + key < seen) {
-            keys[key * STAGED + i % ROW_WORDS] = page_word(page_row(row.slot, first + key) + i % ROW_WORDS);
-        }
+    // All loads are under way at once: pages, then keys; queries while those before them are multiplied.
+#for P KEY_PIECES
+    let at$P = page_row(row.slot, min(first + (lid + $Pu * WG) / QUADS, seen - 1u)) + (lid + $Pu * WG) % QUADS;
+#end
+#for P QUERY_PIECES
+    var query$P = fetch_query(t, 0u, lid + $Pu * WG);
+#end
+#for P KEY_PIECES
+    let key$P = page_word(at$P);
+#end
+#for P KEY_PIECES
+    if (lid + $Pu * WG < TILE * QUADS) {
+        keys[(lid + $Pu * WG) / QUADS * STAGED + (lid + $Pu * WG) % QUADS] = key$P;
     }
+#end
     let key = lid % TILE;
     let group = lid / TILE;
     var sum = 0.0;
     for (var first_head = 0u; first_head < params.heads; first_head += HEADS) {
         workgroupBarrier();
-        stage_queries(t, first_head, lid);
+#for P QUERY_PIECES
+        if (lid + $Pu * WG < HEADS * QUERY_QUADS) {
+            queries[lid + $Pu * WG] = query$P;
+        }
+#end
         workgroupBarrier();
+#for P QUERY_PIECES
+        query$P = fetch_query(t, first_head + HEADS, lid + $Pu * WG);
+#end
+#for E EACH
+        let own$E = min(first_head + group + $Eu * GROUPS, params.heads - 1u);
+        let weight$E = hw[t * params.hw_stride + params.hw_offset + own$E] * params.hw_scale;
+#end
         // Heads in step: one reading of the key serves all, and their sums do not wait for one another.
 #for E EACH
         var product$E = 0.0;
 #end
-        for (var pair = 0u; pair < PAIRS; pair += 2u) {
-            let low = key_pair(key, pair);
-            let high = key_pair(key, pair + 1u);
+        for (var quad = 0u; quad < QUADS; quad++) {
+            let value = key_channels(keys[key * STAGED + quad]);
 #for E EACH
-            let four$E = queries[(group + $Eu * GROUPS) * QUERY_QUADS + (pair >> 1u)];
-            product$E = fma(four$E.x, low.x, product$E);
-            product$E = fma(four$E.y, low.y, product$E);
-            product$E = fma(four$E.z, high.x, product$E);
-            product$E = fma(four$E.w, high.y, product$E);
+            let query_quad$E = queries[(group + $Eu * GROUPS) * QUERY_QUADS + quad];
+            product$E = fma(query_quad$E.x, value.x, product$E);
+            product$E = fma(query_quad$E.y, value.y, product$E);
+            product$E = fma(query_quad$E.z, value.z, product$E);
+            product$E = fma(query_quad$E.w, value.w, product$E);
 #end
         }
 #for E EACH
-        {
-            let head = first_head + group + $Eu * GROUPS;
-            if (head < params.heads) {
-                let weight = hw[t * params.hw_stride + params.hw_offset + head] * params.hw_scale;
-                sum = fma(weight, max(product$E, 0.0), sum);
-            }
+        if (first_head + group + $Eu * GROUPS < params.heads) {
+            sum = fma(weight$E, max(product$E, 0.0), sum);
         }
 #end
     }

@@ -43,18 +43,23 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
             atomicStore(&bins[i], 0u);
         }
         workgroupBarrier();
-        for (var i = lid; i < seen; i += WG) {
-            let key = sort_key(scores[first + i]);
-            if (digit == 0u || (key >> (shift + 8u)) == prefix) {
-                atomicAdd(&bins[(key >> shift) & 255u], 1u);
+        // Eight loads under way at a time, here and below: a workgroup alone waits for memory most of all.
+        for (var some = lid; some < seen; some += 8u * WG) {
+#for J 8
+            let key$J = sort_key(scores[first + min(some + $Ju * WG, seen - 1u)]);
+#end
+#for J 8
+            if (some + $Ju * WG < seen && (digit == 0u || (key$J >> (shift + 8u)) == prefix)) {
+                atomicAdd(&bins[(key$J >> shift) & 255u], 1u);
             }
+#end
         }
         workgroupBarrier();
         if (lid < 16u) {
             var sum = 0u;
-            for (var i = 0u; i < 16u; i++) {
-                sum += atomicLoad(&bins[lid * 16u + i]);
-            }
+#for I 16
+            sum += atomicLoad(&bins[lid * 16u + $Iu]);
+#end
             sixteens[lid] = sum;
         }
         workgroupBarrier();
@@ -62,12 +67,10 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
         if (lid < 256u) {
             let sixteen = lid >> 4u;
             var above = 0u;
-            for (var i = sixteen + 1u; i < 16u; i++) {
-                above += sixteens[i];
-            }
-            for (var i = lid + 1u; i < (sixteen + 1u) * 16u; i++) {
-                above += atomicLoad(&bins[i]);
-            }
+#for I 16
+            above += select(0u, sixteens[$I], $Iu > sixteen);
+            above += select(0u, atomicLoad(&bins[sixteen * 16u + $Iu]), $Iu > (lid & 15u));
+#end
             if (above < wanted && above + atomicLoad(&bins[lid]) >= wanted) {
                 chosen = vec2<u32>(lid, above);
             }
@@ -82,9 +85,13 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
     let begin = min(lid * run, seen);
     let end = min(begin + run, seen);
     var own = vec2<u32>(0u);
-    for (var i = begin; i < end; i++) {
-        let key = sort_key(scores[first + i]);
-        own += select(vec2<u32>(0u), vec2<u32>(1u), vec2<bool>(key > prefix, key == prefix));
+    for (var some = begin; some < end; some += 8u) {
+#for J 8
+        let key$J = sort_key(scores[first + min(some + $Ju, end - 1u)]);
+#end
+#for J 8
+        own += select(vec2<u32>(0u), vec2<u32>(1u), vec2<bool>(key$J > prefix, key$J == prefix) & vec2<bool>(some + $Ju < end));
+#end
     }
     counts[lid] = own;
     workgroupBarrier();
@@ -97,24 +104,30 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
     }
     workgroupBarrier();
     var before = vec2<u32>(0u);
-    for (var i = 0u; i < (lid >> 5u); i++) {
-        before += groups[i];
+    for (var i = 0u; i < WG / 32u; i++) {
+        before += select(vec2<u32>(0u), groups[i], i < (lid >> 5u));
     }
-    for (var i = lid & ~31u; i < lid; i++) {
-        before += counts[i];
+    for (var i = 0u; i < 32u; i++) {
+        before += select(vec2<u32>(0u), counts[(lid & ~31u) + i], i < (lid & 31u));
     }
     var equal_before = before.y;
     var place = before.x + min(equal_before, wanted);
-    for (var i = begin; i < end; i++) {
-        let key = sort_key(scores[first + i]);
-        var take = key > prefix;
-        if (key == prefix) {
-            take = equal_before < wanted;
-            equal_before++;
+    for (var some = begin; some < end; some += 8u) {
+#for J 8
+        let key$J = sort_key(scores[first + min(some + $Ju, end - 1u)]);
+#end
+#for J 8
+        if (some + $Ju < end) {
+            var take = key$J > prefix;
+            if (key$J == prefix) {
+                take = equal_before < wanted;
+                equal_before++;
+            }
+            if (take) {
+                selected[t * params.top_k + place] = some + $Ju;
+                place++;
+            }
         }
-        if (take) {
-            selected[t * params.top_k + place] = i;
-            place++;
-        }
+#end
     }
 }

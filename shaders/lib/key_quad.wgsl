@@ -4,8 +4,8 @@
 fn key_quad(word: KeyWord) -> vec4<f16> {
 #ifdef KV_F16
     // Saturated when they were cached (kv_pack).
-    return vec4<f16>(vec4<f32>(kv_unpack(word.x), kv_unpack(word.y)));
+    return vec4<f16>(key_channels(word));
 #else
-    return to_half(bitcast<vec4<f32>>(word));
+    return to_half(key_channels(word));
 #endif
 }

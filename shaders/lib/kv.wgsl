@@ -1,14 +1,10 @@
-// Cached rows as words: an f16 pair in one word (KV_F16), or f32 in two. Always written a pair at a time, and read so too, except where
-// keys are staged for cooperative matrices (KEY_QUADS): there a word of a key is four neighbouring channels, so that one load fetches them.
+// Cached rows as words: an f16 pair in one word (KV_F16), or f32 in two. Always written a pair at a time; keys are read by words of four
+// neighbouring channels, so that one load fetches them.
 
-#ifdef KEY_QUADS
 #ifdef KV_F16
 alias KeyWord = vec2<u32>;
 #else
 alias KeyWord = vec4<u32>;
-#endif
-#else
-alias KeyWord = u32;
 #endif
 
 #ifdef KV_F16
@@ -22,6 +18,10 @@ fn kv_unpack(word: u32) -> vec2<f32> {
     return unpack2x16float(word);
 }
 
+fn key_channels(word: KeyWord) -> vec4<f32> {
+    return vec4<f32>(kv_unpack(word.x), kv_unpack(word.y));
+}
+
 fn kv_pack(pair: vec2<f32>) -> u32 {
     // Beyond f16's range packing is undefined; the largest finite value is the nearest.
     return pack2x16float(clamp(pair, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
@@ -29,6 +29,10 @@ fn kv_pack(pair: vec2<f32>) -> u32 {
 #else
 fn kv_unpack(words: vec2<u32>) -> vec2<f32> {
     return bitcast<vec2<f32>>(words);
+}
+
+fn key_channels(word: KeyWord) -> vec4<f32> {
+    return bitcast<vec4<f32>>(word);
 }
 
 fn kv_pack(pair: vec2<f32>) -> vec2<u32> {

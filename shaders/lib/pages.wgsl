@@ -6,11 +6,7 @@
 @group(0) @binding(auto) var<storage, read> pages$S: array<KeyWord>; // (pages, PAGE_ROWS, PAGE_PAIRS) pairs
 #end
 
-#ifdef KEY_QUADS
 const PAGE_ROW_WORDS: u32 = PAGE_PAIRS / 2u;
-#else
-const PAGE_ROW_WORDS: u32 = PAGE_PAIRS * PAIR_WORDS;
-#endif
 
 // First word of row `index` of session `slot`, counted through all segments.
 fn page_row(slot: u32, index: u32) -> u32 {

@@ -4,8 +4,8 @@
 //         results (R) (id, status): status 0 drawn, 1 the slot was not live, 2 a logit is not finite, 3 the mask allows nothing
 // params  Params 4 B
 // grid    x: R; one workgroup a row
-// needs   8 KiB workgroup memory
-// cost    one pass over the logits for the best; for a draw 4 (top-k) + 32 (top-p) + 3 more, from cache
+// needs   22 KiB workgroup memory where WG is 1024, the largest
+// cost    one pass over the logits for the best; for a draw 4 (top-k) + 32 (top-p) + 3 more, from cache: latency bound
 // source  greedy ties take the lowest id; the nucleus is the smallest set of most likely tokens with mass >= top_p, ties by lowest id
 struct Params {
     vocabulary: u32,
@@ -46,10 +46,6 @@ var<workgroup> masses: array<f32, WG>;
 var<workgroup> counts: array<u32, WG>;
 
 // Key of logit `i`, 0 where the mask forbids it. Finite logits have keys above 0.
-fn key_of(first: u32, mask: u32, i: u32) -> u32 {
-    return masked_key(logits[first + i], mask, i);
-}
-
 fn masked_key(logit: f32, mask: u32, i: u32) -> u32 {
     if (mask != NO_MASK) {
         let words = (params.vocabulary + 31u) / 32u;
@@ -60,11 +56,25 @@ fn masked_key(logit: f32, mask: u32, i: u32) -> u32 {
     return sort_key(logit);
 }
 
+// Keys of the tokens `some`, `some` + `step` and so on; those behind the last token repeat it. Eight loads under way at a time: one workgroup
+// alone waits for memory most of all.
+fn eight_keys(first: u32, mask: u32, some: u32, step: u32) -> array<u32, 8> {
+#for J 8
+    let i$J = min(some + $Ju * step, params.vocabulary - 1u);
+    let logit$J = logits[first + i$J];
+#end
+    var keys: array<u32, 8>;
+#for J 8
+    keys[$J] = masked_key(logit$J, mask, i$J);
+#end
+    return keys;
+}
+
 // Every invocation gets the highest key and the lowest id that has it. Counts logits that are not finite.
 fn find_best(first: u32, mask: u32, lid: u32) -> vec2<u32> {
     var mine = vec2<u32>(0u, 0xffffffffu);
     var all_finite = true;
-    // Eight loads under way at a time: one workgroup alone waits for memory most of all.
+    // As in `eight_keys`.
     for (var some = lid; some < params.vocabulary; some += 8u * WG) {
 #for J 8
         let i$J = min(some + $Ju * WG, params.vocabulary - 1u);
@@ -105,11 +115,13 @@ fn threshold_by_count(first: u32, mask: u32, count: u32, lid: u32) -> vec2<u32> 
             atomicStore(&bins[i], 0u);
         }
         workgroupBarrier();
-        for (var i = lid; i < params.vocabulary; i += WG) {
-            let key = key_of(first, mask, i);
-            if (digit == 0u || (key >> (shift + 8u)) == prefix) {
-                atomicAdd(&bins[(key >> shift) & 255u], 1u);
+        for (var some = lid; some < params.vocabulary; some += 8u * WG) {
+            let keys = eight_keys(first, mask, some, WG);
+#for J 8
+            if (some + $Ju * WG < params.vocabulary && (digit == 0u || (keys[$J] >> (shift + 8u)) == prefix)) {
+                atomicAdd(&bins[(keys[$J] >> shift) & 255u], 1u);
             }
+#end
         }
         workgroupBarrier();
         if (lid == 0u) {
@@ -147,11 +159,13 @@ fn likelihood(key: u32, most: f32, inverse_temperature: f32) -> f32 {
 // Sum of the likelihoods of keys above `key`.
 fn mass_above(first: u32, mask: u32, key: u32, most: f32, inverse_temperature: f32, lid: u32) -> f32 {
     var sum = 0.0;
-    for (var i = lid; i < params.vocabulary; i += WG) {
-        let own = key_of(first, mask, i);
-        if (own > key) {
-            sum += likelihood(own, most, inverse_temperature);
+    for (var some = lid; some < params.vocabulary; some += 8u * WG) {
+        let keys = eight_keys(first, mask, some, WG);
+#for J 8
+        if (some + $Ju * WG < params.vocabulary && keys[$J] > key) {
+            sum += likelihood(keys[$J], most, inverse_temperature);
         }
+#end
     }
     return workgroup_sum(sum, lid);
 }
@@ -184,14 +198,29 @@ fn nucleus(first: u32, mask: u32, kept: Kept, share: f32, most: f32, inverse_tem
     return Kept(key, max(1u, u32(ceil(missing / each))));
 }
 
+// Likelihood of the next token in the order of ids where it is kept and not below `lowest`, else 0. `seen`: tokens at the edge of the kept set
+// so far.
+fn kept_likelihood(key: u32, kept: Kept, seen: ptr<function, u32>, lowest: f32, most: f32, inverse_temperature: f32) -> f32 {
+    var keep = key > kept.key;
+    if (key == kept.key && key > 0u) {
+        keep = *seen < kept.ties;
+        *seen += 1u;
+    }
+    let own = likelihood(max(key, 1u), most, inverse_temperature);
+    return select(0.0, own, keep && own >= lowest);
+}
+
 // Draws from the kept tokens in the order of their ids.
 fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_temperature: f32, uniform01: f32, lid: u32) -> u32 {
     let run = (params.vocabulary + WG - 1u) / WG;
     let begin = min(lid * run, params.vocabulary);
     let end = min(begin + run, params.vocabulary);
     var ties = 0u;
-    for (var i = begin; i < end; i++) {
-        ties += select(0u, 1u, key_of(first, mask, i) == kept.key);
+    for (var some = begin; some < end; some += 8u) {
+        let keys = eight_keys(first, mask, some, 1u);
+#for J 8
+        ties += select(0u, 1u, keys[$J] == kept.key && some + $Ju < end);
+#end
     }
     counts[lid] = ties;
     workgroupBarrier();
@@ -202,18 +231,15 @@ fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_tempe
     var mass = 0.0;
     var seen = ties_before;
     var last_kept = 0xffffffffu;
-    for (var i = begin; i < end; i++) {
-        let key = key_of(first, mask, i);
-        var keep = key > kept.key;
-        if (key == kept.key && key > 0u) {
-            keep = seen < kept.ties;
-            seen++;
-        }
-        let own = likelihood(max(key, 1u), most, inverse_temperature);
-        if (keep && own >= lowest) {
+    for (var some = begin; some < end; some += 8u) {
+        let keys = eight_keys(first, mask, some, 1u);
+#for J 8
+        if (some + $Ju < end) {
+            let own = kept_likelihood(keys[$J], kept, &seen, lowest, most, inverse_temperature);
             mass += own;
-            last_kept = i;
+            last_kept = select(last_kept, some + $Ju, own > 0.0);
         }
+#end
     }
     workgroupBarrier(); // everyone has read the ties
     masses[lid] = mass;
@@ -236,21 +262,19 @@ fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_tempe
     if (mass > 0.0 && goal >= before && goal < before + mass) {
         var sum = before;
         seen = ties_before;
-        for (var i = begin; i < end; i++) {
-            let key = key_of(first, mask, i);
-            var keep = key > kept.key;
-            if (key == kept.key && key > 0u) {
-                keep = seen < kept.ties;
-                seen++;
-            }
-            let own = likelihood(max(key, 1u), most, inverse_temperature);
-            if (keep && own >= lowest) {
+        var is_found = false;
+        for (var some = begin; some < end && !is_found; some += 8u) {
+            let keys = eight_keys(first, mask, some, 1u);
+#for J 8
+            if (some + $Ju < end && !is_found) {
+                let own = kept_likelihood(keys[$J], kept, &seen, lowest, most, inverse_temperature);
                 sum += own;
-                if (goal < sum || i == last_kept) {
-                    chosen = vec2<u32>(i, 0u);
-                    break;
+                is_found = own > 0.0 && (goal < sum || some + $Ju == last_kept);
+                if (is_found) {
+                    chosen = vec2<u32>(some + $Ju, 0u);
                 }
             }
+#end
         }
     }
     workgroupBarrier();

@@ -73,6 +73,7 @@ shaders! {
     "lib/q8_0x8_quads"
     "lib/quantize"
     "lib/reduce"
+    "lib/reduce_eight"
     "lib/reduce_lanes"
     "lib/reduce_team"
     "lib/ring_row"

@@ -120,15 +120,26 @@ fn keys_variant(variant: Variant, dim: u32, page_rows: u32, segments: Segments) 
 
 pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
     let each = heads_each(heads.heads);
-    let lanes = WG / each;
-    let variant = dialect
-        .kv_variant("attention")
+    let (lanes, quads) = (WG / each, heads.dim / 4);
+    let keys = match dialect.kv {
+        KvType::F16 => 16,
+        KvType::F32 => 8,
+    };
+    // Sums are exchanged among at least eight lanes.
+    let subgroup = dialect.caps.subgroup.filter(|&size| size >= 8);
+    let variant = Variant::new("attention")
+        .constant("WG", WG)
+        .flag_if(dialect.kv == KvType::F16, "KV_F16")
         .flag_if(whole, "WHOLE")
         .constant("HEADS", each)
-        .constant("PAIRS_EACH", (heads.dim / 2).div_ceil(lanes))
-        .constant("SUMS", 8)
-        .flag_if(dialect.caps.subgroup.is_some_and(|size| lanes > size), "WIDE")
+        .constant("QUADS_EACH", quads.div_ceil(lanes))
+        .constant("PIECES", (keys * quads).div_ceil(WG))
+        .flag_if(subgroup.is_some_and(|size| lanes > size), "WIDE")
         .constant("MAX_PARTS", heads.max_parts);
+    let variant = match subgroup {
+        Some(size) => variant.constant("SUBGROUP", size),
+        None => variant,
+    };
     keys_variant(variant, heads.dim, page_rows, segments)
 }
 
@@ -154,7 +165,7 @@ pub(super) fn coop_variants(
     // Vectors of four that an invocation stages of its workgroup's heads, and of its keys or channels.
     let pieces = |subgroups: u32| (subgroups * 2 * shape.size * shape.depth / 4).div_ceil(over_heads * over_keys * shape.subgroup);
     let coop = |kernel| {
-        let variant = shape.variant(kernel).flag_if(dialect.kv == KvType::F16, "KV_F16").flag("KEY_QUADS");
+        let variant = shape.variant(kernel).flag_if(dialect.kv == KvType::F16, "KV_F16");
         let variant = variant.constant("SUBGROUPS_H", over_heads).constant("SUBGROUPS_K", over_keys).constant("HEADS", padded);
         let variant = variant.constant("HEAD_PIECES", pieces(over_heads)).constant("KEY_PIECES", pieces(over_keys));
         keys_variant(variant, heads.dim, page_rows, segments)

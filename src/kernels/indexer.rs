@@ -49,7 +49,13 @@ pub(super) fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, s
         KvType::F32 => 32,
     };
     // 16 heads at a time.
-    let variant = dialect.kv_variant("index_score").constant("DIM", dim).constant("TILE", tile).constant("EACH", 16 * tile / WG);
+    let variant = dialect
+        .kv_variant("index_score")
+        .constant("DIM", dim)
+        .constant("TILE", tile)
+        .constant("EACH", 16 * tile / WG)
+        .constant("KEY_PIECES", (tile * dim / 4).div_ceil(WG))
+        .constant("QUERY_PIECES", (16 * dim / 4).div_ceil(WG));
     (pages_variant(variant, dim, page_rows, segments, held), tile)
 }
 
@@ -72,7 +78,6 @@ pub(super) fn index_score_coop_variant(dialect: &Dialect, dim: u32, page_rows: u
     let variant = shape
         .variant("index_score_coop")
         .flag_if(dialect.kv == KvType::F16, "KV_F16")
-        .flag("KEY_QUADS")
         .constant("WG", WG)
         .constant("DIM", dim)
         .constant("TOKENS", COOP_TOKENS)

@@ -1,7 +1,7 @@
 //! The next token of each row: greedy, or a seeded draw after temperature, top-k, top-p and min-p.
 
-use super::kit::Kit;
-use crate::gpu::{Recording, Slice};
+use super::kit::{Dialect, Kit, WG};
+use crate::gpu::{Recording, Slice, Variant};
 
 params! {
     SampleParams for "sample" { vocabulary: u32 }
@@ -54,8 +54,13 @@ pub struct SampleBuffers<'a> {
     pub results: &'a Slice,
 }
 
+/// As large a workgroup as there is: it has the device to itself.
+pub(super) fn sample_variant(dialect: &Dialect) -> Variant {
+    dialect.sized_variant("sample", if dialect.caps.invocations >= 1024 { 1024 } else { WG })
+}
+
 /// Samples `rows` rows of logits (R, vocabulary).
 pub fn record_sample(rec: &mut Recording, kit: &Kit, logits: &Slice, buffers: &SampleBuffers<'_>, vocabulary: u32, rows: u32) {
     let bindings = [logits, buffers.samplers, buffers.masks, buffers.sampled, buffers.live, buffers.results].map(Clone::clone);
-    rec.dispatch(kit.variant("sample"), &SampleParams { vocabulary }, bindings.to_vec(), [rows, 1, 1]);
+    rec.dispatch(sample_variant(&kit.dialect), &SampleParams { vocabulary }, bindings.to_vec(), [rows, 1, 1]);
 }

@@ -11,6 +11,7 @@ use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
 use super::quantized::{matvec_int8_variant, quantizing};
 use super::rings::ring_store_variant;
+use super::sample::sample_variant;
 use crate::gpu::Variant;
 use crate::quant::BlockFormat;
 
@@ -18,8 +19,9 @@ use crate::quant::BlockFormat;
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
     let mut all: Vec<Variant> =
-        ["rms_norm", "mtp_join", "q_rope", "moe_combine", "sample", "stream_read"].map(|kernel| dialect.variant(kernel)).to_vec();
+        ["rms_norm", "mtp_join", "q_rope", "moe_combine", "stream_read"].map(|kernel| dialect.variant(kernel)).to_vec();
     all.extend([dialect.variant("router"), dialect.variant("router").flag("HASHED"), dialect.kv_variant("kv_row")]);
+    all.push(sample_variant(dialect));
     all.extend([512, 8192].map(|columns| top_k_variant(dialect, columns)));
     let collapses = [("hc_pre", 1), ("hc_pre", 17), ("hc_head", 1)].map(|(kernel, rows)| hc_collapse_variant(dialect, kernel, 4096, rows));
     all.extend(collapses.clone());
