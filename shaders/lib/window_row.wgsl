@@ -43,17 +43,15 @@ fn candidate(own: Compressor, window: Window, row: Row, n: u32, pair: u32) -> Ca
     let position = window.index * RATIO + n;
     let column = pair;
 #endif
+    // Both of the places where it may lie are read, so that no load waits for a branch.
+    let is_fresh = position >= row.first_position;
+    let t = select(row.last_row, row.first_row + position - row.first_position, is_fresh);
+    let at = t * own.stride + own.fresh;
+    let place = row.slot * params.ring + position % params.ring;
     var out: Candidate;
-    if (position >= row.first_position) {
-        let t = row.first_row + position - row.first_position;
-        let at = t * own.stride + own.fresh;
-        out.value = x_pair(at + column);
-        out.gate = x_pair(at + (width >> 1u) + column);
-    } else {
-        let place = row.slot * params.ring + position % params.ring;
-        out.value = frontier_pair(own.number, place, column, width);
-        out.gate = frontier_pair(own.number, place, (width >> 1u) + column, width);
-    }
+    out.value = select(frontier_pair(own.number, place, column, width), x_pair(at + column), is_fresh);
+    let gate = (width >> 1u) + column;
+    out.gate = select(frontier_pair(own.number, place, gate, width), x_pair(at + gate), is_fresh);
     out.gate += ape_pair(own.ape + (position % RATIO) * (width >> 1u) + column);
     return out;
 }
@@ -75,17 +73,29 @@ fn window_row(own: Compressor, n: u32, lid: u32) {
     for (var i = 0u; i < 2u; i++) {
         let pair = i * WG + lid;
         if (pair < pairs) {
-            var most = candidate(own, window, row, first, pair).gate;
-            for (var c = first + 1u; c < count; c++) {
-                most = max(most, candidate(own, window, row, c, pair).gate);
-            }
+            // Eight tokens' loads under way at a time; a token behind the last repeats it and has no share.
+            var most = vec2<f32>(-3.4e38);
             var total = vec2<f32>(0.0);
             var sum = vec2<f32>(0.0);
-            for (var c = first; c < count; c++) {
-                let one = candidate(own, window, row, c, pair);
-                let share = exp(one.gate - most);
-                total += share;
-                sum = fma(share, one.value, sum);
+            for (var c = first; c < count; c += 8u) {
+#for C 8
+                let one$C = candidate(own, window, row, min(c + $Cu, count - 1u), pair);
+#end
+                var highest = most;
+#for C 8
+                highest = max(highest, one$C.gate);
+#end
+                let shrink = exp(most - highest);
+                total *= shrink;
+                sum *= shrink;
+#for C 8
+                {
+                    let share = select(vec2<f32>(0.0), exp(one$C.gate - highest), c + $Cu < count);
+                    total += share;
+                    sum = fma(share, one$C.value, sum);
+                }
+#end
+                most = highest;
             }
             pooled[i] = sum / total;
             squares += dot(pooled[i], pooled[i]);
