@@ -1,10 +1,10 @@
-// latents: what attention makes of the projections of its input, in one launch of few rows: low-rank queries (rms_norm), window keys (kv_row),
-// and with WINDOWS the rows of windows that close in this step (compress), with INDEX the indexer's too. A workgroup makes one of them.
+// latents: what attention makes of the projections of its input, in one launch of few rows: window keys (kv_row), with QUERIES low-rank queries
+// (rms_norm), with WINDOWS the rows of windows that close in this step (compress), with INDEX the indexer's too. A workgroup makes one of them.
 // in      x (T, x_stride) f32; vectors f32: weights and ape of all of them; angles (T, 2, R/2) (cos, sin); WINDOWS: windows, rows, live,
 //         window_angles, page_table and frontiers as in compress
-// out     y (T, q_columns) f32; QUANTIZE: rounded to int8 too (lib/quantize); kv (T, kv_dim) pairs of the cache's type; WINDOWS: pages
+// out     kv (T, kv_dim) pairs of the cache's type; QUERIES: y (T, q_columns) f32; WINDOWS: pages
 // params  Params 92 B
-// grid    x: 2T + closing windows of each compressor
+// grid    x: T, QUERIES: T more, closing windows of each compressor
 // needs   pools that are not split; as rms_norm, kv_row and compress
 // cost    as theirs side by side: latency bound
 // source  SPEC 2 (N), SPEC 3.1 step 3, SPEC 3.2
@@ -38,11 +38,10 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> vectors: array<vec4<f32>>;
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;     // (T, 2, R/2)
 @group(0) @binding(auto) var<storage, read_write> kv: array<u32>;         // (T, kv_dim/2) pairs
+#ifdef QUERIES
 @group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>;    // (T, q_columns/4)
-#ifdef QUANTIZE
-@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>;  // (T, 9 q_columns / 32)
-#endif
 #import lib/norm_row
+#endif
 #import lib/key_row
 #ifdef WINDOWS
 #import lib/window_row
@@ -107,23 +106,29 @@ fn weight_pair(i: u32) -> vec2<f32> {
 
 @compute @workgroup_size(WG)
 fn latents(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let n = wid.x;
+    var n = wid.x;
+    if (n < params.tokens) {
+        key_row(n, (n * params.x_stride + params.kv_offset) >> 1u, params.kv_weight >> 1u, params.kv_dim, lid);
+        return;
+    }
+    n -= params.tokens;
+#ifdef QUERIES
     if (n < params.tokens) {
         norm_row(n, (n * params.x_stride + params.q_offset) >> 2u, params.q_weight >> 2u, params.q_columns, lid);
-    } else if (n < 2u * params.tokens) {
-        let t = n - params.tokens;
-        key_row(t, (t * params.x_stride + params.kv_offset) >> 1u, params.kv_weight >> 1u, params.kv_dim, lid);
+        return;
     }
+    n -= params.tokens;
+#endif
 #ifdef WINDOWS
-    else if (n < 2u * params.tokens + params.windows) {
+    if (n < params.windows) {
         let own = compressor(0u, params.row_dim, params.row_offset, params.row_ape, params.row_weight);
-        window_row(own, params.first_window + n - 2u * params.tokens, lid);
+        window_row(own, params.first_window + n, lid);
+        return;
     }
+    n -= params.windows;
 #ifdef INDEX
-    else {
-        let own = compressor(1u, params.index_dim, params.index_offset, params.index_ape, params.index_weight);
-        window_row(own, params.first_window + n - 2u * params.tokens - params.windows, lid);
-    }
+    let own = compressor(1u, params.index_dim, params.index_offset, params.index_ape, params.index_weight);
+    window_row(own, params.first_window + n, lid);
 #endif
 #endif
 }

@@ -1,11 +1,8 @@
-// One row of C channels normalised: y[t] = x / sqrt(mean(x^2) + eps) * weight; QUANTIZE: rounded to int8 too. The kernel declares y (T, C),
-// with QUANTIZE `quantized`, and how quads of x and of the weight are read: x_quad and weight_quad.
+// One row of C channels normalised: y[t] = x / sqrt(mean(x^2) + eps) * weight. The kernel declares y (T, C) and how quads of x and of the
+// weight are read: x_quad and weight_quad.
 
 #import lib/reduce
 #import lib/element
-#ifdef QUANTIZE
-#import lib/quantize
-#endif
 
 // `x` and `weight`: where the row and the weight start, in quads.
 fn norm_row(t: u32, x: u32, weight: u32, columns: u32, lid: u32) {
@@ -17,10 +14,6 @@ fn norm_row(t: u32, x: u32, weight: u32, columns: u32, lid: u32) {
     }
     let norm = inverseSqrt(workgroup_sum(squares, lid) / f32(columns) + params.eps);
     for (var q = lid; q < quads; q += WG) {
-        let value = x_quad(x + q) * norm * weight_quad(weight + q);
-        y[t * quads + q] = element(value);
-#ifdef QUANTIZE
-        quantize_quad(value, t * quantized_words(columns), columns, q);
-#endif
+        y[t * quads + q] = element(x_quad(x + q) * norm * weight_quad(weight + q));
     }
 }

@@ -1,5 +1,5 @@
-// Rows of Q8_0 by eight (lib/dequant_q8_0x8) by quads of 16 codes, times x rounded to int8 (lib/quantize).
-// Declare w (array<u32>), w_quads (the same, array<vec4<u32>>), x_int8 (array<vec4<u32>>) and x_scales (the same, array<f32>) first.
+// Rows of Q8_0 by eight (lib/dequant_q8_0x8) by quads of 16 codes, times values rounded to int8 (lib/round_int8).
+// Declare w (array<u32>) and w_quads (the same, array<vec4<u32>>) first.
 
 struct Quad {
     codes: vec4<u32>,
@@ -17,10 +17,9 @@ fn load_quad(row: u32, quad: u32, quads: u32) -> Quad {
     return Quad(codes, select(0.0, scale, quad < quads));
 }
 
-// `sum` and the quad's products. `codes`: where the row of x begins, in quads; `scales`: its scales, in words.
-fn add_quad(quad: Quad, at: u32, codes: u32, scales: u32, sum: f32) -> f32 {
-    let values = x_int8[codes + at];
+// `sum` and the quad's products with 16 values of one `scale`.
+fn dot_quad(quad: Quad, values: vec4<u32>, scale: f32, sum: f32) -> f32 {
     let dots = dot4I8Packed(quad.codes.x, values.x) + dot4I8Packed(quad.codes.y, values.y)
         + dot4I8Packed(quad.codes.z, values.z) + dot4I8Packed(quad.codes.w, values.w);
-    return fma(f32(dots), quad.scale * x_scales[scales + (at >> 1u)], sum);
+    return fma(f32(dots), quad.scale * scale, sum);
 }

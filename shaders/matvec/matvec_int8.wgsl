@@ -40,7 +40,7 @@ struct Params {
 const ROWS: u32 = WG / LANES;
 
 #ifdef W_Q8_0X8
-#import lib/q8_0x8_quads
+#import lib/q8_0x8_rounded
 #endif
 
 #ifdef QUANTIZE

@@ -29,7 +29,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same
 @group(0) @binding(auto) var<storage, read> x_int8: array<vec4<u32>>;  // (T, 9 F / 128)
 @group(0) @binding(auto) var<storage, read> x_scales: array<f32>;      // the same
-#import lib/q8_0x8_quads
+#import lib/q8_0x8_rounded
 #endif
 #import lib/units
 

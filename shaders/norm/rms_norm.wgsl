@@ -1,9 +1,9 @@
 // rms_norm: out[t] = in[t] / sqrt(mean(in[t]^2) + eps) * weight.
 // in      x (T, x_stride) f32 at x_offset; weight (C) f32
-// out     y (T, C) f32, or f16 with Y_F16; QUANTIZE: rounded to int8 too (lib/quantize)
+// out     y (T, C) f32, or f16 with Y_F16
 // params  Params 32 B
 // grid    x: T; one workgroup a row
-// needs   C and the offsets multiples of 4; QUANTIZE: subgroups of at least 8, C a multiple of 256
+// needs   C and the offsets multiples of 4
 // cost    8 C bytes a row
 // source  SPEC 2 (N)
 struct Params {
@@ -19,9 +19,6 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> y: array<vec4<f16>>; // (T, C/4)
 #else
 @group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>; // (T, C/4)
-#endif
-#ifdef QUANTIZE
-@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 9 C / 32)
 #endif
 #import lib/norm_row
 

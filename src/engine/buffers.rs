@@ -18,7 +18,6 @@ pub struct Buffers {
     pub normed: Slice,
     /// Activations of a decode step rounded to int8, each named like the f32 ones.
     pub normed_int8: Slice,
-    pub low_int8: Slice,
     pub heads_int8: Slice,
     pub out_low_int8: Slice,
     pub shared_int8: Slice,
@@ -68,7 +67,7 @@ impl Buffers {
         let fixed = FixedSizes::new(config, capacity, gpu.caps());
         let buffer = |label: &str, bytes: u64| Ok::<_, crate::Error>(gpu.buffer(label, bytes)?.all());
         let per_row = |label: &str, words: u64| buffer(label, rows * words * 4);
-        let [normed_int8, low_int8, heads_int8, out_low_int8, shared_int8, act_int8] = fixed.int8;
+        let [normed_int8, heads_int8, out_low_int8, shared_int8, act_int8] = fixed.int8;
         let rope = u64::from(config.rope_dim) * 4;
         let windows = fixed.windows;
         let row_bytes = rows * size_of::<Row>() as u64;
@@ -78,7 +77,6 @@ impl Buffers {
             post: per_row("post", sizes.post)?,
             normed: per_row("normed", sizes.normed)?,
             normed_int8: buffer("normed int8", normed_int8)?,
-            low_int8: buffer("low int8", low_int8)?,
             heads_int8: buffer("heads int8", heads_int8)?,
             out_low_int8: buffer("out low int8", out_low_int8)?,
             shared_int8: buffer("shared int8", shared_int8)?,

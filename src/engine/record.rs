@@ -7,10 +7,10 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, Matrix, Moe, MoeInt8, MoeScratch,
-    Quantized, RingStore, Rings, Router, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed, record_hc_head,
-    record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8, record_moe, record_moe_int8,
-    record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
+    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LowQueries, Matrix, Moe, MoeInt8,
+    MoeScratch, Quantized, RingStore, Rings, Router, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed,
+    record_hc_head, record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8,
+    record_linear_normed, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -86,7 +86,7 @@ impl Recorder<'_> {
         self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref());
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         self.project(rec, &layer.inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
-        let (low, low_int8) = (Strided::whole(&b.low, c.q_rank).halved(self.half), self.int8(&b.low_int8, c.q_rank));
+        let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
         let keys = inputs.at(c.q_rank);
         let fresh = keys.at(c.head_dim);
         let mut index_fresh = fresh.clone();
@@ -103,12 +103,12 @@ impl Recorder<'_> {
             compressors.push((sizes, index_fresh.clone()));
         }
         let (first, count) = self.data.windows_of(layer.ratio);
+        let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
+        // What follows waits for neither, so that the device may do both at once.
+        let is_normed = record_linear_normed(rec, kit, &layer.queries, &inputs, (&layer.q_norm, c.norm_eps), &queries, t);
+        let unnormed = LowQueries { x: inputs, rank: c.q_rank, norm: &layer.q_norm, y: &low };
         let latents = Latents {
-            queries: inputs,
-            q_rank: c.q_rank,
-            q_norm: &layer.q_norm,
-            low: &low,
-            low_int8: low_int8.as_ref(),
+            queries: Some(unnormed).filter(|_| !is_normed),
             keys,
             key: KvRow { dim: c.head_dim, rope: c.rope_dim, compressed: layer.ratio > 0, eps: c.norm_eps },
             kv_norm: &layer.kv_norm,
@@ -118,8 +118,9 @@ impl Recorder<'_> {
             windows: Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live },
         };
         record_latents(rec, kit, &latents, t);
-        let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
-        self.project(rec, &layer.queries, (&low, low_int8.as_ref()), &queries);
+        if !is_normed {
+            self.project(rec, &layer.queries, (&low, None), &queries);
+        }
         if let Some(cache) = &cache.index {
             self.select(rec, layer.ratio, cache, &queries, &index_weights);
         }
@@ -298,11 +299,11 @@ impl Recorder<'_> {
         // One of the four equal streams.
         let embedded = Strided::whole(streams.next, 4 * c.dim);
         let (normed, y) = (self.normed(), Strided::whole(&b.y, c.dim));
-        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, (&normed, None), c.dim, c.norm_eps, t);
+        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, &normed, c.dim, c.norm_eps, t);
         record_linear(rec, kit, &[&mtp.e_proj], Grouping::Shared, &normed, &y, t);
         let each = Strided::whole(streams.now, c.dim);
         let normed = Strided::whole(streams.next, c.dim);
-        record_rms_norm(rec, kit, &each, &mtp.h_norm, (&normed, None), c.dim, c.norm_eps, 4 * t);
+        record_rms_norm(rec, kit, &each, &mtp.h_norm, &normed, c.dim, c.norm_eps, 4 * t);
         record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed, &each, 4 * t);
         record_mtp_join(rec, kit, &b.y, streams.now, streams.next, c.dim, t);
         record_hc_mix(rec, kit, &mtp.layer.attn_hc, streams.next, None, &b.mix, t);

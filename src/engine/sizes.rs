@@ -214,8 +214,8 @@ pub struct FixedSizes {
     pub scores: u64,
     /// Where attention's keys lie, there.
     pub places: u64,
-    /// Activations of a decode step rounded to int8: normed, low, heads, out_low, shared, act.
-    pub int8: [u64; 6],
+    /// Activations of a decode step rounded to int8: normed, heads, out_low, shared, act.
+    pub int8: [u64; 5],
     /// Rows of logits held at a time.
     pub logit_rows: u64,
     /// Bytes of those.
@@ -262,7 +262,6 @@ impl FixedSizes {
             places: (attention_scores / u64::from(c.heads)).max(4),
             int8: [
                 (1, c.dim),
-                (1, c.q_rank),
                 (1, c.heads * c.head_dim),
                 (1, c.o_groups * c.o_rank),
                 (1, c.expert_width),

@@ -5,7 +5,6 @@ use super::kit::{Dialect, Kit, Strided};
 use super::kv::{KvRow, record_kv_row};
 use super::linear::DECODE_ROWS;
 use super::norm::record_rms_norm;
-use super::quantized::{Quantized, binding, quantizing};
 use crate::gpu::{Recording, Slice, Variant};
 
 params! {
@@ -16,20 +15,25 @@ params! {
     }
 }
 
+/// Low-rank queries on their way through a norm.
+#[derive(Clone, Debug)]
+pub struct LowQueries<'a> {
+    /// As projected: T rows.
+    pub x: Strided,
+    /// Their width.
+    pub rank: u32,
+    /// The norm's weight (rank).
+    pub norm: &'a Slice,
+    /// Normed (T, rank).
+    pub y: &'a Strided,
+}
+
 /// The projections of attention's input, and what becomes of them.
 #[derive(Clone, Debug)]
 pub struct Latents<'a> {
-    /// Low-rank queries as projected: T rows.
-    pub queries: Strided,
-    /// Their width.
-    pub q_rank: u32,
-    /// Their norm weight (q_rank).
-    pub q_norm: &'a Slice,
-    /// Normed (T, q_rank).
-    pub low: &'a Strided,
-    /// The same rounded.
-    pub low_int8: Option<&'a Quantized>,
-    /// Window keys as projected: T rows, of the same matrix as the queries.
+    /// Low-rank queries, where what multiplies them does not normalise them itself.
+    pub queries: Option<LowQueries<'a>>,
+    /// Window keys as projected: T rows, of the same matrix of activations as the queries.
     pub keys: Strided,
     /// Their sizes.
     pub key: KvRow,
@@ -54,13 +58,13 @@ impl Latents<'_> {
     /// The range of all small vectors that one launch reads, where one binding can hold it.
     fn vectors(&self, kit: &Kit) -> Option<Slice> {
         let own = self.compressors.iter().flat_map(|(sizes, _)| [sizes.ape, sizes.norm]);
-        let vectors: Vec<&Slice> = [self.q_norm, self.kv_norm].into_iter().chain(own).collect();
+        let vectors: Vec<&Slice> = self.queries.iter().map(|q| q.norm).chain([self.kv_norm]).chain(own).collect();
         Slice::spanning(&vectors).filter(|span| span.bytes <= kit.dialect.caps.max_binding_bytes)
     }
 }
 
-pub(super) fn latents_variant(dialect: &Dialect, quantize: bool, closing: Option<(u32, u32, u32)>) -> Variant {
-    let variant = quantizing(dialect.kv_variant("latents"), quantize);
+pub(super) fn latents_variant(dialect: &Dialect, queries: bool, closing: Option<(u32, u32, u32)>) -> Variant {
+    let variant = dialect.kv_variant("latents").flag_if(queries, "QUERIES");
     match closing {
         Some((ratio, page_rows, compressors)) => {
             compressing(variant, ratio, page_rows).flag("WINDOWS").flag_if(compressors > 1, "INDEX").constant("COMPRESSORS", compressors)
@@ -75,8 +79,9 @@ pub fn record_latents(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, t: 
     if let (true, true, Some(vectors)) = (t <= DECODE_ROWS, whole, latents.vectors(kit)) {
         return record_together(rec, kit, latents, &vectors, t);
     }
-    let low = (latents.low, latents.low_int8);
-    record_rms_norm(rec, kit, &latents.queries, latents.q_norm, low, latents.q_rank, latents.key.eps, t);
+    if let Some(q) = &latents.queries {
+        record_rms_norm(rec, kit, &q.x, q.norm, q.y, q.rank, latents.key.eps, t);
+    }
     record_kv_row(rec, kit, latents.key, &latents.keys, latents.kv_norm, latents.angles, latents.kv, t);
     for (sizes, fresh) in &latents.compressors {
         record_compress(rec, kit, sizes, &latents.windows, fresh);
@@ -88,10 +93,7 @@ fn record_together(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, vector
     let at = |vector: &Slice| ((vector.offset - vectors.offset) / 4) as u32;
     let mut params = LatentsParams {
         tokens: t,
-        x_stride: latents.queries.stride,
-        q_offset: latents.queries.offset,
-        q_columns: latents.q_rank,
-        q_weight: at(latents.q_norm),
+        x_stride: latents.keys.stride,
         kv_offset: latents.keys.offset,
         kv_dim: key.dim,
         kv_weight: at(latents.kv_norm),
@@ -102,9 +104,11 @@ fn record_together(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, vector
         first_window: windows.first,
         ..LatentsParams::default()
     };
-    let mut bindings: Vec<Slice> =
-        [&latents.queries.slice, vectors, latents.angles, latents.kv, &latents.low.slice].map(Clone::clone).to_vec();
-    bindings.extend(binding(latents.low_int8));
+    let mut bindings = [&latents.keys.slice, vectors, latents.angles, latents.kv].map(Clone::clone).to_vec();
+    if let Some(q) = &latents.queries {
+        (params.q_offset, params.q_columns, params.q_weight) = (q.x.offset, q.rank, at(q.norm));
+        bindings.push(q.y.slice.clone());
+    }
     if let Some((sizes, fresh)) = closing.first() {
         (params.ring, params.max_pages) = (sizes.ring, sizes.max_pages);
         (params.row_dim, params.row_offset, params.row_ape, params.row_weight) = (sizes.dim, fresh.offset, at(sizes.ape), at(sizes.norm));
@@ -117,6 +121,7 @@ fn record_together(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, vector
     bindings.extend(closing.iter().flat_map(|(sizes, _)| sizes.pages.segments.iter().chain(&sizes.frontier.segments)).cloned());
     let compressors = closing.len() as u32;
     let kind = closing.first().map(|(sizes, _)| (sizes.ratio, sizes.page_rows, compressors));
-    let variant = latents_variant(&kit.dialect, latents.low_int8.is_some(), kind);
-    rec.dispatch(variant, &params, bindings, [2 * t + compressors * windows.count, 1, 1]);
+    let queries = u32::from(latents.queries.is_some());
+    let variant = latents_variant(&kit.dialect, queries > 0, kind);
+    rec.dispatch(variant, &params, bindings, [(1 + queries) * t + compressors * windows.count, 1, 1]);
 }

@@ -31,7 +31,9 @@ macro_rules! params {
 
 /// Every kernel's parameter block.
 pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
-    use super::{attention, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, quantized, rings, sample, stream};
+    use super::{
+        attention, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, normed, quantized, rings, sample, stream,
+    };
     [
         attention::LAYOUTS,
         compressor::LAYOUTS,
@@ -44,6 +46,7 @@ pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
         moe::LAYOUTS,
         moe_int8::LAYOUTS,
         norm::LAYOUTS,
+        normed::LAYOUTS,
         quantized::LAYOUTS,
         rings::LAYOUTS,
         sample::LAYOUTS,

@@ -9,6 +9,7 @@ use super::latents::latents_variant;
 use super::linear::{Tile, decode_runs_variant, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
+use super::normed::matvec_normed_variant;
 use super::quantized::{matvec_int8_variant, quantizing};
 use super::rings::ring_store_variant;
 use super::sample::sample_variant;
@@ -49,7 +50,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     }
     // Kernels for int8 are tried on devices that would not choose them too, where they can run.
     if dialect.caps.subgroup.is_some() {
-        all.extend(["rms_norm", "router"].map(|kernel| quantizing(dialect.variant(kernel), true)));
+        all.push(quantizing(dialect.variant("router"), true));
         all.extend(collapses.map(|variant| quantizing(variant, true)));
         all.push(quantizing(dialect.variant("router").flag("HASHED"), true));
         all.extend([1, 2, 3].map(|rings| quantizing(merge_variant(dialect, heads, rings), true)));
@@ -66,8 +67,9 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         }
     }
     let closing = [None, Some((4, 128, 2)), Some((128, 4, 1))];
-    let quantized: &[bool] = if dialect.caps.subgroup.is_some() { &[false, true] } else { &[false] };
-    all.extend(quantized.iter().flat_map(|&quantize| closing.map(|kind| latents_variant(dialect, quantize, kind))));
+    all.extend([false, true].iter().flat_map(|&queries| closing.map(|kind| latents_variant(dialect, queries, kind))));
+    let normed = [(256, 1), (1024, 1), (1024, 16), (1536, 2)].map(|(columns, tokens)| matvec_normed_variant(dialect, columns, tokens));
+    all.extend(normed.into_iter().flatten().map(|(variant, _)| variant));
     for segments in [1, 2] {
         for (ratio, page_rows) in [(4, 128), (128, 4)] {
             all.push(compress_variant(dialect, ratio, page_rows, segments, 100));

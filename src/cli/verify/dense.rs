@@ -249,16 +249,10 @@ fn norm(bench: &mut Bench<'_>) -> Result<()> {
         for &half in bench.halves() {
             let out = bench.elements(tokens * columns, half)?;
             let y = Strided::whole(&out.slice(), columns as u32).halved(half);
-            let int8 = if half { None } else { bench.output_int8(tokens, columns)? };
-            let outputs: Vec<_> = [&out].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
-            let words = bench.run("rms_norm", &case, &outputs, |rec, kit| {
-                let y = (&y, int8.as_ref().map(|(_, quantized)| quantized));
-                record_rms_norm(rec, kit, &x, &weight_gpu, y, columns as u32, 1e-6, tokens as u32);
+            let words = bench.run("rms_norm", &case, &[&out], |rec, kit| {
+                record_rms_norm(rec, kit, &x, &weight_gpu, &y, columns as u32, 1e-6, tokens as u32);
             })?;
             bench.compare("rms_norm", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
-            if let Some(words_int8) = words.get(1) {
-                bench.compare_int8("rms_norm", &case, words_int8, &as_floats(&words[0]), columns);
-            }
         }
     }
 

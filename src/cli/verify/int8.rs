@@ -2,7 +2,9 @@
 
 use super::bench::{Bench, Limit, Output, as_floats, view};
 use crate::Result;
-use crate::kernels::{Experts, Grouping, Matrix, Moe, MoeInt8, Quantized, Strided, record_linear_int8, record_moe_int8};
+use crate::kernels::{
+    Experts, Grouping, Matrix, Moe, MoeInt8, Quantized, Strided, record_linear_int8, record_linear_normed, record_moe_int8,
+};
 use crate::quant::BlockFormat;
 use crate::reference;
 
@@ -34,6 +36,9 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 3, 5, 4096)?;
     moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 1, 5, 7168)?;
     several_matrices(bench)?;
+    for columns in [256, 768, 1024] {
+        normed(bench, columns)?;
+    }
     for tokens in [1, 5, 16] {
         grouped(bench, tokens)?;
     }
@@ -139,6 +144,45 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
             alone = words[0].clone();
         } else if words[0][..total] != alone[..] {
             bench.fail("matvec_int8", &case, "the first token's bits differ from those it has alone".into());
+        }
+    }
+    Ok(())
+}
+
+/// Rows that are normalised on the way, and each token's bits the same in every company.
+fn normed(bench: &mut Bench<'_>, columns: usize) -> Result<()> {
+    let made = bench.several(&[(BlockFormat::Q8_0x8, 40), (BlockFormat::Q8_0x8, 33)], columns)?;
+    let matrices: Vec<Matrix> = made.iter().map(|(_, matrix)| matrix.clone()).collect();
+    let (total, stride) = (73, columns + 24);
+    // Whole numbers up to 127 in each block: no value lies between two codes, whatever a norm's last bit.
+    let mut x: Vec<f32> = bench.floats(16 * stride).iter().map(|v| (v * 50.0).round().clamp(-126.0, 126.0)).collect();
+    for row in x.chunks_exact_mut(stride) {
+        row[16..16 + columns].iter_mut().step_by(32).for_each(|v| *v = 127.0);
+    }
+    let weight: Vec<f32> = bench.floats(columns / 32).iter().flat_map(|&v| [v; 32]).collect();
+    let (x_gpu, norm) = (bench.upload(&x)?, bench.upload(&weight)?);
+    let own: Vec<f32> = x.chunks_exact(stride).flat_map(|row| &row[16..16 + columns]).copied().collect();
+    let rounded = reference::rounded(&reference::rms_norm(&own, &weight, 1e-6));
+    let parts: Vec<Vec<f32>> = made.iter().map(|(bytes, matrix)| reference::linear(&view(matrix, bytes), &rounded)).collect();
+    let want: Vec<f32> = parts[0].chunks_exact(40).zip(parts[1].chunks_exact(33)).flat_map(|(a, b)| [a, b].concat()).collect();
+    let x = Strided { slice: x_gpu, stride: stride as u32, offset: 16, half: false };
+    let mut alone: Vec<u32> = Vec::new();
+    for tokens in 1..=16usize {
+        let case = format!("73x{columns}, {tokens} tokens");
+        let out = bench.output(tokens * total)?;
+        let y = Strided::whole(&out.slice(), total as u32);
+        let mut is_done = false;
+        let words = bench.run("matvec_normed", &case, &[&out], |rec, kit| {
+            is_done = record_linear_normed(rec, kit, &matrices, &x, (&norm, 1e-6), &y, tokens as u32);
+        })?;
+        if !is_done {
+            bench.fail("matvec_normed", &case, "not recorded".into());
+        }
+        bench.compare("matvec_normed", &case, &as_floats(&words[0]), &want[..tokens * total], Limit::F32);
+        if tokens == 1 {
+            alone = words[0].clone();
+        } else if words[0][..total] != alone[..] {
+            bench.fail("matvec_normed", &case, "the first token's bits differ from those it has alone".into());
         }
     }
     Ok(())

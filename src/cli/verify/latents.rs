@@ -6,7 +6,7 @@ use super::cache::{angles, flat, pool, rows_of, stored_limit, unpack};
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
-    Compress, KvRow, Latents, Pool, Quantized, Strided, Window, Windows, record_compress, record_kv_row, record_latents, record_rms_norm,
+    Compress, KvRow, Latents, LowQueries, Pool, Strided, Window, Windows, record_compress, record_kv_row, record_latents, record_rms_norm,
 };
 
 const Q_RANK: usize = 256;
@@ -17,39 +17,44 @@ const SLOTS: usize = 2;
 
 /// All checks of this file.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
-    latents(bench, 0, &[])?;
-    latents(bench, 128, &[DIM])?;
-    latents(bench, 4, &[DIM, INDEX_DIM])
+    for with_queries in [true, false] {
+        latents(bench, 0, &[], with_queries)?;
+        latents(bench, 128, &[DIM], with_queries)?;
+        latents(bench, 4, &[DIM, INDEX_DIM], with_queries)?;
+    }
+    Ok(())
 }
 
-/// What a run leaves: queries, their rounded form, keys, and the pages of each compressor.
+/// What a run leaves: queries if asked for, keys, and the pages of each compressor.
 struct Outputs {
-    low: Output,
-    low_int8: Option<(Output, Quantized)>,
+    low: Option<Output>,
     kv: Output,
     pages: Vec<Output>,
 }
 
 impl Outputs {
-    fn new(bench: &Bench<'_>, tokens: usize, page_words: &[usize]) -> Result<Self> {
+    fn new(bench: &Bench<'_>, tokens: usize, page_words: &[usize], with_queries: bool) -> Result<Self> {
         let words = bench.kit.dialect.kv.words(DIM as u32) as usize;
         Ok(Self {
-            low: bench.output(tokens * Q_RANK)?,
-            low_int8: bench.output_int8(tokens, Q_RANK)?,
+            low: if with_queries { Some(bench.output(tokens * Q_RANK)?) } else { None },
             kv: bench.output(tokens * words)?,
             pages: page_words.iter().map(|&words| bench.output_with(&vec![0.0; words])).collect::<Result<_>>()?,
         })
     }
 
     fn all(&self) -> Vec<&Output> {
-        [&self.low, &self.kv].into_iter().chain(&self.pages).chain(self.low_int8.as_ref().map(|(output, _)| output)).collect()
+        [&self.kv].into_iter().chain(&self.pages).chain(&self.low).collect()
+    }
+
+    fn low(&self) -> Option<Strided> {
+        self.low.as_ref().map(|output| Strided::whole(&output.slice(), Q_RANK as u32))
     }
 }
 
 /// One session in the middle of a window and one at its start, with a compressor for each of `dims`.
-fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize]) -> Result<()> {
+fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool) -> Result<()> {
     let kv_type = bench.kit.dialect.kv;
-    let case = format!("ratio {ratio}, {} compressors", dims.len());
+    let case = format!("ratio {ratio}, {} compressors{}", dims.len(), if with_queries { "" } else { ", no queries" });
     let rows = rows_of(&[(1, (2 * ratio).saturating_sub(2), 5), (0, 0, 4)]);
     let tokens = rows.len();
     let ring = if ratio == 4 { 16 } else { 136 };
@@ -77,7 +82,8 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize]) -> Result<()> {
         .collect();
     let page_rows = 512 / ratio.max(1);
     let page_words: Vec<usize> = dims.iter().map(|&dim| (SLOTS as u32 * page_rows * kv_type.words(dim as u32)) as usize).collect();
-    let [ours, theirs] = [Outputs::new(bench, tokens, &page_words)?, Outputs::new(bench, tokens, &page_words)?];
+    let [ours, theirs] = [(); 2].map(|()| Outputs::new(bench, tokens, &page_words, with_queries));
+    let (ours, theirs) = (ours?, theirs?);
     let frontiers = dims
         .iter()
         .map(|&dim| {
@@ -120,23 +126,19 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize]) -> Result<()> {
         compressors.push((sizes, std::mem::replace(&mut fresh, next)));
     }
 
-    let low = Strided::whole(&theirs.low.slice(), Q_RANK as u32);
+    let low = theirs.low();
     let want = bench.run("latents", &case, &theirs.all(), |rec, kit| {
-        let low_int8 = theirs.low_int8.as_ref().map(|(_, quantized)| quantized);
-        record_rms_norm(rec, kit, &inputs, &vectors[0], (&low, low_int8), Q_RANK as u32, key.eps, tokens as u32);
+        if let Some(low) = &low {
+            record_rms_norm(rec, kit, &inputs, &vectors[0], low, Q_RANK as u32, key.eps, tokens as u32);
+        }
         record_kv_row(rec, kit, key, &keys, &vectors[1], &angles_gpu, &theirs.kv.slice(), tokens as u32);
         for ((sizes, fresh), pages) in compressors.iter().zip(&their_pools) {
             record_compress(rec, kit, &Compress { pages, ..sizes.clone() }, &windows, fresh);
         }
     })?;
-    let low = Strided::whole(&ours.low.slice(), Q_RANK as u32);
-    let kv = ours.kv.slice();
+    let (low, kv) = (ours.low(), ours.kv.slice());
     let latents = Latents {
-        queries: inputs.clone(),
-        q_rank: Q_RANK as u32,
-        q_norm: &vectors[0],
-        low: &low,
-        low_int8: ours.low_int8.as_ref().map(|(_, quantized)| quantized),
+        queries: low.as_ref().map(|y| LowQueries { x: inputs.clone(), rank: Q_RANK as u32, norm: &vectors[0], y }),
         keys: keys.clone(),
         key,
         kv_norm: &vectors[1],
@@ -153,14 +155,13 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize]) -> Result<()> {
     if launches != 1 {
         bench.fail("latents", &case, format!("{launches} launches"));
     }
-    bench.compare("latents", &format!("{case}, queries"), &as_floats(&got[0]), &as_floats(&want[0]), Limit::F32);
-    let cached = got[1..].iter().zip(&want[1..]).take(1 + dims.len()).enumerate();
-    for (n, (got, want)) in cached {
-        let case = format!("{case}, {}", if n == 0 { "keys" } else { "compressed rows" });
+    let names = ["keys"].into_iter().chain(dims.iter().map(|_| "compressed rows"));
+    for ((got, want), name) in got.iter().zip(&want).zip(names) {
+        let case = format!("{case}, {name}");
         bench.compare("latents", &case, &unpack(kv_type, got), &unpack(kv_type, want), stored_limit(kv_type));
     }
-    if let Some(words) = got.get(2 + dims.len()) {
-        bench.compare_int8("latents", &case, words, &as_floats(&got[0]), Q_RANK);
+    if let (Some(got), Some(want)) = (got.get(1 + dims.len()), want.get(1 + dims.len())) {
+        bench.compare("latents", &format!("{case}, queries"), &as_floats(got), &as_floats(want), Limit::F32);
     }
     Ok(())
 }

@@ -1,0 +1,129 @@
+// matvec_normed: y[t, y_offset + r] = sum_c W[r, c] N(x[t]; weight)[c], where N(x) is rounded to int8: a norm and matvec_int8 in one launch.
+// in      w (R, C) rows of up to eight matrices of Q8_0 by eight, bound twice: by words and by 16 bytes; x (T, x_stride) f32, C values at x_offset;
+//         weight (C) f32
+// out     y (T, y_stride) f32
+// params  Params 96 B; matrices as in matvec_int8
+// grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES * EACH; LANES lanes share EACH neighbouring rows
+// needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; C = COLUMNS, a multiple of 256, at most 16 QUADS_EACH LANES; T at most SUMS;
+//         SUMS * (9 C / 8 + 4 WG / SUBGROUP) bytes of workgroup memory
+// cost    the bytes of W: bandwidth bound. Every workgroup makes the norm for itself, while its weights, asked for first, are on their way
+// source  SPEC 2 (N), SPEC 3.1 step 3
+struct Params {
+    tokens: u32,
+    columns: u32,
+    rows: u32,
+    x_stride: u32, // floats
+    x_offset: u32, // floats
+    y_stride: u32, // floats
+    y_offset: u32, // floats
+    eps: f32,
+    ends_bases: array<vec4<u32>, 4>,
+}
+
+@group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
+@group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same
+@group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;       // (T, x_stride/4)
+@group(0) @binding(auto) var<storage, read> weight: array<vec4<f32>>;  // (C/4)
+@group(0) @binding(auto) var<storage, read_write> y: array<f32>;       // (T, y_stride)
+#import lib/dequant
+#import lib/locate
+#import lib/q8_0x8_quads
+#import lib/round_int8
+
+const QUADS: u32 = COLUMNS / 16u;     // of codes in a row
+const FOURS: u32 = COLUMNS / 4u;      // of values
+const SUBGROUPS: u32 = WG / SUBGROUP;
+
+var<workgroup> squares: array<f32, SUMS * SUBGROUPS>;
+var<workgroup> codes: array<vec4<u32>, SUMS * QUADS>;
+var<workgroup> scales: array<f32, SUMS * COLUMNS / 32u>;
+
+@compute @workgroup_size(WG)
+fn matvec_normed(
+    @builtin(workgroup_id) wid: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lid: u32,
+) {
+    let lane = lid % LANES;
+    let first_row = ((wid.x + wid.y * workgroups.x) * (WG / LANES) + lid / LANES) * EACH;
+    // Rows beyond the last repeat it, and quads beyond a row's end have a scale of zero.
+#for R EACH
+    let place$R = locate(min(first_row + $Ru, params.rows - 1u));
+#for Q QUADS_EACH
+    let quad$R_$Q = load_quad(place$R.x, lane + $Qu * LANES, QUADS);
+#end
+#end
+#for P PIECES
+    let four$P = min(lid + $Pu * WG, FOURS - 1u);
+    let weight$P = weight[four$P];
+#for T SUMS
+    let x$T_$P = x[((min($Tu, params.tokens - 1u) * params.x_stride + params.x_offset) >> 2u) + four$P];
+#end
+#end
+#for T SUMS
+    {
+        var square = 0.0;
+#for P PIECES
+        square += select(0.0, dot(x$T_$P, x$T_$P), lid + $Pu * WG < FOURS);
+#end
+        for (var step = 1u; step < SUBGROUP; step <<= 1u) {
+            square += subgroupShuffleXor(square, step);
+        }
+        if (lid % SUBGROUP == 0u) {
+            squares[$Tu * SUBGROUPS + lid / SUBGROUP] = square;
+        }
+    }
+#end
+    workgroupBarrier();
+#for T SUMS
+    {
+        var square = 0.0;
+        for (var i = 0u; i < SUBGROUPS; i++) {
+            square += squares[$Tu * SUBGROUPS + i];
+        }
+        let norm = inverseSqrt(square / f32(COLUMNS) + params.eps);
+#for P PIECES
+        {
+            let rounded = round_quad(x$T_$P * norm * weight$P);
+            let four = lid + $Pu * WG;
+            if (four < FOURS) {
+                codes[$Tu * QUADS + (four >> 2u)][four & 3u] = rounded.codes;
+                if ((four & 7u) == 0u) {
+                    scales[$Tu * (COLUMNS / 32u) + (four >> 3u)] = rounded.scale;
+                }
+            }
+        }
+#end
+    }
+#end
+    workgroupBarrier();
+#for T SUMS
+    {
+#for R EACH
+        var sum$R = 0.0;
+#end
+#for Q QUADS_EACH
+        {
+            let at = min(lane + $Qu * LANES, QUADS - 1u);
+            let values = codes[$Tu * QUADS + at];
+            let scale = scales[$Tu * (COLUMNS / 32u) + (at >> 1u)];
+#for R EACH
+            sum$R = dot_quad(quad$R_$Q, values, scale, sum$R);
+#end
+        }
+#end
+        for (var step = 1u; step < LANES; step <<= 1u) {
+#for R EACH
+            sum$R += subgroupShuffleXor(sum$R, step);
+#end
+        }
+        if (lane == 0u && $Tu < params.tokens) {
+#for R EACH
+            if (first_row + $Ru < params.rows) {
+                y[$Tu * params.y_stride + params.y_offset + first_row + $Ru] = sum$R;
+            }
+#end
+        }
+    }
+#end
+}

@@ -1,0 +1,77 @@
+//! Matrices times a row that is normalised on the way: the fast twin of `rms_norm` and `matvec` for decode steps.
+
+use super::cost;
+use super::kit::{Dialect, Kit, Strided, WG, with_formats};
+use super::linear::{DECODE_ROWS, Grouping, launches, parts, row_table};
+use super::matrix::Matrix;
+use crate::gpu::{Recording, Slice, Variant, grid_1d};
+use crate::quant::BlockFormat;
+
+params! {
+    MatvecNormedParams for "matvec_normed" {
+        tokens: u32, columns: u32, rows: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, eps: f32, ends_bases: [[u32; 4]; 4],
+    }
+}
+
+/// Loads of 16 bytes of weights that a lane has on the way: all that it needs, of as many neighbouring rows as come to this.
+const LOADS: u32 = 8;
+
+/// `y[t] = W N(x[t]; norm)`, the rows of all `matrices` one after another in y, for few rows of x and where all weights are Q8_0 by eight. Says
+/// whether it did. x: T rows; norm (C) -> y: T rows.
+pub fn record_linear_normed(
+    rec: &mut Recording,
+    kit: &Kit,
+    matrices: &[Matrix],
+    x: &Strided,
+    (norm, eps): (&Slice, f32),
+    y: &Strided,
+    t: u32,
+) -> bool {
+    let columns = matrices[0].columns;
+    let matrices: Vec<&Matrix> = matrices.iter().collect();
+    let fits = t <= DECODE_ROWS && matrices.iter().all(|m| m.format == BlockFormat::Q8_0x8);
+    let Some((variant, rows_each)) = matvec_normed_variant(&kit.dialect, columns, t).filter(|_| fits) else { return false };
+    for launch in launches(&parts(&matrices, Grouping::Shared), 0) {
+        let (rows, ends_bases) = row_table(launch);
+        let params = MatvecNormedParams {
+            tokens: t,
+            columns,
+            rows,
+            x_stride: x.stride,
+            x_offset: x.offset,
+            y_stride: y.stride,
+            y_offset: y.offset + launch[0].y_row,
+            eps,
+            ends_bases,
+        };
+        let arena = launch[0].arena;
+        let bindings = [arena, arena, &x.slice, norm, &y.slice].map(Clone::clone).to_vec();
+        rec.dispatch(variant.clone(), &params, bindings, grid_1d(rows.div_ceil(rows_each)));
+        rec.cost(cost::linear(launch, columns, Grouping::Shared.rows(), (x, y), t));
+    }
+    true
+}
+
+/// The variant for rows of `columns`, and the rows of a workgroup; none where decode steps do not round activations, or rows are too wide.
+pub(super) fn matvec_normed_variant(dialect: &Dialect, columns: u32, tokens: u32) -> Option<(Variant, u32)> {
+    let subgroup = dialect.caps.subgroup.filter(|_| dialect.int8())?;
+    let quads = columns / 16;
+    // A lane with two loads of a row, as far as a subgroup goes.
+    let lanes = (quads / 2).next_power_of_two().clamp(8, subgroup);
+    let (sums, quads_each) = (tokens.next_power_of_two(), quads.div_ceil(lanes));
+    let each = LOADS / quads_each;
+    let bytes = sums * (columns / 8 * 9 + 4 * WG / subgroup);
+    if !columns.is_multiple_of(256) || each == 0 || bytes > dialect.caps.workgroup_bytes {
+        return None;
+    }
+    let variant = Variant::new("matvec_normed")
+        .constant("WG", WG)
+        .constant("SUBGROUP", subgroup)
+        .constant("LANES", lanes)
+        .constant("EACH", each)
+        .constant("COLUMNS", columns)
+        .constant("QUADS_EACH", quads_each)
+        .constant("PIECES", (columns / 4).div_ceil(WG))
+        .constant("SUMS", sums);
+    Some((with_formats(variant, &[BlockFormat::Q8_0x8]), WG / lanes * each))
+}
