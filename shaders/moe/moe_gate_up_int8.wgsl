@@ -3,8 +3,9 @@
 //         chosen (T * used)
 // out     act (T * used, F) f32; quantized (T * used) rows of F values
 // params  Params 44 B
-// grid    ceil(T * used * rows / (STEPS * ROUNDS * WG / LANES)) workgroups: rows are numbered through all pairs p, so that the load is even
-// needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows a workgroup, rows, first_row multiples of 32
+// grid    ceil(T * used * rows / ROWS) workgroups: rows are numbered through all pairs p, so that the load is even
+// needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row multiples of 32;
+//         ROWS = 32 * PAIRS = WG / LANES * STEPS * ROUNDS
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
 // source  SPEC 3.5
 struct Params {
@@ -31,29 +32,56 @@ struct Params {
 #import lib/units
 
 const TEAMS: u32 = WG / LANES;
-const ROWS: u32 = TEAMS * STEPS * ROUNDS;
+// Rows come in 32s: those of a workgroup are of PAIRS pairs at most.
+const ROWS: u32 = 32u * PAIRS;
 // Subgroups of a team, and how many lanes of it add within one.
 const ADDING: u32 = min(LANES, SUBGROUP);
 const PARTS: u32 = LANES / ADDING;
 
 var<workgroup> products: array<f32, ROWS * PARTS * 2>;
 
+// The pairs that a workgroup's rows belong to.
+struct Place {
+    offset: u32,  // where the pair's expert starts in stack, in bytes behind its base, less the rows of the pairs before
+    pair: u32,
+    token: u32,
+    is_here: u32, // the expert is one of the slice's
+}
+
+var<workgroup> places: array<Place, PAIRS>;
+
 // A lane's weights of one row.
 struct Fetched {
     gate: Unit,
     up: Unit,
-    pair: u32,
-    is_here: bool, // the expert is one of the slice's
+    token: u32,
+    is_here: u32,
 }
 
-fn fetch(number: u32, unit: u32) -> Fetched {
-    let at = min(number, params.pairs * params.rows - 1u);
-    let pair = at / params.rows;
-    let expert = chosen[pair] - params.first_expert;
-    let row = select(0u, expert, expert < params.experts) * params.rows + at - pair * params.rows;
-    let bytes = unit_row(params.columns);
-    let gate = load_unit(params.base_gate + row * bytes, unit);
-    return Fetched(gate, load_unit(params.base_up + row * bytes, unit), pair, expert < params.experts);
+// Finds the pairs that follow `pair`: the only divisions of a launch whose rows are many.
+fn locate(pair: u32, lid: u32) {
+    if (lid < PAIRS) {
+        let own = min(pair + lid, params.pairs - 1u);
+        let expert = chosen[own] - params.first_expert;
+        let is_here = expert < params.experts;
+        let row = (select(0u, expert, is_here) - lid) * params.rows;
+        places[lid] = Place(row * unit_row(params.columns), own, own / params.used, u32(is_here));
+    }
+}
+
+// Where in `places` a row is, counted from the first one of the first pair.
+fn place_of(row: u32) -> u32 {
+    var i = 0u;
+    for (var next = 1u; next < PAIRS; next++) {
+        i += u32(row >= next * params.rows);
+    }
+    return i;
+}
+
+fn fetch(row: u32, unit: u32) -> Fetched {
+    let place = places[place_of(row)];
+    let at = place.offset + row * unit_row(params.columns);
+    return Fetched(load_unit(params.base_gate + at, unit), load_unit(params.base_up + at, unit), place.token, place.is_here);
 }
 
 @compute @workgroup_size(WG)
@@ -67,26 +95,31 @@ fn moe_gate_up_int8(
     let lane = lid % LANES;
     let units = params.columns >> 6u;
     let unit = min(lane, units - 1u);
-    let first = (wid.x + wid.y * workgroups.x) * ROWS;
-    var token = 0u;
-    var x = load_values(token, unit, params.columns);
-    var next = fetch(first + team, unit);
+    let number = (wid.x + wid.y * workgroups.x) * ROWS;
+    let pair = min(number / params.rows, params.pairs - 1u);
+    // Rows count from the first one of that pair.
+    let first = number - pair * params.rows;
+    let last = (params.pairs - pair) * params.rows - 1u;
+    locate(pair, lid);
     workgroupBarrier();
+    var next = fetch(min(first + team, last), unit);
+    var token = next.token;
+    var x = load_values(token, unit, params.columns);
     for (var round = 0u; round < ROUNDS; round++) {
 #for S STEPS
         {
             let at = (round * STEPS + $Su) * TEAMS + team;
             let now = next;
             if (at + TEAMS < ROWS) {
-                next = fetch(first + at + TEAMS, unit);
+                next = fetch(min(first + at + TEAMS, last), unit);
             }
             // Neighbouring rows nearly always are of the same token.
-            if (now.pair / params.used != token) {
-                token = now.pair / params.used;
+            if (now.token != token) {
+                token = now.token;
                 x = load_values(token, unit, params.columns);
             }
             var sums = vec2<f32>(0.0);
-            if (now.is_here && lane < units) {
+            if (now.is_here != 0u && lane < units) {
                 sums = vec2<f32>(dot_unit(now.gate, x, lid), dot_unit(now.up, x, lid));
             }
             // The upper half of the lanes goes on with up's sum.
@@ -103,12 +136,9 @@ fn moe_gate_up_int8(
     }
     workgroupBarrier();
     let at = lid * 4u;
-    let number = first + at;
-    if (at >= ROWS || number >= params.pairs * params.rows) {
-        return;
-    }
-    let pair = number / params.rows;
-    if (chosen[pair] - params.first_expert >= params.experts) {
+    let row = first + at;
+    let i = place_of(row);
+    if (at >= ROWS || row > last || places[i].is_here == 0u) {
         return;
     }
     var value: vec4<f32>;
@@ -116,13 +146,13 @@ fn moe_gate_up_int8(
     {
         var sums = vec2<f32>(0.0);
         for (var part = 0u; part < PARTS; part++) {
-            let i = ((at + $Iu) * PARTS + part) * 2u;
-            sums += vec2<f32>(products[i], products[i + 1u]);
+            let sum = ((at + $Iu) * PARTS + part) * 2u;
+            sums += vec2<f32>(products[sum], products[sum + 1u]);
         }
         value[$I] = swiglu(sums.x, sums.y, params.limit);
     }
 #end
-    let channel = params.first_row + number - pair * params.rows;
-    act[(pair * params.width + channel) >> 2u] = value;
-    quantize_quad(value, pair * quantized_words(params.width), params.width, channel >> 2u);
+    let channel = params.first_row + row - i * params.rows;
+    act[(places[i].pair * params.width + channel) >> 2u] = value;
+    quantize_quad(value, places[i].pair * quantized_words(params.width), params.width, channel >> 2u);
 }

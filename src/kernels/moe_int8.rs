@@ -189,6 +189,7 @@ pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, colum
         .constant("LANES", lanes)
         .constant("STEPS", steps.min(MOST_STEPS))
         .constant("ROUNDS", steps.div_ceil(MOST_STEPS))
+        .constant("PAIRS", rows / BLOCK)
         .constant("COPIES", copies);
     Some((with_formats(variant, &[format]), rows))
 }
