@@ -24,15 +24,20 @@ struct Values {
     scales: vec2<f32>,
 }
 
+// An entry is loaded once; neighbours begin with different copies of theirs, which lie in different banks.
 fn prepare(lid: u32) {
-    for (var i = lid; i < 256u * COPIES; i += WG) {
-        codewords[i] = iq2_xxs_grid[i / COPIES] << vec2<u32>(1u);
-    }
-    for (var i = lid; i < 128u * COPIES; i += WG) {
-        let seven = i / COPIES;
+    for (var seven = lid; seven < 128u; seven += WG) {
         let signs = vec2<u32>(seven, seven >> 4u | (countOneBits(seven) & 1u) << 3u) & vec2<u32>(15u);
         let spread = (signs * 0x00204081u) & vec2<u32>(0x01010101u);
-        flips[i] = spread.x | spread.y * 254u;
+        for (var c = 0u; c < COPIES; c++) {
+            flips[seven * COPIES + (seven + c) % COPIES] = spread.x | spread.y * 254u;
+        }
+    }
+    for (var i = lid; i < 256u; i += WG) {
+        let codeword = iq2_xxs_grid[i] << vec2<u32>(1u);
+        for (var c = 0u; c < COPIES; c++) {
+            codewords[i * COPIES + (i + c) % COPIES] = codeword;
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 // moe_gate_up_int8: act[p, f] = swiglu(gate_e[f] . x[t], up_e[f] . x[t]) as moe_gate_up, with x rounded to int8 and act left rounded too.
 // in      stack (experts, F, C) gate and up of this slice, in one format; rounded (T) rows of C values of x (lib/quantize);
-//         chosen (T * used)
-// out     act (T * used, F) f32; quantized (T * used) rows of F values
-// params  Params 44 B
-// grid    ceil(T * used * rows / ROWS) workgroups: rows are numbered through all pairs p, so that the load is even
+//         chosen (T * used); ROUTED: what router reads in its place
+// out     act (T * used, F) f32; quantized (T * used) rows of F values; ROUTED: what router writes
+// params  Params 64 B
+// grid    ceil(T * used * rows / ROWS) workgroups: rows are numbered through all pairs p, so that the load is even;
+//         ROUTED: each finds by itself what its tokens chose, and T * ceil(F / 4 / WG) more make the shared expert's act
 // needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row multiples of 32;
-//         ROWS = 32 * PAIRS = WG / LANES * STEPS * ROUNDS
+//         ROWS = 32 * PAIRS = WG / LANES * STEPS * ROUNDS;
+//         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
 // source  SPEC 3.5
 struct Params {
@@ -20,13 +22,23 @@ struct Params {
     used: u32,
     pairs: u32,        // T * used
     limit: f32,
+    stride: u32,       // ROUTED: of the router's inputs, in floats
+    offset: u32,       // floats
+    scale: f32,
+    gate: u32,         // floats
+    up: u32,           // floats
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<u32>;           // arena
 @group(0) @binding(auto) var<storage, read> rounded: array<vec4<u32>>;   // (T, 9 C / 128)
-@group(0) @binding(auto) var<storage, read> chosen: array<u32>;          // (T * used)
 @group(0) @binding(auto) var<storage, read_write> act: array<vec4<f32>>; // (T * used, F/4)
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T * used, 9 F / 32)
+#ifdef ROUTED
+const CHOICES: u32 = PAIRS;
+#import lib/route
+#else
+@group(0) @binding(auto) var<storage, read> chosen: array<u32>;          // (T * used)
+#endif
 #import lib/math
 #import lib/quantize
 #import lib/units
@@ -58,11 +70,25 @@ struct Fetched {
     is_here: u32,
 }
 
-// Finds the pairs that follow `pair`: the only divisions of a launch whose rows are many.
-fn locate(pair: u32, lid: u32) {
+// Finds the pairs from `pair` to `last`. `is_first`: the workgroup has the first row of `pair`.
+fn locate(pair: u32, last: u32, is_first: bool, lid: u32) {
+#ifdef ROUTED
+    let token = pair / USED;
+    for (var t = token; t <= last / USED; t++) {
+        choose(t, t - token, lid);
+        // Whoever has a token's first row.
+        if (t > token || (is_first && pair == token * USED)) {
+            leave(t, t - token, lid);
+        }
+    }
+#endif
     if (lid < PAIRS) {
-        let own = min(pair + lid, params.pairs - 1u);
+        let own = min(pair + lid, last);
+#ifdef ROUTED
+        let expert = picked[own - token * USED] - params.first_expert;
+#else
         let expert = chosen[own] - params.first_expert;
+#endif
         let is_here = expert < params.experts;
         let row = (select(0u, expert, is_here) - lid) * params.rows;
         places[lid] = Place(row * unit_row(params.columns), own, own / params.used, u32(is_here));
@@ -90,21 +116,36 @@ fn moe_gate_up_int8(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
-    prepare(lid);
+    let workgroup = wid.x + wid.y * workgroups.x;
+#ifdef ROUTED
+    let own_workgroups = (params.pairs * params.rows + ROWS - 1u) / ROWS;
+    if (workgroup >= own_workgroups) {
+        let each = (params.width / 4u + WG - 1u) / WG;
+        let t = (workgroup - own_workgroups) / each;
+        if (t < params.pairs / USED) {
+            share(t, (workgroup - own_workgroups) % each * WG + lid);
+        }
+        return;
+    }
+#endif
     let team = lid / LANES;
     let lane = lid % LANES;
     let units = params.columns >> 6u;
     let unit = min(lane, units - 1u);
-    let number = (wid.x + wid.y * workgroups.x) * ROWS;
-    let pair = min(number / params.rows, params.pairs - 1u);
+    let number = workgroup * ROWS;
+    let all = params.pairs * params.rows;
+    let pair = min(number, all - 1u) / params.rows;
     // Rows count from the first one of that pair.
     let first = number - pair * params.rows;
-    let last = (params.pairs - pair) * params.rows - 1u;
-    locate(pair, lid);
+    let last = all - 1u - pair * params.rows;
+    locate(pair, pair + place_of(min(first + ROWS - 1u, last)), first == 0u, lid);
     workgroupBarrier();
     var next = fetch(min(first + team, last), unit);
     var token = next.token;
     var x = load_values(token, unit, params.columns);
+    // While the first weights are on their way.
+    prepare(lid);
+    workgroupBarrier();
     for (var round = 0u; round < ROUNDS; round++) {
 #for S STEPS
         {

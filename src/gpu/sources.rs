@@ -77,6 +77,8 @@ shaders! {
     "lib/reduce_team"
     "lib/ring_row"
     "lib/rotate"
+    "lib/round_quad"
+    "lib/route"
     "lib/rows"
     "lib/runs"
     "lib/threefry"

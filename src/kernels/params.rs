@@ -31,7 +31,9 @@ macro_rules! params {
 
 /// Every kernel's parameter block.
 pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
-    use super::{attention, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, quantized, rings, sample, stream};
+    use super::{
+        attention, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, quantized, rings, router, sample, stream,
+    };
     [
         attention::LAYOUTS,
         compressor::LAYOUTS,
@@ -46,6 +48,7 @@ pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
         norm::LAYOUTS,
         quantized::LAYOUTS,
         rings::LAYOUTS,
+        router::LAYOUTS,
         sample::LAYOUTS,
         stream::LAYOUTS,
     ]
