@@ -205,12 +205,12 @@ fn moe(
     let up = gate + width + 4;
     let mut inputs = bench.floats(16 * stride)[..tokens * stride].to_vec();
     let mut bias = bench.floats_around(0.0, 0.2, experts);
-    // Ties among the best, and experts that none may choose.
+    // Ties among the best, and experts that no score chooses.
     bias[2..5].fill(2.0);
     for (t, row) in inputs.chunks_exact_mut(stride).enumerate() {
         match t % 4 {
             1 => row[4..][..experts].fill(-0.5),
-            2 => row[4..][1..experts - used].fill(f32::NAN),
+            2 if choosing == Choosing::Scored => row[4..][1..experts - used].fill(f32::NAN),
             _ => {}
         }
     }
