@@ -72,7 +72,8 @@ pub fn record_moe_int8(
     let plain = variant(None);
     let is_rounded = plain.is_some();
     let shared = &routing.shared;
-    let routable = shared.width == moe.gate_up.rows && shared.act_int8.is_some() && !shared.act.half;
+    let is_alike = (shared.width, shared.limit.to_bits()) == (moe.gate_up.rows, moe.limit.to_bits());
+    let routable = is_alike && shared.act_int8.is_some() && !shared.act.half;
     let routed = routable.then(|| variant(Some(routing.choice()))).flatten();
     if routed.is_none() {
         record_router(rec, kit, routing, t);
