@@ -1,4 +1,4 @@
-// Rows of Q8_0 by eight (lib/dequant_q8_0x8) by quads of 16 codes, times values rounded to int8 (lib/round_int8).
+// Rows of Q8_0 by eight (lib/dequant_q8_0x8) by quads of 16 codes, times values rounded to int8 (lib/round_quad).
 // Declare w (array<u32>) and w_quads (the same, array<vec4<u32>>) first.
 
 struct Quad {

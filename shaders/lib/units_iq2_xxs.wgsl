@@ -1,9 +1,15 @@
-// Units of IQ2_XXS (blocks as in lib/dequant_iq2_xxs): two groups of 32 weights. Both tables lie in workgroup memory COPIES times, so that
-// lanes do not queue for a bank. Magnitudes are doubled: the lowest bit of a byte is free for the + 1 of a negation.
+// Units of IQ2_XXS (blocks as in lib/dequant_iq2_xxs): two groups of 32 weights. Both tables lie in workgroup memory COPIES times (a power of
+// two), so that lanes do not queue for a bank: with fewer bytes a look-up there are fewer turns.
+//
+// A byte b of mask 0 or -1 makes (m ^ b) - b = +-m. The subtraction is linear, so that it moves out of the bytes: dot(m ^ b, x) - dot(b, x).
+// Whatever else b holds in bits that m leaves free cancels out too. Magnitudes are doubled: their lowest bit is free.
 @group(0) @binding(auto) var<storage, read> iq2_xxs_grid: array<vec2<u32>>; // (256) codewords, one magnitude a byte
 
 var<workgroup> codewords: array<vec2<u32>, 256 * COPIES>; // doubled
-var<workgroup> flips: array<u32, 128 * COPIES>;           // byte i: the sign of magnitude i at bit 0, of magnitude i + 4 at bit 1
+var<workgroup> flips: array<u32, 128 * COPIES>;           // byte i: the sign of magnitude i at bit 0, of magnitude i + 4 at bits 1 to 7
+
+// Where the numbers of a table's entries start in an index.
+const COPY_BITS: u32 = countTrailingZeros(COPIES);
 
 struct Unit {
     groups: vec4<u32>, // codeword numbers and signs of the first group, then of the second
@@ -18,15 +24,20 @@ struct Values {
     scales: vec2<f32>,
 }
 
+// An entry is loaded once; neighbours begin with different copies of theirs, which lie in different banks.
 fn prepare(lid: u32) {
-    for (var i = lid; i < 256u * COPIES; i += WG) {
-        codewords[i] = iq2_xxs_grid[i / COPIES] << vec2<u32>(1u);
-    }
-    for (var i = lid; i < 128u * COPIES; i += WG) {
-        let seven = i / COPIES;
+    for (var seven = lid; seven < 128u; seven += WG) {
         let signs = vec2<u32>(seven, seven >> 4u | (countOneBits(seven) & 1u) << 3u) & vec2<u32>(15u);
         let spread = (signs * 0x00204081u) & vec2<u32>(0x01010101u);
-        flips[i] = spread.x | spread.y << 1u;
+        for (var c = 0u; c < COPIES; c++) {
+            flips[seven * COPIES + (seven + c) % COPIES] = spread.x | spread.y * 254u;
+        }
+    }
+    for (var i = lid; i < 256u; i += WG) {
+        let codeword = iq2_xxs_grid[i] << vec2<u32>(1u);
+        for (var c = 0u; c < COPIES; c++) {
+            codewords[i * COPIES + (i + c) % COPIES] = codeword;
+        }
     }
 }
 
@@ -52,20 +63,22 @@ fn load_values(t: u32, unit: u32, columns: u32) -> Values {
     return Values(rounded[first], rounded[first + 1u], rounded[first + 2u], rounded[first + 3u], scales);
 }
 
-fn dot_codeword(number: u32, signs: u32, xa: u32, xb: u32, copy: u32) -> i32 {
-    let magnitudes = codewords[(number & 255u) * COPIES + copy];
-    let flip = flips[(signs & 127u) * COPIES + copy];
+// Adds to what is to be subtracted from each other. `number` and `signs` have their lowest bit at COPY_BITS, and other bits around.
+fn dot_codeword(number: u32, signs: u32, xa: u32, xb: u32, copy: u32, sums: vec2<i32>) -> vec2<i32> {
+    let magnitudes = codewords[(number & (255u * COPIES)) | copy];
+    let flip = flips[(signs & (127u * COPIES)) | copy];
     let ones = flip & 0x01010101u;
-    let twos = flip & 0x02020202u;
-    return dot4I8Packed((magnitudes.x ^ (ones * 255u)) + ones, xa) + dot4I8Packed((magnitudes.y ^ (twos * 127u)) + twos, xb);
+    let negated = magnitudes.x ^ (ones * 255u);
+    let plus = sums.x + dot4I8Packed(negated, xa) + dot4I8Packed(ones, xa) + dot4I8Packed(magnitudes.y ^ flip, xb);
+    return vec2<i32>(plus, sums.y + dot4I8Packed(flip, xb));
 }
 
 fn dot_group(numbers: u32, signs: u32, xa: vec4<u32>, xb: vec4<u32>, copy: u32) -> f32 {
-    let sum = dot_codeword(numbers, signs, xa.x, xa.y, copy)
-        + dot_codeword(numbers >> 8u, signs >> 7u, xa.z, xa.w, copy)
-        + dot_codeword(numbers >> 16u, signs >> 14u, xb.x, xb.y, copy)
-        + dot_codeword(numbers >> 24u, signs >> 21u, xb.z, xb.w, copy);
-    return f32(i32((signs >> 28u) * 2u + 1u) * sum);
+    var sums = dot_codeword(numbers << COPY_BITS, signs << COPY_BITS, xa.x, xa.y, copy, vec2<i32>(0));
+    sums = dot_codeword(numbers >> (8u - COPY_BITS), signs >> (7u - COPY_BITS), xa.z, xa.w, copy, sums);
+    sums = dot_codeword(numbers >> (16u - COPY_BITS), signs >> (14u - COPY_BITS), xb.x, xb.y, copy, sums);
+    sums = dot_codeword(numbers >> (24u - COPY_BITS), signs >> (21u - COPY_BITS), xb.z, xb.w, copy, sums);
+    return f32(i32((signs >> 28u) * 2u + 1u) * (sums.x - sums.y));
 }
 
 fn dot_unit(unit: Unit, x: Values, lid: u32) -> f32 {

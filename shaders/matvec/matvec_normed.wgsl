@@ -28,7 +28,7 @@ struct Params {
 #import lib/dequant
 #import lib/locate
 #import lib/q8_0x8_quads
-#import lib/round_int8
+#import lib/round_quad
 
 const QUADS: u32 = COLUMNS / 16u;     // of codes in a row
 const FOURS: u32 = COLUMNS / 4u;      // of values

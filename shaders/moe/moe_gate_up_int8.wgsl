@@ -1,10 +1,13 @@
 // moe_gate_up_int8: act[p, f] = swiglu(gate_e[f] . x[t], up_e[f] . x[t]) as moe_gate_up, with x rounded to int8 and act left rounded too.
 // in      stack (experts, F, C) gate and up of this slice, in one format; rounded (T) rows of C values of x (lib/quantize);
-//         chosen (T * used)
-// out     act (T * used, F) f32; quantized (T * used) rows of F values
-// params  Params 44 B
-// grid    ceil(T * used * rows / (STEPS * ROUNDS * WG / LANES)) workgroups: rows are numbered through all pairs p, so that the load is even
-// needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows a workgroup, rows, first_row multiples of 32
+//         chosen (T * used); ROUTED: what router reads in its place
+// out     act (T * used, F) f32; quantized (T * used) rows of F values; ROUTED: what router writes
+// params  Params 64 B
+// grid    ceil(T * used * rows / ROWS) workgroups: rows are numbered through all pairs p, so that the load is even;
+//         ROUTED: each finds by itself what its tokens chose, and T * ceil(F / 4 / WG) more make the shared expert's act
+// needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row multiples of 32;
+//         ROWS = 32 * PAIRS = WG / LANES * STEPS * ROUNDS;
+//         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
 // source  SPEC 3.5
 struct Params {
@@ -19,41 +22,92 @@ struct Params {
     used: u32,
     pairs: u32,        // T * used
     limit: f32,
+    stride: u32,       // ROUTED: of the router's inputs, in floats
+    offset: u32,       // floats
+    scale: f32,
+    gate: u32,         // floats
+    up: u32,           // floats
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<u32>;           // arena
 @group(0) @binding(auto) var<storage, read> rounded: array<vec4<u32>>;   // (T, 9 C / 128)
-@group(0) @binding(auto) var<storage, read> chosen: array<u32>;          // (T * used)
 @group(0) @binding(auto) var<storage, read_write> act: array<vec4<f32>>; // (T * used, F/4)
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T * used, 9 F / 32)
+#ifdef ROUTED
+const CHOICES: u32 = PAIRS;
+#import lib/route
+#else
+@group(0) @binding(auto) var<storage, read> chosen: array<u32>;          // (T * used)
+#endif
 #import lib/math
 #import lib/quantize
 #import lib/units
 
 const TEAMS: u32 = WG / LANES;
-const ROWS: u32 = TEAMS * STEPS * ROUNDS;
+// Rows come in 32s: those of a workgroup are of PAIRS pairs at most.
+const ROWS: u32 = 32u * PAIRS;
 // Subgroups of a team, and how many lanes of it add within one.
 const ADDING: u32 = min(LANES, SUBGROUP);
 const PARTS: u32 = LANES / ADDING;
 
 var<workgroup> products: array<f32, ROWS * PARTS * 2>;
 
+// The pairs that a workgroup's rows belong to.
+struct Place {
+    offset: u32,  // where the pair's expert starts in stack, in bytes behind its base, less the rows of the pairs before
+    pair: u32,
+    token: u32,
+    is_here: u32, // the expert is one of the slice's
+}
+
+var<workgroup> places: array<Place, PAIRS>;
+
 // A lane's weights of one row.
 struct Fetched {
     gate: Unit,
     up: Unit,
-    pair: u32,
-    is_here: bool, // the expert is one of the slice's
+    token: u32,
+    is_here: u32,
 }
 
-fn fetch(number: u32, unit: u32) -> Fetched {
-    let at = min(number, params.pairs * params.rows - 1u);
-    let pair = at / params.rows;
-    let expert = chosen[pair] - params.first_expert;
-    let row = select(0u, expert, expert < params.experts) * params.rows + at - pair * params.rows;
-    let bytes = unit_row(params.columns);
-    let gate = load_unit(params.base_gate + row * bytes, unit);
-    return Fetched(gate, load_unit(params.base_up + row * bytes, unit), pair, expert < params.experts);
+// Finds the pairs from `pair` to `last`. `is_first`: the workgroup has the first row of `pair`.
+fn locate(pair: u32, last: u32, is_first: bool, lid: u32) {
+#ifdef ROUTED
+    let token = pair / USED;
+    for (var t = token; t <= last / USED; t++) {
+        choose(t, t - token, lid);
+        // Whoever has a token's first row.
+        if (t > token || (is_first && pair == token * USED)) {
+            leave(t, t - token, lid);
+        }
+    }
+#endif
+    if (lid < PAIRS) {
+        let own = min(pair + lid, last);
+#ifdef ROUTED
+        let expert = picked[own - token * USED] - params.first_expert;
+#else
+        let expert = chosen[own] - params.first_expert;
+#endif
+        let is_here = expert < params.experts;
+        let row = (select(0u, expert, is_here) - lid) * params.rows;
+        places[lid] = Place(row * unit_row(params.columns), own, own / params.used, u32(is_here));
+    }
+}
+
+// Where in `places` a row is, counted from the first one of the first pair.
+fn place_of(row: u32) -> u32 {
+    var i = 0u;
+    for (var next = 1u; next < PAIRS; next++) {
+        i += u32(row >= next * params.rows);
+    }
+    return i;
+}
+
+fn fetch(row: u32, unit: u32) -> Fetched {
+    let place = places[place_of(row)];
+    let at = place.offset + row * unit_row(params.columns);
+    return Fetched(load_unit(params.base_gate + at, unit), load_unit(params.base_up + at, unit), place.token, place.is_here);
 }
 
 @compute @workgroup_size(WG)
@@ -62,15 +116,35 @@ fn moe_gate_up_int8(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
-    prepare(lid);
+    let workgroup = wid.x + wid.y * workgroups.x;
+#ifdef ROUTED
+    let own_workgroups = (params.pairs * params.rows + ROWS - 1u) / ROWS;
+    if (workgroup >= own_workgroups) {
+        let each = (params.width / 4u + WG - 1u) / WG;
+        let t = (workgroup - own_workgroups) / each;
+        if (t < params.pairs / USED) {
+            share(t, (workgroup - own_workgroups) % each * WG + lid);
+        }
+        return;
+    }
+#endif
     let team = lid / LANES;
     let lane = lid % LANES;
     let units = params.columns >> 6u;
     let unit = min(lane, units - 1u);
-    let first = (wid.x + wid.y * workgroups.x) * ROWS;
-    var token = 0u;
+    let number = workgroup * ROWS;
+    let all = params.pairs * params.rows;
+    let pair = min(number, all - 1u) / params.rows;
+    // Rows count from the first one of that pair.
+    let first = number - pair * params.rows;
+    let last = all - 1u - pair * params.rows;
+    locate(pair, pair + place_of(min(first + ROWS - 1u, last)), first == 0u, lid);
+    workgroupBarrier();
+    var next = fetch(min(first + team, last), unit);
+    var token = next.token;
     var x = load_values(token, unit, params.columns);
-    var next = fetch(first + team, unit);
+    // While the first weights are on their way.
+    prepare(lid);
     workgroupBarrier();
     for (var round = 0u; round < ROUNDS; round++) {
 #for S STEPS
@@ -78,15 +152,15 @@ fn moe_gate_up_int8(
             let at = (round * STEPS + $Su) * TEAMS + team;
             let now = next;
             if (at + TEAMS < ROWS) {
-                next = fetch(first + at + TEAMS, unit);
+                next = fetch(min(first + at + TEAMS, last), unit);
             }
             // Neighbouring rows nearly always are of the same token.
-            if (now.pair / params.used != token) {
-                token = now.pair / params.used;
+            if (now.token != token) {
+                token = now.token;
                 x = load_values(token, unit, params.columns);
             }
             var sums = vec2<f32>(0.0);
-            if (now.is_here && lane < units) {
+            if (now.is_here != 0u && lane < units) {
                 sums = vec2<f32>(dot_unit(now.gate, x, lid), dot_unit(now.up, x, lid));
             }
             // The upper half of the lanes goes on with up's sum.
@@ -103,12 +177,9 @@ fn moe_gate_up_int8(
     }
     workgroupBarrier();
     let at = lid * 4u;
-    let number = first + at;
-    if (at >= ROWS || number >= params.pairs * params.rows) {
-        return;
-    }
-    let pair = number / params.rows;
-    if (chosen[pair] - params.first_expert >= params.experts) {
+    let row = first + at;
+    let i = place_of(row);
+    if (at >= ROWS || row > last || places[i].is_here == 0u) {
         return;
     }
     var value: vec4<f32>;
@@ -116,13 +187,13 @@ fn moe_gate_up_int8(
     {
         var sums = vec2<f32>(0.0);
         for (var part = 0u; part < PARTS; part++) {
-            let i = ((at + $Iu) * PARTS + part) * 2u;
-            sums += vec2<f32>(products[i], products[i + 1u]);
+            let sum = ((at + $Iu) * PARTS + part) * 2u;
+            sums += vec2<f32>(products[sum], products[sum + 1u]);
         }
         value[$I] = swiglu(sums.x, sums.y, params.limit);
     }
 #end
-    let channel = params.first_row + number - pair * params.rows;
-    act[(pair * params.width + channel) >> 2u] = value;
-    quantize_quad(value, pair * quantized_words(params.width), params.width, channel >> 2u);
+    let channel = params.first_row + row - i * params.rows;
+    act[(places[i].pair * params.width + channel) >> 2u] = value;
+    quantize_quad(value, places[i].pair * quantized_words(params.width), params.width, channel >> 2u);
 }

@@ -8,7 +8,7 @@ use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
     Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LowQueries, Matrix, Moe, MoeInt8,
-    MoeScratch, Quantized, RingStore, Rings, Router, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed,
+    MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed,
     record_hc_head, record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8,
     record_linear_normed, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
 };
@@ -247,19 +247,27 @@ impl Recorder<'_> {
             RoutingTable::Scored(bias) => Router::Scored(bias),
             RoutingTable::Hashed(table) => Router::Hashed { table, rows: &b.rows, sampled: &self.cache.sampled },
         };
-        let sizes = (c.experts, c.experts_used, c.routed_scale);
         let width = c.expert_width;
         let shared_int8 = self.int8(&b.shared_int8, width);
         let (gate, limit) = (inputs.offset + c.experts, layer.limit);
         let shared = Strided::whole(&b.shared, width).halved(self.half);
-        let shared_act = SharedAct { gate, up: width, width, limit, act: &shared, act_int8: shared_int8.as_ref() };
-        record_router(rec, kit, &router, sizes, &inputs, (&b.chosen, &b.weights), &shared_act, t);
+        let routing = Routing {
+            router,
+            experts: c.experts,
+            used: c.experts_used,
+            scale: c.routed_scale,
+            inputs: &inputs,
+            chosen: &b.chosen,
+            weights: &b.weights,
+            shared: SharedAct { gate, up: width, width, limit, act: &shared, act_int8: shared_int8.as_ref() },
+        };
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
-        if let (Some(x), Some(shared_int8), Some(act)) = (&normed_int8, &shared_int8, &self.int8(&b.act_int8, width)) {
-            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, shared: (&shared, shared_int8) };
-            record_moe_int8(rec, kit, (&moe, &int8), &b.act, &b.normed, &b.chosen, &b.weights, &b.y, t);
+        if let (Some(x), Some(act)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
+            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down };
+            record_moe_int8(rec, kit, (&moe, &int8), &routing, &b.act, &b.normed, &b.y, t);
             return self.leave(rec, next, streams);
         }
+        record_router(rec, kit, &routing, t);
         self.project(rec, std::slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.
         let scratch = MoeScratch { act: Strided::whole(&b.act, width).halved(self.half), out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };

@@ -1,17 +1,13 @@
-//! The mixture of experts: router, routed experts for few rows (mat-vec) and for many (grouped matmul), the shared expert's SwiGLU.
+//! The routed experts, for few rows (mat-vec) and for many (grouped matmul).
 
 use super::cost;
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::linear::{DECODE_ROWS, MatmulParams, Tile};
 use super::matrix::Experts;
-use super::quantized::{Quantized, binding, quantizing};
 use crate::gpu::{Recording, Slice, Variant};
 use crate::quant::BlockFormat;
 
 params! {
-    RouterParams for "router" {
-        experts: u32, used: u32, stride: u32, offset: u32, scale: f32, width: u32, gate: u32, up: u32, limit: f32,
-    }
     MoeGateUpParams for "moe_gate_up" {
         columns: u32, rows: u32, width: u32, first_row: u32, base_gate: u32, base_up: u32, format_gate: u32, format_up: u32,
         first_expert: u32, experts: u32, used: u32, limit: f32,
@@ -21,78 +17,6 @@ params! {
     }
     MoeGroupParams for "moe_group" { pairs: u32, experts: u32 }
     MoeCombineParams for "moe_combine" { dim: u32, used: u32 }
-}
-
-/// How a layer chooses its experts.
-#[derive(Clone, Debug)]
-pub enum Router<'a> {
-    /// By score: the bias (E) f32 that is added for the choice alone.
-    Scored(&'a Slice),
-    /// By token: a table (vocabulary, used) of expert numbers, all below E; and where token ids come from.
-    Hashed {
-        /// The table.
-        table: &'a Slice,
-        /// Rows (T).
-        rows: &'a Slice,
-        /// Ids that the sampler left (slots).
-        sampled: &'a Slice,
-    },
-}
-
-/// The shared expert's activation, which the router makes beside its own.
-#[derive(Clone, Debug)]
-pub struct SharedAct<'a> {
-    /// The first of F gates in a row; F ups lie `up` floats further.
-    pub gate: u32,
-    /// How far.
-    pub up: u32,
-    /// F.
-    pub width: u32,
-    /// SwiGLU limit.
-    pub limit: f32,
-    /// The result (T, F).
-    pub act: &'a Strided,
-    /// The result rounded.
-    pub act_int8: Option<&'a Quantized>,
-}
-
-/// The experts of each row and their weights, and the shared expert's activation. x: T rows with E logits at its offset -> chosen (T, used),
-/// weights (T, used), act (T, F).
-pub fn record_router(
-    rec: &mut Recording,
-    kit: &Kit,
-    router: &Router<'_>,
-    (experts, used, scale): (u32, u32, f32),
-    x: &Strided,
-    (chosen, weights): (&Slice, &Slice),
-    shared: &SharedAct<'_>,
-    t: u32,
-) {
-    let params = RouterParams {
-        experts,
-        used,
-        stride: x.stride,
-        offset: x.offset,
-        scale,
-        width: shared.width,
-        gate: shared.gate,
-        up: shared.gate + shared.up,
-        limit: shared.limit,
-    };
-    let mut bindings = vec![x.slice.clone(), chosen.clone(), weights.clone(), shared.act.slice.clone()];
-    let variant = quantizing(shared.act.written_by(kit.variant("router")), shared.act_int8.is_some());
-    let variant = match router {
-        Router::Scored(bias) => {
-            bindings.push((*bias).clone());
-            variant
-        }
-        Router::Hashed { table, rows, sampled } => {
-            bindings.extend([*table, *rows, *sampled].map(Clone::clone));
-            variant.flag("HASHED")
-        }
-    };
-    bindings.extend(binding(shared.act_int8));
-    rec.dispatch(variant, &params, bindings, [1 + (shared.width / 4).div_ceil(WG), t, 1]);
 }
 
 /// The routed experts of a layer.

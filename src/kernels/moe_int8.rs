@@ -1,19 +1,20 @@
-//! The experts of decode steps on activations rounded to int8: the fast twins of `moe_gate_up` and `moe_down`, the latter with the shared
-//! expert's product in the same launch.
+//! The experts of decode steps on activations rounded to int8: the fast twins of `moe_gate_up`, with the router in the same launch, and of
+//! `moe_down`, with the shared expert's product.
 
 use super::cost;
 use super::kit::{Dialect, Kit, Strided, with_formats};
 use super::linear::Grouping;
 use super::matrix::{Experts, Matrix};
 use super::moe::{Moe, record_down, record_gate_up};
-use super::quantized::{Quantized, record_linear_int8};
+use super::quantized::{Quantized, quantizing, record_linear_int8};
+use super::router::{Choice, Routing, record_router};
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
 
 params! {
     MoeGateUpInt8Params for "moe_gate_up_int8" {
         columns: u32, rows: u32, width: u32, first_row: u32, base_gate: u32, base_up: u32, first_expert: u32, experts: u32, used: u32,
-        pairs: u32, limit: f32,
+        pairs: u32, limit: f32, stride: u32, offset: u32, scale: f32, gate: u32, up: u32,
     }
     MoeDownInt8Params for "moe_down_int8" {
         columns: u32, rows: u32, width: u32, first_row: u32, base: u32, first_expert: u32, experts: u32, base_shared: u32,
@@ -50,42 +51,49 @@ pub struct MoeInt8<'a> {
     pub act: &'a Quantized,
     /// The shared expert's down [D, F].
     pub shared_down: &'a Matrix,
-    /// Its input (T, F).
-    pub shared: (&'a Strided, &'a Quantized),
 }
 
-/// `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(chosen[t, k])(x[t])` for few rows, rounded x and act where their formats
-/// allow. x (T, D), chosen and weights (T, used) -> act (T * used, F), y (T, D).
+/// As [`record_router`], and `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(chosen[t, k])(x[t])` for few rows, rounded x and act
+/// where their formats allow. x (T, D) -> act (T * used, F), y (T, D), and what the router leaves.
 pub fn record_moe_int8(
     rec: &mut Recording,
     kit: &Kit,
     (moe, int8): (&Moe<'_>, &MoeInt8<'_>),
+    routing: &Routing<'_>,
     act: &Slice,
     x: &Slice,
-    chosen: &Slice,
-    weights: &Slice,
     y: &Slice,
     t: u32,
 ) {
+    let (chosen, weights) = (routing.chosen, routing.weights);
     let blocks = moe.gate_up.slices.iter().all(|s| s.rows.is_multiple_of(BLOCK) && s.first_row.is_multiple_of(BLOCK));
-    let gate_up = has_units(moe.gate_up).filter(|_| blocks).and_then(|f| gate_up_int8_variant(&kit.dialect, f, moe.gate_up.columns));
-    let is_rounded = gate_up.is_some();
-    match gate_up {
-        Some((variant, rows_each)) => launch_gate_up(rec, kit, moe, int8, &variant, rows_each, chosen, act, t),
+    let gate_up = has_units(moe.gate_up).filter(|_| blocks);
+    let variant = |choice| gate_up.and_then(|f| gate_up_int8_variant(&kit.dialect, f, moe.gate_up.columns, choice));
+    let plain = variant(None);
+    let is_rounded = plain.is_some();
+    let shared = &routing.shared;
+    let is_alike = (shared.width, shared.limit.to_bits()) == (moe.gate_up.rows, moe.limit.to_bits());
+    let routable = is_alike && shared.act_int8.is_some() && !shared.act.half;
+    let routed = routable.then(|| variant(Some(routing.choice()))).flatten();
+    if routed.is_none() {
+        record_router(rec, kit, routing, t);
+    }
+    match plain {
+        Some(plain) => launch_gate_up(rec, kit, moe, int8, routing, routed, &plain, act, t),
         None => record_gate_up(rec, kit, moe, x, chosen, act, t),
     }
     let whole = moe.down.slices.iter().all(|s| s.rows == moe.down.rows);
-    let foldable = whole && int8.shared_down.format == BlockFormat::Q8_0x8 && int8.shared_down.slices.len() == 1;
+    let foldable =
+        whole && shared.act_int8.is_some() && int8.shared_down.format == BlockFormat::Q8_0x8 && int8.shared_down.slices.len() == 1;
     let down = has_units(moe.down).filter(|_| is_rounded);
     let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.used, shared));
     let folded = variant(true).filter(|_| foldable);
     if folded.is_none() {
         let y = Strided::whole(y, int8.shared_down.rows);
-        let (shared, shared_int8) = int8.shared;
-        record_linear_int8(rec, kit, &[int8.shared_down], Grouping::Shared, (shared, Some(shared_int8)), (&y, None), t);
+        record_linear_int8(rec, kit, &[int8.shared_down], Grouping::Shared, (shared.act, shared.act_int8), (&y, None), t);
     }
     match variant(false) {
-        Some(plain) => launch_down(rec, kit, moe, int8, folded, &plain, (chosen, weights), y, t),
+        Some(plain) => launch_down(rec, kit, moe, int8, routing, folded, &plain, y, t),
         None => record_down(rec, kit, moe, act, chosen, weights, y, t),
     }
 }
@@ -96,19 +104,21 @@ fn has_units(stack: &Experts) -> Option<BlockFormat> {
     (FORMATS.contains(&format) && stack.formats.iter().all(|f| *f == format)).then_some(format)
 }
 
+/// `routed`: the variant of the first launch, which does what the router does.
 fn launch_gate_up(
     rec: &mut Recording,
     kit: &Kit,
     moe: &Moe<'_>,
     int8: &MoeInt8<'_>,
-    variant: &Variant,
-    rows_each: u32,
-    chosen: &Slice,
+    routing: &Routing<'_>,
+    mut routed: Option<GateUp>,
+    plain: &GateUp,
     act: &Slice,
     t: u32,
 ) {
     let stack = moe.gate_up;
     let pairs = t * moe.used;
+    let (inputs, shared) = (routing.inputs, &routing.shared);
     for slice in &stack.slices {
         let params = MoeGateUpInt8Params {
             columns: stack.columns,
@@ -122,10 +132,26 @@ fn launch_gate_up(
             used: moe.used,
             pairs,
             limit: moe.limit,
+            stride: inputs.stride,
+            offset: inputs.offset,
+            scale: routing.scale,
+            gate: shared.gate,
+            up: shared.gate + shared.up,
         };
-        let own = [&slice.arena, &int8.x.slice, chosen, act, &int8.act.slice];
-        let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
-        rec.dispatch(variant.clone(), &params, bindings, grid_1d((pairs * slice.rows).div_ceil(rows_each)));
+        let mut bindings = [&slice.arena, &int8.x.slice, act, &int8.act.slice].map(Clone::clone).to_vec();
+        let (variant, shares) = match routed.take() {
+            Some(variant) => {
+                bindings.extend(routing.bindings());
+                let shares = t * (stack.rows / 4).div_ceil(variant.wg);
+                (variant, shares)
+            }
+            None => {
+                bindings.push(routing.chosen.clone());
+                (plain.clone(), 0)
+            }
+        };
+        bindings.extend(kit.tables(&stack.formats));
+        rec.dispatch(variant.variant, &params, bindings, grid_1d((pairs * slice.rows).div_ceil(variant.rows) + shares));
         rec.cost(cost::experts_few(stack, slice, pairs));
     }
 }
@@ -136,9 +162,9 @@ fn launch_down(
     kit: &Kit,
     moe: &Moe<'_>,
     int8: &MoeInt8<'_>,
+    routing: &Routing<'_>,
     mut folded: Option<(Variant, u32)>,
     plain: &(Variant, u32),
-    (chosen, weights): (&Slice, &Slice),
     y: &Slice,
     t: u32,
 ) {
@@ -154,12 +180,12 @@ fn launch_down(
             experts: slice.experts,
             base_shared: shared.base,
         };
-        let mut bindings = [&slice.arena, &int8.act.slice, chosen, weights, y].map(Clone::clone).to_vec();
+        let mut bindings = [&slice.arena, &int8.act.slice, routing.chosen, routing.weights, y].map(Clone::clone).to_vec();
         let is_folded = folded.is_some();
         let (variant, rows_each) = match folded.take() {
             Some(variant) => {
-                let rounded = &int8.shared.1.slice;
-                bindings.extend([&shared.arena, &shared.arena, rounded, rounded].map(Clone::clone));
+                bindings.extend([&shared.arena, &shared.arena].map(Clone::clone));
+                bindings.extend(routing.shared.act_int8.iter().flat_map(|int8| [&int8.slice, &int8.slice]).cloned());
                 variant
             }
             None => plain.clone(),
@@ -170,16 +196,27 @@ fn launch_down(
     }
 }
 
-/// The variant for rows of `columns`, and the rows of a workgroup; none where a row is too wide for one.
-pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, columns: u32) -> Option<(Variant, u32)> {
+/// A variant of `moe_gate_up_int8`, and its workgroups' invocations and rows.
+#[derive(Clone, Debug)]
+pub(super) struct GateUp {
+    pub variant: Variant,
+    wg: u32,
+    rows: u32,
+}
+
+/// The variant for rows of `columns`; none where a row is too wide for a workgroup, or `choice` takes more memory than is left.
+pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, columns: u32, choice: Option<Choice>) -> Option<GateUp> {
     let (caps, subgroup) = (&dialect.caps, dialect.caps.subgroup?);
     let lanes = (columns / UNIT).next_power_of_two().max(8);
-    // Tables of 2560 bytes, and two sums of every subgroup of a row.
-    let bytes = |(_, rows, copies): (u32, u32, u32)| 2560 * copies + 8 * rows * lanes.div_ceil(subgroup);
+    // Tables of 2560 bytes, two sums of every subgroup of a row, and 16 bytes of each of the experts that rows may be of.
+    let bytes = |(_, rows, copies): (u32, u32, u32)| 2560 * copies + 8 * rows * lanes.div_ceil(subgroup) + rows / BLOCK * 16;
     // Narrow rows would leave lanes of the large one without any.
     let is_large = caps.invocations >= LARGE.0 && caps.workgroup_bytes >= bytes(LARGE) && LARGE.1 * lanes >= LARGE.0;
-    let (wg, rows, copies) = if is_large { LARGE } else { SMALL };
-    if !wg.is_multiple_of(lanes) {
+    let shape = if is_large { LARGE } else { SMALL };
+    let (wg, rows, copies) = shape;
+    let pairs = rows / BLOCK;
+    let fits = choice.is_none_or(|choice| bytes(shape) + choice.workgroup_bytes(pairs) <= caps.workgroup_bytes);
+    if !wg.is_multiple_of(lanes) || !fits {
         return None;
     }
     let steps = rows / (wg / lanes);
@@ -189,8 +226,13 @@ pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, colum
         .constant("LANES", lanes)
         .constant("STEPS", steps.min(MOST_STEPS))
         .constant("ROUNDS", steps.div_ceil(MOST_STEPS))
+        .constant("PAIRS", pairs)
         .constant("COPIES", copies);
-    Some((with_formats(variant, &[format]), rows))
+    let variant = match choice {
+        Some(choice) => quantizing(choice.variant(variant.flag("ROUTED")), true),
+        None => variant,
+    };
+    Some(GateUp { variant: with_formats(variant, &[format]), wg, rows })
 }
 
 /// The variant for `used` experts, and the rows of a workgroup; none where so many subgroups are too many for one.

@@ -32,7 +32,8 @@ macro_rules! params {
 /// Every kernel's parameter block.
 pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
     use super::{
-        attention, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, normed, quantized, rings, sample, stream,
+        attention, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, normed, quantized, rings, router, sample,
+        stream,
     };
     [
         attention::LAYOUTS,
@@ -49,6 +50,7 @@ pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
         normed::LAYOUTS,
         quantized::LAYOUTS,
         rings::LAYOUTS,
+        router::LAYOUTS,
         sample::LAYOUTS,
         stream::LAYOUTS,
     ]

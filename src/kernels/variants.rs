@@ -12,6 +12,7 @@ use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
 use super::normed::matvec_normed_variant;
 use super::quantized::{matvec_int8_variant, quantizing};
 use super::rings::ring_store_variant;
+use super::router::{Choice, router_variant};
 use super::sample::sample_variant;
 use crate::gpu::Variant;
 use crate::quant::BlockFormat;
@@ -21,8 +22,12 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
     let mut all: Vec<Variant> =
         ["rms_norm", "mtp_join", "q_rope", "moe_combine", "stream_read"].map(|kernel| dialect.variant(kernel)).to_vec();
-    all.extend([dialect.variant("router"), dialect.variant("router").flag("HASHED"), dialect.kv_variant("kv_row")]);
+    // V4 Flash, V4 Pro, the most that there may be, and what the small test models have.
+    let sizes = [(256, 6), (384, 6), (1024, 16), (8, 2)];
+    let choices = sizes.into_iter().flat_map(|(experts, used)| [false, true].map(|hashed| Choice { experts, used, hashed }));
+    all.extend(choices.clone().map(|choice| router_variant(dialect, choice)));
     all.push(sample_variant(dialect));
+    all.push(dialect.kv_variant("kv_row"));
     all.extend([512, 8192].map(|columns| top_k_variant(dialect, columns)));
     let collapses = [("hc_pre", 1), ("hc_pre", 17), ("hc_head", 1)].map(|(kernel, rows)| hc_collapse_variant(dialect, kernel, 4096, rows));
     all.extend(collapses.clone());
@@ -50,14 +55,17 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     }
     // Kernels for int8 are tried on devices that would not choose them too, where they can run.
     if dialect.caps.subgroup.is_some() {
-        all.push(quantizing(dialect.variant("router"), true));
+        all.extend(choices.clone().map(|choice| quantizing(router_variant(dialect, choice), true)));
         all.extend(collapses.map(|variant| quantizing(variant, true)));
-        all.push(quantizing(dialect.variant("router").flag("HASHED"), true));
         all.extend([1, 2, 3].map(|rings| quantizing(merge_variant(dialect, heads, rings), true)));
         for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
             if let [format @ (BlockFormat::Iq2Xxs | BlockFormat::Q2K)] = formats {
                 // V4 Flash, V4 Pro, and what the small test models have.
-                all.extend([4096, 7168, 256].into_iter().filter_map(|c| gate_up_int8_variant(dialect, *format, c)).map(|v| v.0));
+                for columns in [4096, 7168, 256] {
+                    let all_choices = choices.clone().map(Some).chain([None]);
+                    let gate_ups = all_choices.filter_map(|choice| gate_up_int8_variant(dialect, *format, columns, choice));
+                    all.extend(gate_ups.map(|gate_up| gate_up.variant));
+                }
                 let downs = [(6, true), (6, false), (2, true)];
                 all.extend(downs.into_iter().filter_map(|(used, shared)| down_int8_variant(dialect, *format, used, shared)).map(|v| v.0));
             }

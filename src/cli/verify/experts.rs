@@ -3,7 +3,7 @@
 use super::bench::{Bench, Limit, as_elements, as_floats};
 use crate::Result;
 use crate::kernels::{
-    DECODE_ROWS, Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Row, SampleBuffers, Sampler, SharedAct, Strided, record_moe,
+    DECODE_ROWS, Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Routing, Row, SampleBuffers, Sampler, SharedAct, Strided, record_moe,
     record_router, record_sample,
 };
 use crate::quant::BlockFormat;
@@ -42,14 +42,13 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
     wide[4 + stride * 7..][..experts / 2].fill(f32::INFINITY);
     wide[4 + stride * 8..][..experts].fill(-200.0);
     let logits = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 4, half: false };
-    let sizes = (experts as u32, used as u32, 1.5);
     let table: Vec<u32> = (0..40 * used).map(|i| ((i * 7) % experts) as u32).collect();
     let rows: Vec<Row> = (0..tokens as u32).map(|t| Row { token: t * 4, ..Row::default() }).collect();
     let (bias_gpu, table_gpu) = (bench.upload(&bias)?, bench.upload(&table)?);
     let (rows_gpu, sampled) = (bench.upload(&rows)?, bench.upload(&[0u32])?);
     for hashed in [false, true] {
         let case = format!("{used} of {experts}{}", if hashed { ", by table" } else { "" });
-        let choice =
+        let router =
             if hashed { Router::Hashed { table: &table_gpu, rows: &rows_gpu, sampled: &sampled } } else { Router::Scored(&bias_gpu) };
         // The table's cases try the other element too.
         let half = hashed && bench.kit.dialect.caps.f16;
@@ -62,7 +61,9 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
             let act_int8 = int8.as_ref().map(|(_, quantized)| quantized);
             let (gate, up, width) = (gate as u32, up as u32, width as u32);
             let shared = SharedAct { gate, up, width, limit, act: &act, act_int8 };
-            record_router(rec, kit, &choice, sizes, &logits, (&chosen, &weights), &shared, tokens as u32);
+            let (experts, used, inputs) = (experts as u32, used as u32, &logits);
+            let routing = Routing { router, experts, used, scale: 1.5, inputs, chosen: &chosen, weights: &weights, shared };
+            record_router(rec, kit, &routing, tokens as u32);
         })?;
         let got_act = as_elements(&words[2], half);
         bench.compare("router", &format!("{case}, act"), &got_act, &want_act, Bench::stored(half));

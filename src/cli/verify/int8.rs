@@ -3,10 +3,11 @@
 use super::bench::{Bench, Limit, Output, as_floats, view};
 use crate::Result;
 use crate::kernels::{
-    Experts, Grouping, Matrix, Moe, MoeInt8, Quantized, Strided, record_linear_int8, record_linear_normed, record_moe_int8,
+    Experts, Grouping, Matrix, Moe, MoeInt8, Quantized, Router, Routing, Row, SAMPLED, SharedAct, Strided, record_linear_int8,
+    record_linear_normed, record_moe_int8,
 };
 use crate::quant::BlockFormat;
-use crate::reference;
+use crate::reference::{self, Choice};
 
 /// All checks of this file, where the device has a use for int8.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
@@ -24,17 +25,21 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         linear(bench, BlockFormat::Q8_0x8, 1, 35, columns)?;
         linear(bench, BlockFormat::F16, 2, 35, columns)?;
     }
-    let alone = moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 1, 8, 512)?;
+    let pair = [BlockFormat::Iq2Xxs, BlockFormat::Q2K];
+    let alone = moe(bench, pair, 1, (8, 512), Choosing::Scored)?;
     for tokens in 2..=16 {
-        if moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], tokens, 8, 512)? != alone {
+        if moe(bench, pair, tokens, (8, 512), Choosing::Scored)? != alone {
             bench.fail("moe_down_int8", &format!("{tokens} tokens"), "the first token's bits differ from those it has alone".into());
         }
     }
-    for format in BlockFormat::ALL {
-        moe(bench, [format; 2], 2, 3, 256)?;
+    for tokens in [1, 7] {
+        moe(bench, pair, tokens, (8, 512), Choosing::Hashed)?;
     }
-    moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 3, 5, 4096)?;
-    moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 1, 5, 7168)?;
+    for format in BlockFormat::ALL {
+        moe(bench, [format; 2], 2, (3, 256), Choosing::Scored)?;
+    }
+    moe(bench, pair, 3, (5, 4096), Choosing::Scored)?;
+    moe(bench, pair, 1, (5, 7168), Choosing::Hashed)?;
     several_matrices(bench)?;
     for columns in [256, 768, 1024] {
         normed(bench, columns)?;
@@ -212,42 +217,113 @@ fn grouped(bench: &mut Bench<'_>, tokens: usize) -> Result<()> {
     Ok(())
 }
 
-/// Routed experts and the shared one. Returns the first token's bits.
-fn moe(bench: &mut Bench<'_>, formats: [BlockFormat; 2], tokens: usize, experts_each: usize, dim: usize) -> Result<Vec<u32>> {
-    let (experts, used, width, limit) = (8usize, 3usize, 512usize, 2.0);
-    let case = format!("{} and {} of {dim}, {tokens} tokens, {experts_each} experts a slice", formats[0], formats[1]);
+/// How [`moe`] has its experts chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Choosing {
+    Scored,
+    Hashed,
+}
+
+/// The router, routed experts and the shared one. Returns the first token's bits.
+fn moe(
+    bench: &mut Bench<'_>,
+    formats: [BlockFormat; 2],
+    tokens: usize,
+    (experts_each, dim): (usize, usize),
+    choosing: Choosing,
+) -> Result<Vec<u32>> {
+    // With two experts of 512 rows a token: some workgroups have rows of two tokens.
+    let used = if choosing == Choosing::Scored { 2 } else { 3 };
+    let (experts, width, limit) = (8usize, 512usize, 2.0);
+    let case = format!("{} and {} of {dim}, {choosing:?}, {tokens} tokens, {experts_each} experts a slice", formats[0], formats[1]);
     // The same weights and the same first row whatever the step.
     bench.rng.seed(7);
     let (gate_up_bytes, gate_up) = bench.experts(&[formats[0]; 2], (experts, width, dim), experts_each)?;
     let (down_bytes, down) = bench.experts(&[formats[1]], (experts, dim, width), experts_each)?;
     let (shared_bytes, shared_down) = bench.matrix(BlockFormat::Q8_0x8, dim, width, 1)?;
-    let (x, shared) = (bench.floats(16 * dim)[..tokens * dim].to_vec(), bench.floats(16 * width)[..tokens * width].to_vec());
+    let x = bench.floats(16 * dim)[..tokens * dim].to_vec();
+    // Logits, and behind them gate and up of the shared expert, with gaps.
+    let (gate, stride) = (experts + 8, experts + 2 * width + 24);
+    let up = gate + width + 4;
+    let mut inputs = bench.floats(16 * stride)[..tokens * stride].to_vec();
+    let mut bias = bench.floats_around(0.0, 0.2, experts);
+    // Ties among the best, and experts that no score chooses.
+    bias[2..5].fill(2.0);
+    for (t, row) in inputs.chunks_exact_mut(stride).enumerate() {
+        match t % 4 {
+            1 => row[4..][..experts].fill(-0.5),
+            2 if choosing == Choosing::Scored => row[4..][1..experts - used].fill(f32::NAN),
+            _ => {}
+        }
+    }
+    let table: Vec<u32> = (0..16 * used).map(|i| ((i / used * 5 + i % used * 3) % experts) as u32).collect();
+    // The second token is one that the sampler left.
+    let row = |t: u32| Row { token: if t == 1 { SAMPLED } else { t }, slot: t % 3, ..Row::default() };
+    let rows: Vec<Row> = (0..tokens as u32).map(row).collect();
+    let shared: Vec<f32> = inputs
+        .chunks_exact(stride)
+        .flat_map(|row| (0..width).map(|f| reference::swiglu(row[gate + f], row[up + f], limit)).collect::<Vec<_>>())
+        .collect();
+    let routed: Vec<reference::Routed> = inputs
+        .chunks_exact(stride)
+        .enumerate()
+        .map(|(t, row)| {
+            let named = &table[t * used..][..used];
+            let choice = if choosing == Choosing::Hashed { Choice::Named(named) } else { Choice::Scored(&bias) };
+            reference::router(&row[4..][..experts], choice, used, 1.5)
+        })
+        .collect();
     let pairs = tokens * used;
-    let chosen: Vec<u32> = (0..pairs).map(|p| ((p / used * 5 + p % used * 3) % experts) as u32).collect();
-    let weights = bench.floats_around(0.7, 0.2, 16 * used)[..pairs].to_vec();
-    let (x_gpu, chosen_gpu, weights_gpu) = (bench.upload(&x)?, bench.upload(&chosen)?, bench.upload(&weights)?);
-    let (x_int8, shared_int8) = (bench.upload_int8(&x, dim)?, bench.upload_int8(&shared, width)?);
-    let shared_gpu = Strided::whole(&bench.upload(&shared)?, width as u32);
-    let (act, y) = (bench.output(pairs * width)?, bench.output(tokens * dim)?);
-    let act_int8 = bench.output(pairs * Quantized::words(width as u32) as usize)?;
+    let (x_gpu, x_int8) = (bench.upload(&x)?, bench.upload_int8(&x, dim)?);
+    let inputs_gpu = Strided { slice: bench.upload(&inputs)?, stride: stride as u32, offset: 4, half: false };
+    let (bias_gpu, table_gpu) = (bench.upload(&bias)?, bench.upload(&table)?);
+    let (rows_gpu, sampled) = (bench.upload(&rows)?, bench.upload(&[0u32, 1, 0])?);
+    let router = match choosing {
+        Choosing::Scored => Router::Scored(&bias_gpu),
+        Choosing::Hashed => Router::Hashed { table: &table_gpu, rows: &rows_gpu, sampled: &sampled },
+    };
+    let (act, y, shared_act) = (bench.output(pairs * width)?, bench.output(tokens * dim)?, bench.output(tokens * width)?);
+    let (chosen, weights) = (bench.output(pairs)?, bench.output(pairs)?);
+    let Some((act_int8, act_out)) = bench.output_int8(tokens, used * width)? else { return Ok(Vec::new()) };
+    let act_out = Quantized { columns: width as u32, ..act_out };
+    let Some((shared_int8, shared_out)) = bench.output_int8(tokens, width)? else { return Ok(Vec::new()) };
     let moe = Moe { gate_up: &gate_up, down: &down, used: used as u32, limit };
-    let act_out = Quantized { slice: act_int8.slice(), columns: width as u32 };
-    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down, shared: (&shared_gpu, &shared_int8) };
-    let words = bench.run("moe_down_int8", &case, &[&act, &act_int8, &y], |rec, kit| {
-        let (act, y) = (act.slice(), y.slice());
-        record_moe_int8(rec, kit, (&moe, &int8), &act, &x_gpu, &chosen_gpu, &weights_gpu, &y, tokens as u32);
+    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down };
+    let outputs = [&act, &act_int8, &y, &chosen, &weights, &shared_act, &shared_int8];
+    let words = bench.run("moe_down_int8", &case, &outputs, |rec, kit| {
+        let (act, y, chosen, weights) = (act.slice(), y.slice(), chosen.slice(), weights.slice());
+        let shared_gpu = Strided::whole(&shared_act.slice(), width as u32);
+        let (gate, up, width) = (gate as u32, (up - gate) as u32, width as u32);
+        let routing = Routing {
+            router,
+            experts: experts as u32,
+            used: used as u32,
+            scale: 1.5,
+            inputs: &inputs_gpu,
+            chosen: &chosen,
+            weights: &weights,
+            shared: SharedAct { gate, up, width, limit, act: &shared_gpu, act_int8: Some(&shared_out) },
+        };
+        record_moe_int8(rec, kit, (&moe, &int8), &routing, &act, &x_gpu, &y, tokens as u32);
     })?;
     // Formats without units go through the f32 kernels.
     let has_units = |format: BlockFormat| matches!(format, BlockFormat::Iq2Xxs | BlockFormat::Q2K);
     let left = |x: &[f32], rounds: bool| if rounds { reference::rounded(x) } else { x.to_vec() };
     let got_act = as_floats(&words[0]);
     let kernels = if has_units(formats[0]) { ["moe_gate_up_int8", "moe_down_int8"] } else { ["moe_gate_up", "moe_down"] };
+    let want_ids: Vec<u32> = routed.iter().flat_map(|r| r.experts.iter().copied()).collect();
+    let want_weights: Vec<f32> = routed.iter().flat_map(|r| r.weights.iter().copied()).collect();
+    bench.compare_ids(kernels[0], &case, &words[3], &want_ids);
+    bench.compare(kernels[0], &format!("{case}, weights"), &as_floats(&words[4]), &want_weights, Limit::F32);
+    let (chosen, weights, got_shared) = (&words[3], as_floats(&words[4]), as_floats(&words[5]));
+    bench.compare(kernels[0], &format!("{case}, shared act"), &got_shared, &shared, Limit::F32);
+    let left_shared = bench.compare_int8(kernels[0], &format!("{case}, shared act"), &words[6], &got_shared, width);
     let left_act = if has_units(formats[0]) { bench.compare_int8(kernels[0], &case, &words[1], &got_act, width) } else { Vec::new() };
     let (mut want_act, mut want) = (Vec::new(), Vec::new());
     for t in 0..tokens {
         let own = left(&x[t * dim..][..dim], has_units(formats[0]));
         let mut sums: Vec<f64> = vec![0.0; dim];
-        let product = reference::linear(&view(&shared_down, &shared_bytes), &reference::rounded(&shared[t * width..][..width]));
+        let product = reference::linear(&view(&shared_down, &shared_bytes), &left_shared[t * width..][..width]);
         sums.iter_mut().zip(product).for_each(|(sum, v)| *sum += f64::from(v));
         for pair in t * used..(t + 1) * used {
             let [gate, up] = [0, 1].map(|m| expert_part(&gate_up_bytes[m], &gate_up, chosen[pair]));
