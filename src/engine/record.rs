@@ -271,7 +271,8 @@ impl Recorder<'_> {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
         // The step may be long and the wanted rows few.
         let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, count);
-        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, (&b.normed, normed_int8.as_ref()), (c.hc_eps, c.norm_eps), count);
+        let (normed, rows) = ((&b.normed, normed_int8.as_ref()), (count, self.t()));
+        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, normed, (c.hc_eps, c.norm_eps), rows);
         let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
         let (x, y) = ((&normed, normed_int8.as_ref()), (&logits, None));
         record_linear_int8(rec, kit, &[&self.model.output], Grouping::Shared, x, y, count);

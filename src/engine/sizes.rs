@@ -157,7 +157,7 @@ impl RowSizes {
         let used = u64::from(c.experts_used);
         Self {
             streams: 4 * dim,
-            mix: u64::from(hc_mix_words(c.dim)),
+            mix: u64::from(hc_mix_words(c.dim, 1)),
             post: 32,
             normed: dim,
             // A row's projections end at a multiple of 8 floats.

@@ -24,29 +24,36 @@ pub struct HcWeights {
     pub norm: Slice,
 }
 
-/// Channels of each stream that one workgroup of hc_mix takes: as in `lib/hc_slices`.
-const SLICE: u32 = 64;
-
-/// Floats that hc_mix leaves for a row of `dim` channels: 32 for each slice of them.
-pub fn hc_mix_words(dim: u32) -> u32 {
-    dim.div_ceil(SLICE) * 32
+/// Channels of each stream that one workgroup of hc_mix takes, by the rows of the step. Few rows need many workgroups; of many, what counts
+/// is how often sums go through reductions.
+fn slice_channels(tokens: u32) -> u32 {
+    if tokens > DECODE_ROWS { 256 } else { 64 }
 }
 
-/// Rows of a long step whose mixes share their weights in registers.
-const LONG_ROWS: u32 = 4;
+/// Floats that hc_mix leaves for each of `tokens` rows of `dim` channels, none more than for one: 32 for each slice of them.
+pub fn hc_mix_words(dim: u32, tokens: u32) -> u32 {
+    dim.div_ceil(slice_channels(tokens)) * 32
+}
 
 pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: bool, tokens: u32) -> (Variant, u32) {
-    let rows = if tokens > DECODE_ROWS { LONG_ROWS } else { 1 };
     let (lanes, teams) = dialect.lanes();
+    // Rows of a long step that share their weights in registers: each takes 4 KiB of workgroup memory, and as much again without subgroups.
+    let rows = match dialect.caps.subgroup {
+        _ if tokens <= DECODE_ROWS => 1,
+        Some(_) if dialect.caps.workgroup_bytes >= 48 << 10 => 8,
+        _ => 4,
+    };
     // 24 outputs and the squares; eight channels of each stream at a time.
     let each = 25u32.div_ceil(teams);
+    let slice = slice_channels(tokens);
     let variant = dialect
         .lanes_variant("hc_mix", each * rows)
         .0
         .flag_if(post, "POST")
+        .constant("SLICE", slice)
         .constant("OUTPUTS_EACH", each)
         .constant("ROWS", rows)
-        .constant("PASSES", (SLICE / 2).div_ceil(lanes));
+        .constant("PASSES", (slice / 2).div_ceil(lanes));
     (with_formats(variant, formats), rows)
 }
 
@@ -73,17 +80,21 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
         let mut bindings = vec![slice.arena.clone(), x.clone(), mix.clone()];
         bindings.extend(residual.iter().flat_map(|r| [r.post, r.y, r.next]).cloned());
         bindings.extend(kit.tables(&formats));
-        rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(SLICE), t.div_ceil(rows), 1]);
+        rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(slice_channels(t)), t.div_ceil(rows), 1]);
         rec.cost(super::cost::hc_mix(matrix, residual.is_some(), t));
     }
 }
 
-/// hc_pre or hc_head for rows of `dim` channels. In a decode step a few workgroups have the device to themselves: they are as large as the
-/// row allows.
-pub(super) fn hc_collapse_variant(dialect: &Dialect, kernel: &'static str, dim: u32, rows: u32) -> Variant {
+/// hc_pre or hc_head for `rows` rows of `dim` channels out of a step of `tokens`, whose mix they read. A few workgroups have the device to
+/// themselves: they are as large as the row allows.
+pub(super) fn hc_collapse_variant(dialect: &Dialect, kernel: &'static str, dim: u32, rows: u32, tokens: u32) -> Variant {
     let most = if rows <= DECODE_ROWS { dialect.caps.invocations.min(1024) } else { WG };
     let wg = (dim / 4).next_power_of_two().clamp(WG, most.max(WG));
-    dialect.sized_variant(kernel, wg).constant("KEPT", (dim / 4).div_ceil(wg))
+    dialect
+        .sized_variant(kernel, wg)
+        .constant("KEPT", (dim / 4).div_ceil(wg))
+        .constant("SLICE", slice_channels(tokens))
+        .constant("GATHERED", hc_mix_words(dim, tokens).div_ceil(wg))
 }
 
 /// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, slices, 32), x (T, 4, D) -> normed (T, D), post (T, 32).
@@ -101,12 +112,12 @@ pub fn record_hc_pre(
     let params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps };
     let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
     bindings.extend(binding(normed_int8));
-    let variant = quantizing(normed.written_by(hc_collapse_variant(&kit.dialect, "hc_pre", params.dim, t)), normed_int8.is_some());
+    let variant = quantizing(normed.written_by(hc_collapse_variant(&kit.dialect, "hc_pre", params.dim, t, t)), normed_int8.is_some());
     rec.dispatch(variant, &params, bindings, [t, 2, 1]);
     rec.cost(super::cost::floats(5 * params.dim, t));
 }
 
-/// The input of the output head for the rows named in `wanted`. mix (T, slices, 32), x (T, 4, D), wanted (R) -> normed (R, D).
+/// The input of the output head for the `rows` rows named in `wanted`, of the `tokens` that the step had. mix (T, slices, 32), x (T, 4, D), wanted (R) -> normed (R, D).
 pub fn record_hc_head(
     rec: &mut Recording,
     kit: &Kit,
@@ -116,11 +127,11 @@ pub fn record_hc_head(
     x: &Slice,
     (normed, normed_int8): (&Slice, Option<&Quantized>),
     (hc_eps, norm_eps): (f32, f32),
-    rows: u32,
+    (rows, tokens): (u32, u32),
 ) {
     let params = HcHeadParams { dim: weights.mix.columns / 4, hc_eps, norm_eps };
     let mut bindings = [wanted, mix, &weights.base_scale, &weights.norm, x, normed].map(Clone::clone).to_vec();
     bindings.extend(binding(normed_int8));
-    let variant = hc_collapse_variant(&kit.dialect, "hc_head", params.dim, rows);
+    let variant = hc_collapse_variant(&kit.dialect, "hc_head", params.dim, rows, tokens);
     rec.dispatch(quantizing(variant, normed_int8.is_some()), &params, bindings, [rows, 1, 1]);
 }

@@ -21,7 +21,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         ["rms_norm", "mtp_join", "q_rope", "moe_combine", "sample", "stream_read"].map(|kernel| dialect.variant(kernel)).to_vec();
     all.extend([dialect.variant("router"), dialect.variant("router").flag("HASHED"), dialect.kv_variant("kv_row")]);
     all.extend([512, 8192].map(|columns| top_k_variant(dialect, columns)));
-    let collapses = [("hc_pre", 1), ("hc_pre", 17), ("hc_head", 1)].map(|(kernel, rows)| hc_collapse_variant(dialect, kernel, 4096, rows));
+    let collapses = [("hc_pre", 1, 1), ("hc_pre", 17, 17), ("hc_head", 1, 1), ("hc_head", 1, 17)]
+        .map(|(kernel, rows, tokens)| hc_collapse_variant(dialect, kernel, 4096, rows, tokens));
     all.extend(collapses.clone());
     all.extend([0, 1, 2, 3].map(|rings| merge_variant(dialect, heads, rings)));
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
