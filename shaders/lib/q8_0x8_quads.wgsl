@@ -17,10 +17,14 @@ fn load_quad(row: u32, quad: u32, quads: u32) -> Quad {
     return Quad(codes, select(0.0, scale, quad < quads));
 }
 
-// `sum` and the quad's products. `codes`: where the row of x begins, in quads; `scales`: its scales, in words.
-fn add_quad(quad: Quad, at: u32, codes: u32, scales: u32, sum: f32) -> f32 {
-    let values = x_int8[codes + at];
-    let dots = dot4I8Packed(quad.codes.x, values.x) + dot4I8Packed(quad.codes.y, values.y)
-        + dot4I8Packed(quad.codes.z, values.z) + dot4I8Packed(quad.codes.w, values.w);
-    return fma(f32(dots), quad.scale * x_scales[scales + (at >> 1u)], sum);
+// Quad `at` of a row of x. `codes`: where the row begins, in quads; `scales`: its scales, in words.
+fn load_x_quad(at: u32, codes: u32, scales: u32) -> Quad {
+    return Quad(x_int8[codes + at], x_scales[scales + (at >> 1u)]);
+}
+
+// `sum` and the products of weights and x.
+fn add_quad(quad: Quad, x: Quad, sum: f32) -> f32 {
+    let dots = dot4I8Packed(quad.codes.x, x.codes.x) + dot4I8Packed(quad.codes.y, x.codes.y)
+        + dot4I8Packed(quad.codes.z, x.codes.z) + dot4I8Packed(quad.codes.w, x.codes.w);
+    return fma(f32(dots), quad.scale * x.scale, sum);
 }

@@ -59,8 +59,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
                 let downs = [(6, true), (6, false), (2, true)];
                 all.extend(downs.into_iter().filter_map(|(used, shared)| down_int8_variant(dialect, *format, used, shared)).map(|v| v.0));
             }
-            for (columns, tokens) in [(1024, 1), (4096, 2), (8192, 16)] {
-                all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens).0));
+            for (columns, tokens, each) in [(1024, 1, 1), (4096, 2, 1), (4096, 4, 2), (8192, 16, 1), (8192, 16, 4)] {
+                all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens, each).0));
             }
         }
     }

@@ -33,9 +33,21 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     }
     moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 3, 5, 4096)?;
     moe(bench, [BlockFormat::Iq2Xxs, BlockFormat::Q2K], 1, 5, 7168)?;
-    several_matrices(bench)?;
-    for tokens in [1, 5, 16] {
-        grouped(bench, tokens)?;
+    // Rows that are odd, that teams can take two at a time, and four.
+    for rows in [[40, 9, 33, 64], [40, 10, 34, 64], [40, 12, 36, 64]] {
+        several_matrices(bench, rows)?;
+    }
+    for (format, columns) in [(BlockFormat::Q8_0x8, 256), (BlockFormat::Q8_0x8, 4096), (BlockFormat::F16, 512), (BlockFormat::Q8_0, 512)] {
+        let alone = grouped(bench, format, columns, 1)?;
+        for tokens in [2, 3, 5, 16] {
+            if grouped(bench, format, columns, tokens)? != alone {
+                bench.fail(
+                    "matvec_int8",
+                    &format!("groups, {tokens} tokens"),
+                    "the first token's bits differ from those it has alone".into(),
+                );
+            }
+        }
     }
     Ok(())
 }
@@ -106,15 +118,16 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
 }
 
 /// Matrices of different formats in one buffer and one launch, and each token's bits the same in every company.
-fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
+fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
     let columns = 1024;
-    let shapes = [(BlockFormat::Q8_0x8, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0x8, 33), (BlockFormat::F16, 64)];
+    let mut formats = [BlockFormat::Q8_0x8, BlockFormat::F16].into_iter().cycle();
+    let shapes = rows.map(|rows| (formats.next().unwrap_or(BlockFormat::F16), rows));
     let made = bench.several(&shapes, columns)?;
     let total: usize = shapes.iter().map(|(_, rows)| rows).sum();
     let all = bench.floats(16 * columns);
     let mut alone: Vec<u32> = Vec::new();
     for tokens in 1..=16usize {
-        let case = format!("4 matrices of q8_0x8 and f16, {tokens} tokens");
+        let case = format!("matrices of {rows:?} rows of q8_0x8 and f16, {tokens} tokens");
         let own = &all[..tokens * columns];
         let (x, x_int8) = (Strided::whole(&bench.upload(own)?, columns as u32), bench.upload_int8(own, columns)?);
         let out = bench.output(tokens * total)?;
@@ -144,28 +157,28 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Groups of rows with columns of their own, and the result rounded too.
-fn grouped(bench: &mut Bench<'_>, tokens: usize) -> Result<()> {
+/// Groups of rows with columns of their own, and the result rounded too. Returns the first token's bits.
+fn grouped(bench: &mut Bench<'_>, format: BlockFormat, columns: usize, tokens: usize) -> Result<Vec<u32>> {
     let (groups, rank) = (4, 64);
-    for (format, columns) in [(BlockFormat::Q8_0x8, 256), (BlockFormat::Q8_0x8, 4096), (BlockFormat::F16, 512)] {
-        let case = format!("{groups} groups of {format} {rank}x{columns}, {tokens} tokens");
-        let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 2)?;
-        let input = bench.floats(tokens * groups * columns);
-        let x = Strided::whole(&bench.upload(&input)?, (groups * columns) as u32);
-        let x_int8 = bench.upload_int8(&input, groups * columns)?;
-        let out = bench.output(tokens * groups * rank)?;
-        let y = Strided::whole(&out.slice(), (groups * rank) as u32);
-        let Some((out_int8, y_int8)) = bench.output_int8(tokens, groups * rank)? else { return Ok(()) };
-        let grouping = Grouping::Rows(rank as u32);
-        let words = bench.run("matvec_int8", &case, &[&out, &out_int8], |rec, kit| {
-            record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), tokens as u32);
-        })?;
-        let input = if format == BlockFormat::Q8_0x8 { reference::rounded(&input) } else { input };
-        let (got, want) = (as_floats(&words[0]), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));
-        bench.compare("matvec_int8", &case, &got, &want, Limit::F32);
-        bench.compare_int8("matvec_int8", &case, &words[1], &got, groups * rank);
-    }
-    Ok(())
+    let case = format!("{groups} groups of {format} {rank}x{columns}, {tokens} tokens");
+    // The same weights and the same first row whatever the step.
+    bench.rng.seed(7);
+    let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 2)?;
+    let input = bench.floats(16 * groups * columns)[..tokens * groups * columns].to_vec();
+    let x = Strided::whole(&bench.upload(&input)?, (groups * columns) as u32);
+    let x_int8 = bench.upload_int8(&input, groups * columns)?;
+    let out = bench.output(tokens * groups * rank)?;
+    let y = Strided::whole(&out.slice(), (groups * rank) as u32);
+    let Some((out_int8, y_int8)) = bench.output_int8(tokens, groups * rank)? else { return Ok(Vec::new()) };
+    let grouping = Grouping::Rows(rank as u32);
+    let words = bench.run("matvec_int8", &case, &[&out, &out_int8], |rec, kit| {
+        record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), tokens as u32);
+    })?;
+    let input = if format == BlockFormat::Q8_0x8 { reference::rounded(&input) } else { input };
+    let (got, want) = (as_floats(&words[0]), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));
+    bench.compare("matvec_int8", &case, &got, &want, Limit::F32);
+    bench.compare_int8("matvec_int8", &case, &words[1], &got, groups * rank);
+    Ok(words[0][..groups * rank].to_vec())
 }
 
 /// Routed experts and the shared one. Returns the first token's bits.
