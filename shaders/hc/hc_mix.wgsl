@@ -26,6 +26,7 @@ struct Params {
 #endif
 #import lib/dequant
 #import lib/reduce_lanes
+#import lib/hc_residual
 #import lib/hc_slices
 
 const QUADS: u32 = SLICE / 4u;  // of a stream in a slice
@@ -47,10 +48,7 @@ fn stream_quads(t: u32, q: u32) -> array<vec4<f32>, 4> {
     let c$J = post[t * 8u + 1u + $Ju];
 #end
 #for K 4
-    var next$K = weights[$K] * result;
-#for J 4
-    next$K = fma(vec4<f32>(c$J[$K]), x$J, next$K);
-#end
+    let next$K = residual(weights[$K], vec4<f32>(c0[$K], c1[$K], c2[$K], c3[$K]), result, x0, x1, x2, x3);
     next[(t * 4u + $Ku) * quads + q] = next$K;
 #end
     return array<vec4<f32>, 4>(next0, next1, next2, next3);

@@ -48,11 +48,6 @@ const ROWS: u32 = WG / LANES * ROWS_EACH;
 var<workgroup> staged: array<f32, 32 * TOKENS>;
 #endif
 
-fn weights_of_halves(h: vec4<u32>) -> Weights8 {
-    let a = vec4<f32>(unpack2x16float(h.x), unpack2x16float(h.y));
-    return Weights8(a, vec4<f32>(unpack2x16float(h.z), unpack2x16float(h.w)));
-}
-
 @compute @workgroup_size(WG)
 fn matvec_int8(
     @builtin(workgroup_id) wid: vec3<u32>,

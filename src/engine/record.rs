@@ -7,10 +7,10 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, Matrix, Moe, MoeInt8, MoeScratch,
-    Quantized, RingStore, Rings, Router, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed, record_hc_head,
-    record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8, record_moe, record_moe_int8,
-    record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
+    Attention, AttentionBuffers, Compress, Grouping, HcLeave, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, Matrix, Moe, MoeInt8,
+    MoeScratch, Quantized, RingStore, Rings, Router, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed,
+    record_hc_head, record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8, record_moe,
+    record_moe_int8, record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -255,9 +255,13 @@ impl Recorder<'_> {
         record_router(rec, kit, &router, sizes, &inputs, (&b.chosen, &b.weights), &shared_act, t);
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
         if let (Some(x), Some(shared_int8), Some(act)) = (&normed_int8, &shared_int8, &self.int8(&b.act_int8, width)) {
-            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, shared: (&shared, shared_int8) };
-            record_moe_int8(rec, kit, (&moe, &int8), &b.act, &b.normed, &b.chosen, &b.weights, &b.y, t);
-            return self.leave(rec, next, streams);
+            let residual = HcPost { post: &b.post, y: &b.y, next: streams.next };
+            let leave = Some(HcLeave { weights: next, x: streams.now, residual, mix: &b.mix });
+            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, shared: (&shared, shared_int8), leave };
+            if !record_moe_int8(rec, kit, (&moe, &int8), &b.act, &b.normed, &b.chosen, &b.weights, &b.y, t) {
+                self.leave(rec, next, streams);
+            }
+            return;
         }
         self.project(rec, std::slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.

@@ -24,19 +24,28 @@ pub struct HcWeights {
     pub norm: Slice,
 }
 
+/// Channels of each stream in a slice of a decode step's mix, where the kernel that makes them may leave it itself (`lib/hc_leave`).
+const LEAVE_SLICE: u32 = 16;
+
 /// Channels of each stream that one workgroup of hc_mix takes, by the rows of the step. Few rows need many workgroups; of many, what counts
 /// is how often sums go through reductions.
-fn slice_channels(tokens: u32) -> u32 {
-    if tokens > DECODE_ROWS { 256 } else { 64 }
+fn slice_channels(dialect: &Dialect, tokens: u32) -> u32 {
+    match tokens {
+        0..=DECODE_ROWS if dialect.int8() => LEAVE_SLICE,
+        0..=DECODE_ROWS => 64,
+        _ => 256,
+    }
 }
 
-/// Floats that hc_mix leaves for each of `tokens` rows of `dim` channels, none more than for one: 32 for each slice of them.
-pub fn hc_mix_words(dim: u32, tokens: u32) -> u32 {
-    dim.div_ceil(slice_channels(tokens)) * 32
+/// Floats that hc_mix leaves for each of `tokens` rows of `dim` channels: 32 for each slice of them.
+pub fn hc_mix_words(dialect: &Dialect, dim: u32, tokens: u32) -> u32 {
+    dim.div_ceil(slice_channels(dialect, tokens)) * 32
 }
 
 pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: bool, tokens: u32) -> (Variant, u32) {
-    let (lanes, teams) = dialect.lanes();
+    let slice = slice_channels(dialect, tokens);
+    // An output has eight channels of each stream for a lane at most.
+    let lanes = if dialect.caps.subgroup.is_some() { dialect.lanes().0.min(slice / 2) } else { dialect.lanes().0 };
     // Rows of a long step that share their weights in registers: each takes 4 KiB of workgroup memory, and as much again without subgroups.
     let rows = match dialect.caps.subgroup {
         _ if tokens <= DECODE_ROWS => 1,
@@ -44,12 +53,12 @@ pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: b
         _ => 4,
     };
     // 24 outputs and the squares; eight channels of each stream at a time.
-    let each = 25u32.div_ceil(teams);
-    let slice = slice_channels(tokens);
+    let each = 25u32.div_ceil(WG / lanes);
     let variant = dialect
-        .lanes_variant("hc_mix", each * rows)
-        .0
+        .variant("hc_mix")
         .flag_if(post, "POST")
+        .constant("LANES", lanes)
+        .constant("SUMS", each * rows)
         .constant("SLICE", slice)
         .constant("OUTPUTS_EACH", each)
         .constant("ROWS", rows)
@@ -68,6 +77,38 @@ pub struct HcPost<'a> {
     pub next: &'a Slice,
 }
 
+/// What record_hc_mix would be asked for behind a sub-layer, for the kernel that makes the sub-layer's result.
+#[derive(Clone, Copy, Debug)]
+pub struct HcLeave<'a> {
+    /// Of what reads the streams next.
+    pub weights: &'a HcWeights,
+    /// The streams (T, 4, D) f32.
+    pub x: &'a Slice,
+    /// What becomes of them.
+    pub residual: HcPost<'a>,
+    /// Their mix (T, slices, 32).
+    pub mix: &'a Slice,
+}
+
+impl HcLeave<'_> {
+    /// Whether workgroups that make `rows_each` of `rows` channels can do it: whole slices.
+    pub(super) fn is_for(&self, dialect: &Dialect, rows_each: u32, rows: u32, tokens: u32) -> bool {
+        let mix = &self.weights.mix;
+        let is_whole = rows == mix.columns / 4 && rows.is_multiple_of(LEAVE_SLICE) && mix.slices.len() == 1;
+        is_whole && rows_each == slice_channels(dialect, tokens) && mix.format == BlockFormat::F16
+    }
+
+    /// What the kernel binds.
+    pub(super) fn bindings(&self) -> [Slice; 5] {
+        [&self.weights.mix.slices[0].arena, self.x, self.residual.post, self.residual.next, self.mix].map(Clone::clone)
+    }
+}
+
+/// `variant` of a kernel with workgroups of `wg` that makes [`LEAVE_SLICE`] channels in each, and leaves the streams too.
+pub(super) fn leaving(variant: Variant, wg: u32) -> Variant {
+    variant.flag("LEAVE").constant("OUTPUTS_EACH", 25u32.div_ceil(wg / 8))
+}
+
 /// The streams after a sub-layer, `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`, or without `residual` `X' = X`; and of them for each
 /// slice of their channels `fn[o] . X'[t]`, with `|X'[t]|^2` behind the outputs. x (T, 4, D) -> mix (T, slices, 32).
 pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Slice, residual: Option<HcPost<'_>>, mix: &Slice, t: u32) {
@@ -80,7 +121,7 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
         let mut bindings = vec![slice.arena.clone(), x.clone(), mix.clone()];
         bindings.extend(residual.iter().flat_map(|r| [r.post, r.y, r.next]).cloned());
         bindings.extend(kit.tables(&formats));
-        rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(slice_channels(t)), t.div_ceil(rows), 1]);
+        rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(slice_channels(&kit.dialect, t)), t.div_ceil(rows), 1]);
         rec.cost(super::cost::hc_mix(matrix, residual.is_some(), t));
     }
 }
@@ -93,8 +134,8 @@ pub(super) fn hc_collapse_variant(dialect: &Dialect, kernel: &'static str, dim: 
     dialect
         .sized_variant(kernel, wg)
         .constant("KEPT", (dim / 4).div_ceil(wg))
-        .constant("SLICE", slice_channels(tokens))
-        .constant("GATHERED", hc_mix_words(dim, tokens).div_ceil(wg))
+        .constant("SLICE", slice_channels(dialect, tokens))
+        .constant("GATHERED", hc_mix_words(dialect, dim, tokens).div_ceil(wg))
 }
 
 /// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, slices, 32), x (T, 4, D) -> normed (T, D), post (T, 32).

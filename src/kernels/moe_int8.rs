@@ -2,7 +2,8 @@
 //! expert's product in the same launch.
 
 use super::cost;
-use super::kit::{Dialect, Kit, Strided, with_formats};
+use super::hc::{HcLeave, leaving};
+use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::linear::Grouping;
 use super::matrix::{Experts, Matrix};
 use super::moe::{Moe, record_down, record_gate_up};
@@ -17,6 +18,7 @@ params! {
     }
     MoeDownInt8Params for "moe_down_int8" {
         columns: u32, rows: u32, width: u32, first_row: u32, base: u32, first_expert: u32, experts: u32, base_shared: u32,
+        base_mix: u32, outputs: u32,
     }
 }
 
@@ -52,10 +54,12 @@ pub struct MoeInt8<'a> {
     pub shared_down: &'a Matrix,
     /// Its input (T, F).
     pub shared: (&'a Strided, &'a Quantized),
+    /// What follows the experts.
+    pub leave: Option<HcLeave<'a>>,
 }
 
 /// `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(chosen[t, k])(x[t])` for few rows, rounded x and act where their formats
-/// allow. x (T, D), chosen and weights (T, used) -> act (T * used, F), y (T, D).
+/// allow. x (T, D), chosen and weights (T, used) -> act (T * used, F), y (T, D). Says whether it did what follows, too.
 pub fn record_moe_int8(
     rec: &mut Recording,
     kit: &Kit,
@@ -66,7 +70,7 @@ pub fn record_moe_int8(
     weights: &Slice,
     y: &Slice,
     t: u32,
-) {
+) -> bool {
     let blocks = moe.gate_up.slices.iter().all(|s| s.rows.is_multiple_of(BLOCK) && s.first_row.is_multiple_of(BLOCK));
     let gate_up = has_units(moe.gate_up).filter(|_| blocks).and_then(|f| gate_up_int8_variant(&kit.dialect, f, moe.gate_up.columns));
     let is_rounded = gate_up.is_some();
@@ -79,15 +83,20 @@ pub fn record_moe_int8(
     let down = has_units(moe.down).filter(|_| is_rounded);
     let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.used, shared));
     let folded = variant(true).filter(|_| foldable);
+    // Only of a result that no other launch adds to.
+    let is_one = moe.down.slices.len() == 1;
+    let fits = |leave: &HcLeave<'_>| folded.as_ref().is_some_and(|f| is_one && leave.is_for(&kit.dialect, f.1, moe.down.rows, t));
+    let leave = int8.leave.filter(fits);
     if folded.is_none() {
         let y = Strided::whole(y, int8.shared_down.rows);
         let (shared, shared_int8) = int8.shared;
         record_linear_int8(rec, kit, &[int8.shared_down], Grouping::Shared, (shared, Some(shared_int8)), (&y, None), t);
     }
     match variant(false) {
-        Some(plain) => launch_down(rec, kit, moe, int8, folded, &plain, (chosen, weights), y, t),
+        Some(plain) => launch_down(rec, kit, moe, (int8, leave), folded, &plain, (chosen, weights), y, t),
         None => record_down(rec, kit, moe, act, chosen, weights, y, t),
     }
+    leave.is_some()
 }
 
 /// The format of all members, if there are units of it.
@@ -130,12 +139,12 @@ fn launch_gate_up(
     }
 }
 
-/// `folded`: the variant of the first launch, which starts y with the shared expert.
+/// `folded`: the variant of the first launch, which starts y with the shared expert; with `leave` there is no other.
 fn launch_down(
     rec: &mut Recording,
     kit: &Kit,
     moe: &Moe<'_>,
-    int8: &MoeInt8<'_>,
+    (int8, leave): (&MoeInt8<'_>, Option<HcLeave<'_>>),
     mut folded: Option<(Variant, u32)>,
     plain: &(Variant, u32),
     (chosen, weights): (&Slice, &Slice),
@@ -153,20 +162,24 @@ fn launch_down(
             first_expert: slice.first_expert,
             experts: slice.experts,
             base_shared: shared.base,
+            base_mix: leave.map_or(0, |leave| leave.weights.mix.slices[0].base),
+            outputs: leave.map_or(0, |leave| leave.weights.mix.rows),
         };
         let mut bindings = [&slice.arena, &int8.act.slice, chosen, weights, y].map(Clone::clone).to_vec();
         let is_folded = folded.is_some();
         let (variant, rows_each) = match folded.take() {
-            Some(variant) => {
+            Some((variant, rows_each)) => {
                 let rounded = &int8.shared.1.slice;
                 bindings.extend([&shared.arena, &shared.arena, rounded, rounded].map(Clone::clone));
-                variant
+                bindings.extend(leave.iter().flat_map(HcLeave::bindings));
+                (if leave.is_some() { leaving_down(variant) } else { variant }, rows_each)
             }
             None => plain.clone(),
         };
         bindings.extend(kit.tables(&stack.formats));
         rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(rows_each), t, 1]);
-        rec.cost(cost::experts_few_and(int8.shared_down, is_folded, stack, slice, moe.used, t));
+        let own = cost::experts_few_and(int8.shared_down, is_folded, stack, slice, moe.used, t);
+        rec.cost(leave.iter().fold(own, |own, leave| own + cost::hc_mix(&leave.weights.mix, true, t)));
     }
 }
 
@@ -208,4 +221,10 @@ pub(super) fn down_int8_variant(dialect: &Dialect, format: BlockFormat, used: u3
         .constant("SHARED_PARTS", if shared { parts } else { 0 })
         .constant("COPIES", SMALL.2);
     Some((with_formats(variant, &[format]), teams * 8))
+}
+
+/// `folded`, which leaves the streams behind the experts too.
+pub(super) fn leaving_down(folded: Variant) -> Variant {
+    let wg = folded.constants().iter().find(|(name, _)| *name == "WG").map_or(WG, |&(_, wg)| wg);
+    leaving(folded, wg)
 }

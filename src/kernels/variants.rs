@@ -8,7 +8,7 @@ use super::kit::{Dialect, with_formats};
 use super::latents::latents_variant;
 use super::linear::{Tile, decode_runs_variant, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
-use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
+use super::moe_int8::{down_int8_variant, gate_up_int8_variant, leaving_down};
 use super::quantized::{matvec_int8_variant, quantizing};
 use super::rings::ring_store_variant;
 use crate::gpu::Variant;
@@ -58,6 +58,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
                 all.extend([4096, 7168, 256].into_iter().filter_map(|c| gate_up_int8_variant(dialect, *format, c)).map(|v| v.0));
                 let downs = [(6, true), (6, false), (2, true)];
                 all.extend(downs.into_iter().filter_map(|(used, shared)| down_int8_variant(dialect, *format, used, shared)).map(|v| v.0));
+                let folded = [6, 2].into_iter().filter_map(|used| down_int8_variant(dialect, *format, used, true));
+                all.extend(folded.filter(|v| v.1 == 16).map(|v| leaving_down(v.0)));
             }
             for (columns, tokens, each) in [(1024, 1, 1), (4096, 2, 1), (4096, 4, 2), (8192, 16, 1), (8192, 16, 4)] {
                 all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens, each).0));

@@ -177,7 +177,7 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let (base, scale) = (bench.floats(outputs), bench.floats_around(0.2, 0.05, scales));
         let weights =
             HcWeights { mix: matrix.clone(), base_scale: bench.upload(&[&base[..], &scale].concat())?, norm: bench.upload(&norm)? };
-        let row_words = hc_mix_words(dim as u32, tokens) as usize;
+        let row_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens) as usize;
         let mix = bench.output(t * row_words)?;
         let words =
             bench.run("hc_mix", &case, &[&mix], |rec, kit| record_hc_mix(rec, kit, &weights, &x_gpu, None, &mix.slice(), tokens))?;

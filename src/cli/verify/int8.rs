@@ -2,7 +2,10 @@
 
 use super::bench::{Bench, Limit, Output, as_floats, view};
 use crate::Result;
-use crate::kernels::{Experts, Grouping, Matrix, Moe, MoeInt8, Quantized, Strided, record_linear_int8, record_moe_int8};
+use crate::kernels::{
+    Experts, Grouping, HcLeave, HcPost, HcWeights, Matrix, Moe, MoeInt8, Quantized, Strided, hc_mix_words, record_hc_mix,
+    record_linear_int8, record_moe_int8,
+};
 use crate::quant::BlockFormat;
 use crate::reference;
 
@@ -201,7 +204,7 @@ fn moe(bench: &mut Bench<'_>, formats: [BlockFormat; 2], tokens: usize, experts_
     let act_int8 = bench.output(pairs * Quantized::words(width as u32) as usize)?;
     let moe = Moe { gate_up: &gate_up, down: &down, used: used as u32, limit };
     let act_out = Quantized { slice: act_int8.slice(), columns: width as u32 };
-    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down, shared: (&shared_gpu, &shared_int8) };
+    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down, shared: (&shared_gpu, &shared_int8), leave: None };
     let words = bench.run("moe_down_int8", &case, &[&act, &act_int8, &y], |rec, kit| {
         let (act, y) = (act.slice(), y.slice());
         record_moe_int8(rec, kit, (&moe, &int8), &act, &x_gpu, &chosen_gpu, &weights_gpu, &y, tokens as u32);
@@ -229,6 +232,30 @@ fn moe(bench: &mut Bench<'_>, formats: [BlockFormat; 2], tokens: usize, experts_
     }
     bench.compare(kernels[0], &case, &got_act, &want_act, Limit::F32);
     bench.compare(kernels[1], &case, &as_floats(&words[2]), &want, Limit::F32);
+    // The streams behind the experts: what hc_mix makes of the same y, bit by bit.
+    let (_, matrix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
+    let weights = HcWeights { mix: matrix, base_scale: x_gpu.clone(), norm: x_gpu.clone() };
+    let (streams, post) = (bench.floats(tokens * 4 * dim), bench.floats(tokens * 32));
+    let (streams, post) = (bench.upload(&streams)?, bench.upload(&post)?);
+    let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens as u32) as usize;
+    let [next, mix] = [bench.output(tokens * 4 * dim)?, bench.output(tokens * mix_words)?];
+    let (next_slice, mix_slice, y_slice) = (next.slice(), mix.slice(), y.slice());
+    let residual = HcPost { post: &post, y: &y_slice, next: &next_slice };
+    let leave = Some(HcLeave { weights: &weights, x: &streams, residual, mix: &mix_slice });
+    let int8 = MoeInt8 { leave, ..int8 };
+    let mut has_left = false;
+    let left = bench.run("moe_down_int8", &case, &[&next, &mix, &y], |rec, kit| {
+        has_left = record_moe_int8(rec, kit, (&moe, &int8), &act.slice(), &x_gpu, &chosen_gpu, &weights_gpu, &y_slice, tokens as u32);
+    })?;
+    let apart = bench.run("hc_mix", &case, &[&next, &mix, &y], |rec, kit| {
+        record_hc_mix(rec, kit, &weights, &streams, Some(residual), &mix_slice, tokens as u32);
+    })?;
+    if has_left && left != apart {
+        bench.fail("moe_down_int8", &case, "leaves other streams than hc_mix would".into());
+    }
+    if has_left != (experts_each == experts && formats.iter().all(|&f| has_units(f)) && bench.kit.dialect.caps.invocations >= 640) {
+        bench.fail("moe_down_int8", &case, format!("leaves the streams: {has_left}"));
+    }
     Ok(words[2][..dim].to_vec())
 }
 
