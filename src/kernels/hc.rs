@@ -44,8 +44,8 @@ pub fn hc_mix_words(dialect: &Dialect, dim: u32, tokens: u32) -> u32 {
 
 pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: bool, tokens: u32) -> (Variant, u32) {
     let slice = slice_channels(dialect, tokens);
-    // An output has eight channels of each stream for a lane at most.
-    let lanes = if dialect.caps.subgroup.is_some() { dialect.lanes().0.min(slice / 2) } else { dialect.lanes().0 };
+    // A lane takes eight channels at least.
+    let lanes = dialect.caps.subgroup.map_or(32, |size| size.min(slice / 2));
     // Rows of a long step that share their weights in registers: each takes 4 KiB of workgroup memory, and as much again without subgroups.
     let rows = match dialect.caps.subgroup {
         _ if tokens <= DECODE_ROWS => 1,
@@ -158,7 +158,8 @@ pub fn record_hc_pre(
     rec.cost(super::cost::floats(5 * params.dim, t));
 }
 
-/// The input of the output head for the `rows` rows named in `wanted`, of the `tokens` that the step had. mix (T, slices, 32), x (T, 4, D), wanted (R) -> normed (R, D).
+/// The input of the output head for the `rows` rows named in `wanted`, of the `tokens` that the step had. mix (T, slices, 32), x (T, 4, D),
+/// wanted (R) -> normed (R, D).
 pub fn record_hc_head(
     rec: &mut Recording,
     kit: &Kit,
