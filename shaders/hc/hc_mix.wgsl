@@ -20,12 +20,13 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;          // (T, 4, D/4)
 @group(0) @binding(auto) var<storage, read_write> mix: array<f32>;        // (T, slices, 32)
 #ifdef POST
-@group(0) @binding(auto) var<storage, read> post: array<f32>;             // (T, 32)
+@group(0) @binding(auto) var<storage, read> post: array<vec4<f32>>;       // (T, 8)
 @group(0) @binding(auto) var<storage, read> y: array<vec4<f32>>;          // (T, D/4)
 @group(0) @binding(auto) var<storage, read_write> next: array<vec4<f32>>; // (T, 4, D/4)
 #endif
 #import lib/dequant
 #import lib/reduce_lanes
+#import lib/hc_residual
 #import lib/hc_slices
 
 const QUADS: u32 = SLICE / 4u;  // of a stream in a slice
@@ -34,20 +35,42 @@ const TEAMS: u32 = WG / LANES;  // of LANES invocations that share an output
 
 var<workgroup> streams: array<vec4<f32>, ROWS * 4u * QUADS>; // (ROWS, 4, QUADS)
 
-// Quad `q` of stream `k` after the sub-layer.
-fn stream_quad(t: u32, k: u32, q: u32) -> vec4<f32> {
+// Quad `q` of the four streams after the sub-layer.
+fn stream_quads(t: u32, q: u32) -> array<vec4<f32>, 4> {
     let quads = params.dim >> 2u;
+#for K 4
+    let x$K = x[(t * 4u + $Ku) * quads + q];
+#end
 #ifdef POST
-    let m = t * 32u;
-    var sum = post[m + k] * y[t * quads + q];
-    for (var j = 0u; j < 4u; j++) {
-        sum = fma(vec4<f32>(post[m + 4u + 4u * j + k]), x[(t * 4u + j) * quads + q], sum);
-    }
-    next[(t * 4u + k) * quads + q] = sum;
-    return sum;
+    let result = y[t * quads + q];
+    let weights = post[t * 8u];
+#for J 4
+    let c$J = post[t * 8u + 1u + $Ju];
+#end
+#for K 4
+    let next$K = residual(weights[$K], vec4<f32>(c0[$K], c1[$K], c2[$K], c3[$K]), result, x0, x1, x2, x3);
+    next[(t * 4u + $Ku) * quads + q] = next$K;
+#end
+    return array<vec4<f32>, 4>(next0, next1, next2, next3);
 #else
-    return x[(t * 4u + k) * quads + q];
+    return array<vec4<f32>, 4>(x0, x1, x2, x3);
 #endif
+}
+
+// Weights of all outputs of a team for an eight of the slice that begins at channel `first`.
+fn output_weights(first: u32, team: u32, eight: u32) -> array<Weights8, OUTPUTS_EACH> {
+    var weights: array<Weights8, OUTPUTS_EACH>;
+    let channel = first + eight % (SLICE / 8u) * 8u;
+    if (eight < EIGHTS && channel < params.dim) {
+        let column = eight / (SLICE / 8u) * params.dim + channel;
+#for O OUTPUTS_EACH
+        if (team + $Ou * TEAMS < params.outputs) {
+            let row = params.base + (team + $Ou * TEAMS) * row_bytes(params.format, 4u * params.dim);
+            weights[$O] = dequant8(params.format, row, column);
+        }
+#end
+    }
+    return weights;
 }
 
 @compute @workgroup_size(WG)
@@ -57,47 +80,47 @@ fn hc_mix(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
     let team = lid / LANES;
     let lane = lid % LANES;
     // Weights do not depend on the sub-layer: asked for first, they arrive while the streams are made.
-#for O OUTPUTS_EACH
-#for P PASSES
-    var weights$O_$P: Weights8;
-    {
-        let output = team + $Ou * TEAMS;
-        let eight = lane + $Pu * LANES;
-        let channel = first + eight % (SLICE / 8u) * 8u;
-        if (output < params.outputs && eight < EIGHTS && channel < params.dim) {
-            let row = params.base + output * row_bytes(params.format, 4u * params.dim);
-            weights$O_$P = dequant8(params.format, row, eight / (SLICE / 8u) * params.dim + channel);
-        }
-    }
-#end
-#end
-    for (var i = lid; i < ROWS * 4u * QUADS; i += WG) {
-        let t = first_row + i / (4u * QUADS);
+    var weights = output_weights(first, team, lane);
+    for (var i = lid; i < ROWS * QUADS; i += WG) {
+        let t = first_row + i / QUADS;
         let q = (first >> 2u) + i % QUADS;
-        var value = vec4<f32>(0.0);
+        var made: array<vec4<f32>, 4>;
         if (t < params.tokens && q < (params.dim >> 2u)) {
-            value = stream_quad(t, i / QUADS % 4u, q);
+            made = stream_quads(t, q);
         }
-        streams[i] = value;
+#for K 4
+        streams[(i / QUADS * 4u + $Ku) * QUADS + i % QUADS] = made[$K];
+#end
     }
     workgroupBarrier();
     var sums: array<f32, SUMS>;
-#for O OUTPUTS_EACH
-#for P PASSES
-    if (lane + $Pu * LANES < EIGHTS) {
+    var squares: array<f32, ROWS>;
+    for (var turn = 0u; turn < PASSES; turn++) {
+        let eight = lane + turn * LANES;
+        // Those of the next pass arrive during this one.
+        let coming = output_weights(first, team, eight + LANES);
+        if (eight < EIGHTS) {
 #for R ROWS
-        {
-            let at = $Ru * 4u * QUADS + 2u * (lane + $Pu * LANES);
-            let xa = streams[at];
-            let xb = streams[at + 1u];
-            if (team + $Ou * TEAMS == params.outputs) {
-                weights$O_$P = Weights8(xa, xb);
+            {
+                let xa = streams[$Ru * 4u * QUADS + 2u * eight];
+                let xb = streams[$Ru * 4u * QUADS + 2u * eight + 1u];
+#for O OUTPUTS_EACH
+                sums[$Ou * ROWS + $Ru] = dot8(weights[$O], xa, xb, sums[$Ou * ROWS + $Ru]);
+#end
+                if (team == params.outputs % TEAMS) {
+                    squares[$R] = dot8(Weights8(xa, xb), xa, xb, squares[$R]);
+                }
             }
-            sums[$Ou * ROWS + $Ru] = dot8(weights$O_$P, xa, xb, sums[$Ou * ROWS + $Ru]);
+#end
         }
+        weights = coming;
+    }
+#for O OUTPUTS_EACH
+    if (team + $Ou * TEAMS == params.outputs) {
+#for R ROWS
+        sums[$Ou * ROWS + $Ru] = squares[$R];
 #end
     }
-#end
 #end
     let totals = reduce_lanes(sums, lid);
     if (lane == 0u) {

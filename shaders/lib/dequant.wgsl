@@ -4,11 +4,7 @@
 // The numbers are those of quant::BlockFormat. Import this after the kernel's own bindings: a format may bind a table of its own.
 
 #import lib/bytes
-
-struct Weights8 {
-    a: vec4<f32>,
-    b: vec4<f32>,
-}
+#import lib/weights8
 
 #ifdef W_F32
 #import lib/dequant_f32
@@ -98,16 +94,4 @@ fn row_bytes(stored: u32, columns: u32) -> u32 {
         case 7u: { return columns / 32u * 17u; }
         default: { return (columns + 127u) / 128u * 132u; }
     }
-}
-
-// Sum of eight products, always in the same order, so that a row's result does not depend on the variant.
-fn dot8(weights: Weights8, xa: vec4<f32>, xb: vec4<f32>, start: f32) -> f32 {
-    var sum = fma(weights.a.x, xa.x, start);
-    sum = fma(weights.a.y, xa.y, sum);
-    sum = fma(weights.a.z, xa.z, sum);
-    sum = fma(weights.a.w, xa.w, sum);
-    sum = fma(weights.b.x, xb.x, sum);
-    sum = fma(weights.b.y, xb.y, sum);
-    sum = fma(weights.b.z, xb.z, sum);
-    return fma(weights.b.w, xb.w, sum);
 }

@@ -17,9 +17,9 @@ fn load_quad(row: u32, quad: u32, quads: u32) -> Quad {
     return Quad(codes, select(0.0, scale, quad < quads));
 }
 
-// `sum` and the quad's products with 16 values of one `scale`.
-fn dot_quad(quad: Quad, values: vec4<u32>, scale: f32, sum: f32) -> f32 {
-    let dots = dot4I8Packed(quad.codes.x, values.x) + dot4I8Packed(quad.codes.y, values.y)
-        + dot4I8Packed(quad.codes.z, values.z) + dot4I8Packed(quad.codes.w, values.w);
-    return fma(f32(dots), quad.scale * scale, sum);
+// `sum` and the products of weights and 16 values of x, whose scale they share.
+fn add_quad(quad: Quad, x: Quad, sum: f32) -> f32 {
+    let dots = dot4I8Packed(quad.codes.x, x.codes.x) + dot4I8Packed(quad.codes.y, x.codes.y)
+        + dot4I8Packed(quad.codes.z, x.codes.z) + dot4I8Packed(quad.codes.w, x.codes.w);
+    return fma(f32(dots), quad.scale * x.scale, sum);
 }

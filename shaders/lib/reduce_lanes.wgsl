@@ -1,5 +1,5 @@
 // Sums over the LANES neighbouring invocations that share a row, for SUMS values at once; the first lane gets the results.
-// With subgroups a row is one subgroup (LANES = SUBGROUP); without, a tree in workgroup memory.
+// With subgroups a row is one subgroup or a part of it; without, a tree in workgroup memory.
 
 #ifdef SUBGROUP
 fn reduce_lanes(values: array<f32, SUMS>, lid: u32) -> array<f32, SUMS> {

@@ -3,8 +3,9 @@
 //         x (T, x_stride) f32; x_int8 (T) rows of x_columns values as lib/quantize leaves them, bound twice, read by rows of Q8_0 by eight alone
 // out     y (T, y_stride) f32; QUANTIZE: y_int8 (T) rows of y_columns values too
 // params  Params 112 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (end | format << 28, byte offset), two a vec4
-// grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES; LANES lanes share a row, SUMS rows of x share the weights
-// needs   subgroups of SUBGROUP, at least 8; C a multiple of 256; QUANTIZE: ROWS = 32, R and y_offset multiples of 32
+// grid    ceil(R / ROWS) workgroups, ROWS = WG / LANES * ROWS_EACH; LANES lanes share ROWS_EACH rows, TOKENS rows of x share the weights
+// needs   subgroups of SUBGROUP, at least 8; C a multiple of 256; SUMS = TOKENS * ROWS_EACH; matrices and groups begin at multiples of
+//         ROWS_EACH; QUANTIZE: ROWS = 32, R and y_offset multiples of 32, WG at least 8 TOKENS
 // cost    the bytes of W: bandwidth bound
 // source  SPEC 2 (A @ x); with group_rows < R every group of rows has its own C columns of x (SPEC 3.1, step 7)
 struct Params {
@@ -37,14 +38,14 @@ struct Params {
 #import lib/locate
 #import lib/reduce_team
 
-const ROWS: u32 = WG / LANES;
+const ROWS: u32 = WG / LANES * ROWS_EACH;
 
 #ifdef W_Q8_0X8
 #import lib/q8_0x8_rounded
 #endif
 
 #ifdef QUANTIZE
-var<workgroup> staged: array<f32, 32 * SUMS>;
+var<workgroup> staged: array<f32, 32 * TOKENS>;
 #endif
 
 @compute @workgroup_size(WG)
@@ -55,10 +56,10 @@ fn matvec_int8(
 ) {
     let lane = lid % LANES;
     let first_row = (wid.x + wid.y * workgroups.x) * ROWS;
-    let row = first_row + lid / LANES;
-    // Lanes beyond the last row repeat it, so that barriers and subgroup operations stay uniform.
-    let place = locate(min(row, params.rows - 1u));
-    let group = (params.y_offset + min(row, params.rows - 1u)) / params.group_rows;
+    let row = first_row + lid / LANES * ROWS_EACH;
+    // Teams beyond the last rows repeat them, so that barriers and subgroup operations stay uniform.
+    let place = locate(min(row, params.rows - ROWS_EACH));
+    let group = (params.y_offset + min(row, params.rows - ROWS_EACH)) / params.group_rows;
     let columns = params.columns;
     var sums: array<f32, SUMS>;
 #ifdef FORMAT
@@ -66,9 +67,12 @@ fn matvec_int8(
 #else
     let format = place.y;
 #endif
+#for R ROWS_EACH
+    let row$R = place.x + $Ru * row_bytes(format, columns);
+#end
     let stride = params.x_columns / 128u * 9u;
     let x_first = (params.x_offset + group * columns) >> 2u;
-#for T SUMS
+#for T TOKENS
     let t$T = min($Tu, params.tokens - 1u);
     let x$T = x_first + t$T * (params.x_stride >> 2u);
     let codes$T = t$T * stride + group * (columns / 16u);
@@ -81,12 +85,18 @@ fn matvec_int8(
             for (var at = lane; at < quads; at += LANES * UNROLL) {
                 // All loads of weights first: what keeps the memory busy.
 #for C UNROLL
-                let quad$C = load_quad(place.x, at + $Cu * LANES, quads);
+#for R ROWS_EACH
+                let quad$C_$R = load_quad(row$R, at + $Cu * LANES, quads);
 #end
+#end
+                // Then x, once for all rows: caches serve it, but not for nothing.
 #for C UNROLL
                 let at$C = min(at + $Cu * LANES, quads - 1u);
-#for T SUMS
-                sums[$T] = add_quad(quad$C, at$C, codes$T, scales$T, sums[$T]);
+#for T TOKENS
+                let x$C_$T = load_x_quad(at$C, codes$T, scales$T);
+#for R ROWS_EACH
+                sums[$Ru * TOKENS + $Tu] = add_quad(quad$C_$R, x$C_$T, sums[$Ru * TOKENS + $Tu]);
+#end
 #end
 #end
             }
@@ -98,15 +108,21 @@ fn matvec_int8(
             for (var at = lane; at < quads; at += LANES * UNROLL) {
 #for C UNROLL
                 let at$C = min(at + $Cu * LANES, quads - 1u);
-                let halves$C = w_quads[(place.x >> 4u) + at$C];
+#for R ROWS_EACH
+                let halves$C_$R = w_quads[(row$R >> 4u) + at$C];
+#end
 #end
 #for C UNROLL
                 if (at + $Cu * LANES < quads) {
-                    let h = halves$C;
-                    let a = vec4<f32>(unpack2x16float(h.x), unpack2x16float(h.y));
-                    let weights = Weights8(a, vec4<f32>(unpack2x16float(h.z), unpack2x16float(h.w)));
-#for T SUMS
-                    sums[$T] = dot8(weights, x[x$T + at$C * 2u], x[x$T + at$C * 2u + 1u], sums[$T]);
+#for R ROWS_EACH
+                    let weights$R = weights_of_halves(halves$C_$R);
+#end
+#for T TOKENS
+                    let xa$T = x[x$T + at$C * 2u];
+                    let xb$T = x[x$T + at$C * 2u + 1u];
+#for R ROWS_EACH
+                    sums[$Ru * TOKENS + $Tu] = dot8(weights$R, xa$T, xb$T, sums[$Ru * TOKENS + $Tu]);
+#end
 #end
                 }
 #end
@@ -115,26 +131,36 @@ fn matvec_int8(
 #endif
         default: {
             for (var column = lane * 8u; column < columns; column += LANES * 8u) {
-                let weights = dequant8(format, place.x, column);
+#for R ROWS_EACH
+                let weights$R = dequant8(format, row$R, column);
+#end
                 let q = column >> 2u;
-#for T SUMS
-                sums[$T] = dot8(weights, x[x$T + q], x[x$T + q + 1u], sums[$T]);
+#for T TOKENS
+                let xa$T = x[x$T + q];
+                let xb$T = x[x$T + q + 1u];
+#for R ROWS_EACH
+                sums[$Ru * TOKENS + $Tu] = dot8(weights$R, xa$T, xb$T, sums[$Ru * TOKENS + $Tu]);
+#end
 #end
             }
         }
     }
     let totals = reduce_team(sums, lid);
     if (lane == 0u && row < params.rows) {
-#for T SUMS
+#for T TOKENS
         if ($Tu < params.tokens) {
-            y[$Tu * params.y_stride + params.y_offset + row] = totals[$T];
+#for R ROWS_EACH
+            y[$Tu * params.y_stride + params.y_offset + row + $Ru] = totals[$Ru * TOKENS + $Tu];
+#end
         }
 #end
     }
 #ifdef QUANTIZE
     if (lane == 0u) {
-#for T SUMS
-        staged[$Tu * 32u + row - first_row] = totals[$T];
+#for T TOKENS
+#for R ROWS_EACH
+        staged[$Tu * 32u + row - first_row + $Ru] = totals[$Ru * TOKENS + $Tu];
+#end
 #end
     }
     workgroupBarrier();

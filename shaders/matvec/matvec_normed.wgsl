@@ -105,10 +105,9 @@ fn matvec_normed(
 #for Q QUADS_EACH
         {
             let at = min(lane + $Qu * LANES, QUADS - 1u);
-            let values = codes[$Tu * QUADS + at];
-            let scale = scales[$Tu * (COLUMNS / 32u) + (at >> 1u)];
+            let values = Quad(codes[$Tu * QUADS + at], scales[$Tu * (COLUMNS / 32u) + (at >> 1u)]);
 #for R EACH
-            sum$R = dot_quad(quad$R_$Q, values, scale, sum$R);
+            sum$R = add_quad(quad$R_$Q, values, sum$R);
 #end
         }
 #end

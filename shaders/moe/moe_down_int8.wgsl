@@ -1,11 +1,13 @@
 // moe_down_int8: y[t, r] += sum_k weight[t, k] down_e[r] . act[t, k] as moe_down, with act rounded to int8;
-// SHARED: y[t, r] = shared_down[r] . shared[t] + that sum, in one launch with the shared expert.
+// SHARED: y[t, r] = shared_down[r] . shared[t] + that sum, in one launch with the shared expert; LEAVE: and what hc_mix makes of y.
 // in      stack (experts, D, F) of this slice; rounded (T * used) rows of F values of act (lib/quantize); chosen, weights (T * used);
 //         SHARED: w (D, F) Q8_0 by eight, bound by words and by 16 bytes; x_int8 (T) rows of F values, bound twice
-// out     y (T, D) f32, added to; SHARED: written
-// params  Params 32 B
+//         LEAVE: mix_quads (outputs, 4D) F16, x (T, 4, D) f32 and post (T, 32) f32 as for hc_mix
+// out     y (T, D) f32, added to; SHARED: written; LEAVE: next (T, 4, D) f32, mix (T, D / 16, 32) f32
+// params  Params 40 B
 // grid    x: ceil(rows / (8 * TEAMS)), y: T; a team is a subgroup for each expert, and SHARED_PARTS of them for the shared one; 8 rows each
-// needs   subgroups of SUBGROUP, at least 8; WG = TEAMS * (USED + SHARED_PARTS) * SUBGROUP; SHARED_PARTS divides 8
+// needs   subgroups of SUBGROUP, at least 8; WG = TEAMS * (USED + SHARED_PARTS) * SUBGROUP; SHARED_PARTS divides 8;
+//         LEAVE: SHARED, TEAMS = 2, the slice has all D rows, D a multiple of 16
 // cost    the bytes of down of the chosen experts: bandwidth bound
 // source  SPEC 3.5
 struct Params {
@@ -17,6 +19,8 @@ struct Params {
     first_expert: u32, // the slice's experts
     experts: u32,
     base_shared: u32,  // byte offset of the shared matrix in w
+    base_mix: u32,     // byte offset of fn in mix_quads
+    outputs: u32,      // of fn
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<u32>;         // arena
@@ -31,6 +35,9 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> x_scales: array<f32>;      // the same
 #import lib/q8_0x8_rounded
 #endif
+#ifdef LEAVE
+#import lib/hc_leave
+#endif
 #import lib/units
 
 const MEMBERS: u32 = USED + SHARED_PARTS;
@@ -40,9 +47,13 @@ var<workgroup> shares: array<f32, TEAMS * 8 * (USED + 1)>;
 
 @compute @workgroup_size(WG)
 fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let t = wid.y;
+#ifdef LEAVE
+    // Needed last, asked for first.
+    let early = load_leaving(t, wid.x, params.width, params.base_mix, params.outputs, lid);
+#endif
     prepare(lid);
     workgroupBarrier();
-    let t = wid.y;
     let lane = lid % SUBGROUP;
     let member = lid / SUBGROUP % MEMBERS;
     let team = lid / SUBGROUP / MEMBERS;
@@ -94,7 +105,7 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
                 let quad$C = load_quad(row, at + $Cu * SUBGROUP, quads);
 #end
 #for C 4
-                sum = add_quad(quad$C, min(at + $Cu * SUBGROUP, quads - 1u), codes, scales, sum);
+                sum = add_quad(quad$C, load_x_quad(min(at + $Cu * SUBGROUP, quads - 1u), codes, scales), sum);
 #end
             }
             for (var step = SUBGROUP / 2u; step > 0u; step >>= 1u) {
@@ -106,19 +117,28 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
         }
     }
 #endif
+#ifdef LEAVE
+    stage_leaving(early, lid);
+#endif
     workgroupBarrier();
     let row = wid.x * TEAMS * 8u + lid;
-    if (lid >= TEAMS * 8u || row >= params.rows) {
-        return;
-    }
-    let i = t * params.width + params.first_row + row;
+    if (lid < TEAMS * 8u && row < params.rows) {
+        let i = t * params.width + params.first_row + row;
 #ifdef SHARED
-    var sum = shares[lid * (USED + 1u) + USED];
+        var sum = shares[lid * (USED + 1u) + USED];
 #else
-    var sum = y[i];
+        var sum = y[i];
 #endif
-    for (var k = 0u; k < USED; k++) {
-        sum += shares[lid * (USED + 1u) + k];
+        for (var k = 0u; k < USED; k++) {
+            sum += shares[lid * (USED + 1u) + k];
+        }
+        y[i] = sum;
+#ifdef LEAVE
+        result[lid] = sum;
+#endif
     }
-    y[i] = sum;
+#ifdef LEAVE
+    workgroupBarrier();
+    leave(early, t, wid.x, params.width, params.outputs, lid);
+#endif
 }

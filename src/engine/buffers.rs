@@ -73,7 +73,7 @@ impl Buffers {
         let row_bytes = rows * size_of::<Row>() as u64;
         Ok(Self {
             streams: [per_row("streams a", sizes.streams)?, per_row("streams b", sizes.streams)?],
-            mix: per_row("mix", sizes.mix)?,
+            mix: buffer("mix", fixed.mix)?,
             post: per_row("post", sizes.post)?,
             normed: per_row("normed", sizes.normed)?,
             normed_int8: buffer("normed int8", normed_int8)?,

@@ -7,9 +7,9 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LowQueries, Matrix, Moe, MoeInt8,
-    MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed,
-    record_hc_head, record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8,
+    Attention, AttentionBuffers, Compress, Grouping, HcLeave, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LowQueries, Matrix, Moe,
+    MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct, Strided, Windows, record_attention,
+    record_embed, record_hc_head, record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8,
     record_linear_normed, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
@@ -263,9 +263,13 @@ impl Recorder<'_> {
         };
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
         if let (Some(x), Some(act)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
-            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down };
-            record_moe_int8(rec, kit, (&moe, &int8), &routing, &b.act, &b.normed, &b.y, t);
-            return self.leave(rec, next, streams);
+            let residual = HcPost { post: &b.post, y: &b.y, next: streams.next };
+            let leave = Some(HcLeave { weights: next, x: streams.now, residual, mix: &b.mix });
+            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, leave };
+            if !record_moe_int8(rec, kit, (&moe, &int8), &routing, &b.act, &b.normed, &b.y, t) {
+                self.leave(rec, next, streams);
+            }
+            return;
         }
         record_router(rec, kit, &routing, t);
         self.project(rec, std::slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
@@ -280,7 +284,8 @@ impl Recorder<'_> {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
         // The step may be long and the wanted rows few.
         let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, count);
-        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, (&b.normed, normed_int8.as_ref()), (c.hc_eps, c.norm_eps), count);
+        let (normed, rows) = ((&b.normed, normed_int8.as_ref()), (count, self.t()));
+        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, normed, (c.hc_eps, c.norm_eps), rows);
         let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
         let (x, y) = ((&normed, normed_int8.as_ref()), (&logits, None));
         record_linear_int8(rec, kit, &[&self.model.output], Grouping::Shared, x, y, count);

@@ -115,8 +115,6 @@ impl LayerSizes {
 pub struct RowSizes {
     /// The four streams; there are two such buffers.
     pub streams: u64,
-    /// Mix of the hyper-connections.
-    pub mix: u64,
     /// Their residual weights.
     pub post: u64,
     /// Normed input of a sub-layer.
@@ -157,7 +155,6 @@ impl RowSizes {
         let used = u64::from(c.experts_used);
         Self {
             streams: 4 * dim,
-            mix: u64::from(hc_mix_words(c.dim)),
             post: 32,
             normed: dim,
             // A row's projections end at a multiple of 8 floats.
@@ -178,7 +175,6 @@ impl RowSizes {
     /// Bytes of all activations of one row.
     pub fn bytes(&self) -> u64 {
         let words = 2 * self.streams
-            + self.mix
             + self.post
             + self.normed
             + self.inputs
@@ -216,6 +212,8 @@ pub struct FixedSizes {
     pub places: u64,
     /// Activations of a decode step rounded to int8: normed, heads, out_low, shared, act.
     pub int8: [u64; 5],
+    /// Mix of the hyper-connections: a row of a decode step has more of it than one of a long step.
+    pub mix: u64,
     /// Rows of logits held at a time.
     pub logit_rows: u64,
     /// Bytes of those.
@@ -268,6 +266,11 @@ impl FixedSizes {
                 (c.experts_used, c.expert_width),
             ]
             .map(|(rows, columns)| decode * u64::from(rows * Quantized::words(columns)) * 4),
+            mix: [1, capacity.rows]
+                .map(|t| decode.max(u64::from(t)) * u64::from(hc_mix_words(&dialect, c.dim, t)) * 4)
+                .into_iter()
+                .max()
+                .unwrap_or(0),
             logit_rows,
             logits: logit_rows * logit_row,
             tiles: u64::from(MoeScratch::most_tiles(capacity.rows, c.experts_used, c.experts)) * 16,
@@ -282,7 +285,7 @@ impl FixedSizes {
     /// All of them.
     pub fn bytes(&self) -> u64 {
         let int8: u64 = self.int8.iter().sum();
-        int8 + self.partial + self.stats + self.scores + self.places + self.logits + self.tiles + self.inputs + self.tables
+        int8 + self.mix + self.partial + self.stats + self.scores + self.places + self.logits + self.tiles + self.inputs + self.tables
     }
 }
 

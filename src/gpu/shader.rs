@@ -78,7 +78,8 @@ impl Variant {
         self.flags.contains(&name) || self.value(name).is_some()
     }
 
-    fn value(&self, name: &str) -> Option<u32> {
+    /// The value of constant `name`.
+    pub fn value(&self, name: &str) -> Option<u32> {
         self.constants.iter().find(|(n, _)| *n == name).map(|&(_, v)| v)
     }
 }

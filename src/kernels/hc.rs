@@ -24,29 +24,45 @@ pub struct HcWeights {
     pub norm: Slice,
 }
 
-/// Channels of each stream that one workgroup of hc_mix takes: as in `lib/hc_slices`.
-const SLICE: u32 = 64;
+/// Channels of each stream in a slice of a decode step's mix, where the kernel that makes them may leave it itself (`lib/hc_leave`).
+const LEAVE_SLICE: u32 = 16;
 
-/// Floats that hc_mix leaves for a row of `dim` channels: 32 for each slice of them.
-pub fn hc_mix_words(dim: u32) -> u32 {
-    dim.div_ceil(SLICE) * 32
+/// Channels of each stream that one workgroup of hc_mix takes, by the rows of the step. Few rows need many workgroups; of many, what counts
+/// is how often sums go through reductions.
+fn slice_channels(dialect: &Dialect, tokens: u32) -> u32 {
+    match tokens {
+        0..=DECODE_ROWS if dialect.int8() => LEAVE_SLICE,
+        0..=DECODE_ROWS => 64,
+        _ => 256,
+    }
 }
 
-/// Rows of a long step whose mixes share their weights in registers.
-const LONG_ROWS: u32 = 4;
+/// Floats that hc_mix leaves for each of `tokens` rows of `dim` channels: 32 for each slice of them.
+pub fn hc_mix_words(dialect: &Dialect, dim: u32, tokens: u32) -> u32 {
+    dim.div_ceil(slice_channels(dialect, tokens)) * 32
+}
 
 pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: bool, tokens: u32) -> (Variant, u32) {
-    let rows = if tokens > DECODE_ROWS { LONG_ROWS } else { 1 };
-    let (lanes, teams) = dialect.lanes();
+    let slice = slice_channels(dialect, tokens);
+    // A lane takes eight channels at least.
+    let lanes = dialect.caps.subgroup.map_or(32, |size| size.min(slice / 2));
+    // Rows of a long step that share their weights in registers: each takes 4 KiB of workgroup memory, and as much again without subgroups.
+    let rows = match dialect.caps.subgroup {
+        _ if tokens <= DECODE_ROWS => 1,
+        Some(_) if dialect.caps.workgroup_bytes >= 48 << 10 => 8,
+        _ => 4,
+    };
     // 24 outputs and the squares; eight channels of each stream at a time.
-    let each = 25u32.div_ceil(teams);
+    let each = 25u32.div_ceil(WG / lanes);
     let variant = dialect
-        .lanes_variant("hc_mix", each * rows)
-        .0
+        .variant("hc_mix")
         .flag_if(post, "POST")
+        .constant("LANES", lanes)
+        .constant("SUMS", each * rows)
+        .constant("SLICE", slice)
         .constant("OUTPUTS_EACH", each)
         .constant("ROWS", rows)
-        .constant("PASSES", (SLICE / 2).div_ceil(lanes));
+        .constant("PASSES", (slice / 2).div_ceil(lanes));
     (with_formats(variant, formats), rows)
 }
 
@@ -61,6 +77,39 @@ pub struct HcPost<'a> {
     pub next: &'a Slice,
 }
 
+/// What record_hc_mix would be asked for behind a sub-layer, for the kernel that makes the sub-layer's result.
+#[derive(Clone, Copy, Debug)]
+pub struct HcLeave<'a> {
+    /// Of what reads the streams next.
+    pub weights: &'a HcWeights,
+    /// The streams (T, 4, D) f32.
+    pub x: &'a Slice,
+    /// What becomes of them.
+    pub residual: HcPost<'a>,
+    /// Their mix (T, slices, 32).
+    pub mix: &'a Slice,
+}
+
+impl HcLeave<'_> {
+    /// Whether workgroups that make `rows_each` of `rows` channels can do it: whole slices.
+    pub(super) fn is_for(&self, dialect: &Dialect, rows_each: u32, rows: u32, tokens: u32) -> bool {
+        let mix = &self.weights.mix;
+        let is_whole = rows == mix.columns / 4 && rows.is_multiple_of(LEAVE_SLICE) && mix.slices.len() == 1;
+        is_whole && rows_each == slice_channels(dialect, tokens) && mix.format == BlockFormat::F16
+    }
+
+    /// What the kernel binds.
+    pub(super) fn bindings(&self) -> [Slice; 5] {
+        [&self.weights.mix.slices[0].arena, self.x, self.residual.post, self.residual.next, self.mix].map(Clone::clone)
+    }
+}
+
+/// `variant` of a kernel whose workgroups make [`LEAVE_SLICE`] channels each, and leave the streams too.
+pub(super) fn leaving(variant: Variant) -> Variant {
+    let teams = variant.value("WG").unwrap_or(WG) / 8;
+    variant.flag("LEAVE").constant("OUTPUTS_EACH", 25u32.div_ceil(teams))
+}
+
 /// The streams after a sub-layer, `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`, or without `residual` `X' = X`; and of them for each
 /// slice of their channels `fn[o] . X'[t]`, with `|X'[t]|^2` behind the outputs. x (T, 4, D) -> mix (T, slices, 32).
 pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Slice, residual: Option<HcPost<'_>>, mix: &Slice, t: u32) {
@@ -73,17 +122,21 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
         let mut bindings = vec![slice.arena.clone(), x.clone(), mix.clone()];
         bindings.extend(residual.iter().flat_map(|r| [r.post, r.y, r.next]).cloned());
         bindings.extend(kit.tables(&formats));
-        rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(SLICE), t.div_ceil(rows), 1]);
+        rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(slice_channels(&kit.dialect, t)), t.div_ceil(rows), 1]);
         rec.cost(super::cost::hc_mix(matrix, residual.is_some(), t));
     }
 }
 
-/// hc_pre or hc_head for rows of `dim` channels. In a decode step a few workgroups have the device to themselves: they are as large as the
-/// row allows.
-pub(super) fn hc_collapse_variant(dialect: &Dialect, kernel: &'static str, dim: u32, rows: u32) -> Variant {
+/// hc_pre or hc_head for `rows` rows of `dim` channels out of a step of `tokens`, whose mix they read. A few workgroups have the device to
+/// themselves: they are as large as the row allows.
+pub(super) fn hc_collapse_variant(dialect: &Dialect, kernel: &'static str, dim: u32, rows: u32, tokens: u32) -> Variant {
     let most = if rows <= DECODE_ROWS { dialect.caps.invocations.min(1024) } else { WG };
     let wg = (dim / 4).next_power_of_two().clamp(WG, most.max(WG));
-    dialect.sized_variant(kernel, wg).constant("KEPT", (dim / 4).div_ceil(wg))
+    dialect
+        .sized_variant(kernel, wg)
+        .constant("KEPT", (dim / 4).div_ceil(wg))
+        .constant("SLICE", slice_channels(dialect, tokens))
+        .constant("GATHERED", hc_mix_words(dialect, dim, tokens).div_ceil(wg))
 }
 
 /// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, slices, 32), x (T, 4, D) -> normed (T, D), post (T, 32).
@@ -101,12 +154,13 @@ pub fn record_hc_pre(
     let params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps };
     let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
     bindings.extend(binding(normed_int8));
-    let variant = quantizing(normed.written_by(hc_collapse_variant(&kit.dialect, "hc_pre", params.dim, t)), normed_int8.is_some());
+    let variant = quantizing(normed.written_by(hc_collapse_variant(&kit.dialect, "hc_pre", params.dim, t, t)), normed_int8.is_some());
     rec.dispatch(variant, &params, bindings, [t, 2, 1]);
     rec.cost(super::cost::floats(5 * params.dim, t));
 }
 
-/// The input of the output head for the rows named in `wanted`. mix (T, slices, 32), x (T, 4, D), wanted (R) -> normed (R, D).
+/// The input of the output head for the `rows` rows named in `wanted`, of the `tokens` that the step had. mix (T, slices, 32), x (T, 4, D),
+/// wanted (R) -> normed (R, D).
 pub fn record_hc_head(
     rec: &mut Recording,
     kit: &Kit,
@@ -116,11 +170,11 @@ pub fn record_hc_head(
     x: &Slice,
     (normed, normed_int8): (&Slice, Option<&Quantized>),
     (hc_eps, norm_eps): (f32, f32),
-    rows: u32,
+    (rows, tokens): (u32, u32),
 ) {
     let params = HcHeadParams { dim: weights.mix.columns / 4, hc_eps, norm_eps };
     let mut bindings = [wanted, mix, &weights.base_scale, &weights.norm, x, normed].map(Clone::clone).to_vec();
     bindings.extend(binding(normed_int8));
-    let variant = hc_collapse_variant(&kit.dialect, "hc_head", params.dim, rows);
+    let variant = hc_collapse_variant(&kit.dialect, "hc_head", params.dim, rows, tokens);
     rec.dispatch(quantizing(variant, normed_int8.is_some()), &params, bindings, [rows, 1, 1]);
 }

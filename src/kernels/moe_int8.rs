@@ -2,6 +2,7 @@
 //! `moe_down`, with the shared expert's product.
 
 use super::cost;
+use super::hc::{HcLeave, leaving};
 use super::kit::{Dialect, Kit, Strided, with_formats};
 use super::linear::Grouping;
 use super::matrix::{Experts, Matrix};
@@ -18,6 +19,7 @@ params! {
     }
     MoeDownInt8Params for "moe_down_int8" {
         columns: u32, rows: u32, width: u32, first_row: u32, base: u32, first_expert: u32, experts: u32, base_shared: u32,
+        base_mix: u32, outputs: u32,
     }
 }
 
@@ -51,10 +53,12 @@ pub struct MoeInt8<'a> {
     pub act: &'a Quantized,
     /// The shared expert's down [D, F].
     pub shared_down: &'a Matrix,
+    /// What follows the experts.
+    pub leave: Option<HcLeave<'a>>,
 }
 
 /// As [`record_router`], and `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(chosen[t, k])(x[t])` for few rows, rounded x and act
-/// where their formats allow. x (T, D) -> act (T * used, F), y (T, D), and what the router leaves.
+/// where their formats allow. x (T, D) -> act (T * used, F), y (T, D), and what the router leaves. Says whether it did what follows, too.
 pub fn record_moe_int8(
     rec: &mut Recording,
     kit: &Kit,
@@ -64,7 +68,7 @@ pub fn record_moe_int8(
     x: &Slice,
     y: &Slice,
     t: u32,
-) {
+) -> bool {
     let (chosen, weights) = (routing.chosen, routing.weights);
     let blocks = moe.gate_up.slices.iter().all(|s| s.rows.is_multiple_of(BLOCK) && s.first_row.is_multiple_of(BLOCK));
     let gate_up = has_units(moe.gate_up).filter(|_| blocks);
@@ -88,14 +92,19 @@ pub fn record_moe_int8(
     let down = has_units(moe.down).filter(|_| is_rounded);
     let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.used, shared));
     let folded = variant(true).filter(|_| foldable);
+    // Only of a result that no other launch adds to.
+    let is_one = moe.down.slices.len() == 1;
+    let fits = |leave: &HcLeave<'_>| folded.as_ref().is_some_and(|f| is_one && leave.is_for(&kit.dialect, f.1, moe.down.rows, t));
+    let leave = int8.leave.filter(fits);
     if folded.is_none() {
         let y = Strided::whole(y, int8.shared_down.rows);
         record_linear_int8(rec, kit, &[int8.shared_down], Grouping::Shared, (shared.act, shared.act_int8), (&y, None), t);
     }
     match variant(false) {
-        Some(plain) => launch_down(rec, kit, moe, int8, routing, folded, &plain, y, t),
+        Some(plain) => launch_down(rec, kit, moe, (int8, leave), routing, folded, &plain, y, t),
         None => record_down(rec, kit, moe, act, chosen, weights, y, t),
     }
+    leave.is_some()
 }
 
 /// The format of all members, if there are units of it.
@@ -156,12 +165,12 @@ fn launch_gate_up(
     }
 }
 
-/// `folded`: the variant of the first launch, which starts y with the shared expert.
+/// `folded`: the variant of the first launch, which starts y with the shared expert; with `leave` there is no other.
 fn launch_down(
     rec: &mut Recording,
     kit: &Kit,
     moe: &Moe<'_>,
-    int8: &MoeInt8<'_>,
+    (int8, leave): (&MoeInt8<'_>, Option<HcLeave<'_>>),
     routing: &Routing<'_>,
     mut folded: Option<(Variant, u32)>,
     plain: &(Variant, u32),
@@ -179,20 +188,24 @@ fn launch_down(
             first_expert: slice.first_expert,
             experts: slice.experts,
             base_shared: shared.base,
+            base_mix: leave.map_or(0, |leave| leave.weights.mix.slices[0].base),
+            outputs: leave.map_or(0, |leave| leave.weights.mix.rows),
         };
         let mut bindings = [&slice.arena, &int8.act.slice, routing.chosen, routing.weights, y].map(Clone::clone).to_vec();
         let is_folded = folded.is_some();
         let (variant, rows_each) = match folded.take() {
-            Some(variant) => {
+            Some((variant, rows_each)) => {
                 bindings.extend([&shared.arena, &shared.arena].map(Clone::clone));
                 bindings.extend(routing.shared.act_int8.iter().flat_map(|int8| [&int8.slice, &int8.slice]).cloned());
-                variant
+                bindings.extend(leave.iter().flat_map(HcLeave::bindings));
+                (if leave.is_some() { leaving(variant) } else { variant }, rows_each)
             }
             None => plain.clone(),
         };
         bindings.extend(kit.tables(&stack.formats));
         rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(rows_each), t, 1]);
-        rec.cost(cost::experts_few_and(int8.shared_down, is_folded, stack, slice, moe.used, t));
+        let own = cost::experts_few_and(int8.shared_down, is_folded, stack, slice, moe.used, t);
+        rec.cost(leave.iter().fold(own, |own, leave| own + cost::hc_mix(&leave.weights.mix, true, t)));
     }
 }
 

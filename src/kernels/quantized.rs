@@ -111,7 +111,8 @@ fn launch_matvec_int8(
         ..Default::default()
     };
     let formats: Vec<_> = parts.iter().map(|p| p.format).collect();
-    let (variant, rows_each) = matvec_int8_variant(&kit.dialect, &formats, columns, y_int8.is_some(), tokens);
+    let each = rows_each(parts, grouping, params.y_offset, tokens);
+    let (variant, rows_each) = matvec_int8_variant(&kit.dialect, &formats, columns, y_int8.is_some(), tokens, each);
     let arena = parts[0].arena;
     let mut bindings = [arena, arena, &x.slice, &x_int8.slice, &x_int8.slice, &y.slice].map(Clone::clone).to_vec();
     bindings.extend(binding(y_int8));
@@ -120,23 +121,54 @@ fn launch_matvec_int8(
     rec.cost(cost::linear(parts, columns, grouping.rows(), (x, y), tokens));
 }
 
-pub(super) fn matvec_int8_variant(dialect: &Dialect, formats: &[BlockFormat], columns: u32, quantize: bool, tokens: u32) -> (Variant, u32) {
-    let subgroup = dialect.caps.subgroup.unwrap_or(1);
-    let (wg, lanes) = if quantize {
-        let lanes = LANES_QUANTIZING.min(dialect.caps.invocations / 32);
-        (32 * lanes, lanes)
-    } else {
-        (WG, (columns / COLUMNS_EACH).next_power_of_two().clamp(8, (subgroup * MOST_SUBGROUPS).clamp(8, WG)))
+/// Rows of weights that a team of lanes multiplies `tokens` rows of x by at once, so that it reads these from caches once for all: as many as
+/// registers allow, of one matrix and one group of columns.
+fn rows_each(parts: &[Part<'_>], grouping: Grouping, y_offset: u32, tokens: u32) -> u32 {
+    let most = match tokens {
+        0..=2 => 1,
+        3..=4 => 2,
+        _ => 4,
     };
-    // Many tokens have enough to do between loads, and would multiply the code.
+    let rows = parts.iter().fold(0, |bits, part| bits | part.rows);
+    let borders = if grouping == Grouping::Shared { rows } else { rows | grouping.rows() | y_offset };
+    most.min(1 << borders.trailing_zeros().min(2))
+}
+
+/// For up to `each` rows a team. Returns the rows of a workgroup, too.
+pub(super) fn matvec_int8_variant(
+    dialect: &Dialect,
+    formats: &[BlockFormat],
+    columns: u32,
+    quantize: bool,
+    tokens: u32,
+    each: u32,
+) -> (Variant, u32) {
+    let subgroup = dialect.caps.subgroup.unwrap_or(1);
+    let sums = tokens.next_power_of_two();
+    // What a team adds up, and in which order, follows from the matrix alone.
+    let (wg, lanes, each) = if quantize {
+        let lanes = LANES_QUANTIZING.min(dialect.caps.invocations / 32);
+        // Eight invocations round a block of 32 rows.
+        let each = each.min(32 * lanes / (8 * sums));
+        (32 * lanes / each, lanes, each)
+    } else {
+        (WG, (columns / COLUMNS_EACH).next_power_of_two().clamp(8, (subgroup * MOST_SUBGROUPS).clamp(8, WG)), each)
+    };
+    // Many tokens have enough to do between loads, and would multiply the code; many rows are loads enough.
     let loads = (columns / 16).div_ceil(lanes);
-    let unroll = if tokens > 2 { 2 } else { loads.div_ceil(loads.div_ceil(UNROLL)) };
+    let unroll = match (tokens, each) {
+        (_, 4..) => 1,
+        (3.., _) => 2,
+        _ => loads.div_ceil(loads.div_ceil(UNROLL)),
+    };
     let variant = quantizing(Variant::new("matvec_int8"), quantize)
         .flag_if(lanes > subgroup, "WIDE")
         .constant("WG", wg)
         .constant("SUBGROUP", subgroup)
         .constant("LANES", lanes)
         .constant("UNROLL", unroll)
-        .constant("SUMS", tokens.next_power_of_two());
-    (with_formats(variant, formats), wg / lanes)
+        .constant("TOKENS", sums)
+        .constant("ROWS_EACH", each)
+        .constant("SUMS", sums * each);
+    (with_formats(variant, formats), wg / lanes * each)
 }

@@ -2,7 +2,7 @@
 
 use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, coop_variants, merge_variant};
 use super::compressor::compress_variant;
-use super::hc::{hc_collapse_variant, hc_mix_variant};
+use super::hc::{hc_collapse_variant, hc_mix_variant, leaving};
 use super::indexer::{index_score_coop_variant, index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
 use super::latents::latents_variant;
@@ -29,7 +29,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     all.push(sample_variant(dialect));
     all.push(dialect.kv_variant("kv_row"));
     all.extend([512, 8192].map(|columns| top_k_variant(dialect, columns)));
-    let collapses = [("hc_pre", 1), ("hc_pre", 17), ("hc_head", 1)].map(|(kernel, rows)| hc_collapse_variant(dialect, kernel, 4096, rows));
+    let collapses = [("hc_pre", 1, 1), ("hc_pre", 17, 17), ("hc_head", 1, 1), ("hc_head", 1, 17)]
+        .map(|(kernel, rows, tokens)| hc_collapse_variant(dialect, kernel, 4096, rows, tokens));
     all.extend(collapses.clone());
     all.extend([0, 1, 2, 3].map(|rings| merge_variant(dialect, heads, rings)));
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
@@ -68,9 +69,11 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
                 }
                 let downs = [(6, true), (6, false), (2, true)];
                 all.extend(downs.into_iter().filter_map(|(used, shared)| down_int8_variant(dialect, *format, used, shared)).map(|v| v.0));
+                let folded = [6, 2].into_iter().filter_map(|used| down_int8_variant(dialect, *format, used, true));
+                all.extend(folded.filter(|v| v.1 == 16).map(|v| leaving(v.0)));
             }
-            for (columns, tokens) in [(1024, 1), (4096, 2), (8192, 16)] {
-                all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens).0));
+            for (columns, tokens, each) in [(1024, 1, 1), (4096, 2, 1), (4096, 4, 2), (8192, 16, 1), (8192, 16, 4)] {
+                all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens, each).0));
             }
         }
     }

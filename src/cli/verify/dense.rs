@@ -177,7 +177,7 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let (base, scale) = (bench.floats(outputs), bench.floats_around(0.2, 0.05, scales));
         let weights =
             HcWeights { mix: matrix.clone(), base_scale: bench.upload(&[&base[..], &scale].concat())?, norm: bench.upload(&norm)? };
-        let row_words = hc_mix_words(dim as u32) as usize;
+        let row_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens) as usize;
         let mix = bench.output(t * row_words)?;
         let words =
             bench.run("hc_mix", &case, &[&mix], |rec, kit| record_hc_mix(rec, kit, &weights, &x_gpu, None, &mix.slice(), tokens))?;
@@ -187,13 +187,14 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let int8 = bench.output_int8(t, dim)?;
         let normed_int8 = int8.as_ref().map(|(_, quantized)| quantized);
         if outputs == 4 {
-            let normed = bench.output(t * dim)?;
-            let wanted: Vec<u32> = (0..tokens).rev().collect();
-            let wanted_gpu = bench.upload(&wanted)?;
+            // Of a long step's rows few are wanted as a rule.
+            let wanted: Vec<u32> = (0..tokens).rev().step_by(if tokens > DECODE_ROWS { 3 } else { 1 }).collect();
+            let (wanted_gpu, rows) = (bench.upload(&wanted)?, wanted.len() as u32);
+            let normed = bench.output(wanted.len() * dim)?;
             let outputs: Vec<_> = [&normed].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
             let words = bench.run("hc_head", &case, &outputs, |rec, kit| {
                 let normed = &normed.slice();
-                record_hc_head(rec, kit, &weights, &wanted_gpu, &mix.slice(), &x_gpu, (normed, normed_int8), (1e-6, 1e-6), tokens);
+                record_hc_head(rec, kit, &weights, &wanted_gpu, &mix.slice(), &x_gpu, (normed, normed_int8), (1e-6, 1e-6), (rows, tokens));
             })?;
             if let Some(words_int8) = words.get(1) {
                 bench.compare_int8("hc_head", &case, words_int8, &as_floats(&words[0]), dim);

@@ -3,8 +3,8 @@
 use super::bench::{Bench, Limit, Output, as_floats, view};
 use crate::Result;
 use crate::kernels::{
-    Experts, Grouping, Matrix, Moe, MoeInt8, Quantized, Router, Routing, Row, SAMPLED, SharedAct, Strided, record_linear_int8,
-    record_linear_normed, record_moe_int8,
+    Experts, Grouping, HcLeave, HcPost, HcWeights, Matrix, Moe, MoeInt8, Quantized, Router, Routing, Row, SAMPLED, SharedAct, Strided,
+    hc_mix_words, record_hc_mix, record_linear_int8, record_linear_normed, record_moe_int8,
 };
 use crate::quant::BlockFormat;
 use crate::reference::{self, Choice};
@@ -40,12 +40,24 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     }
     moe(bench, pair, 3, (5, 4096), Choosing::Scored)?;
     moe(bench, pair, 1, (5, 7168), Choosing::Hashed)?;
-    several_matrices(bench)?;
     for columns in [256, 768, 1024] {
         normed(bench, columns)?;
     }
-    for tokens in [1, 5, 16] {
-        grouped(bench, tokens)?;
+    // Rows that are odd, that teams can take two at a time, and four.
+    for rows in [[40, 9, 33, 64], [40, 10, 34, 64], [40, 12, 36, 64]] {
+        several_matrices(bench, rows)?;
+    }
+    for (format, columns) in [(BlockFormat::Q8_0x8, 256), (BlockFormat::Q8_0x8, 4096), (BlockFormat::F16, 512), (BlockFormat::Q8_0, 512)] {
+        let alone = grouped(bench, format, columns, 1)?;
+        for tokens in [2, 3, 5, 16] {
+            if grouped(bench, format, columns, tokens)? != alone {
+                bench.fail(
+                    "matvec_int8",
+                    &format!("groups, {tokens} tokens"),
+                    "the first token's bits differ from those it has alone".into(),
+                );
+            }
+        }
     }
     Ok(())
 }
@@ -116,15 +128,16 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
 }
 
 /// Matrices of different formats in one buffer and one launch, and each token's bits the same in every company.
-fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
+fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
     let columns = 1024;
-    let shapes = [(BlockFormat::Q8_0x8, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0x8, 33), (BlockFormat::F16, 64)];
+    let mut formats = [BlockFormat::Q8_0x8, BlockFormat::F16].into_iter().cycle();
+    let shapes = rows.map(|rows| (formats.next().unwrap_or(BlockFormat::F16), rows));
     let made = bench.several(&shapes, columns)?;
     let total: usize = shapes.iter().map(|(_, rows)| rows).sum();
     let all = bench.floats(16 * columns);
     let mut alone: Vec<u32> = Vec::new();
     for tokens in 1..=16usize {
-        let case = format!("4 matrices of q8_0x8 and f16, {tokens} tokens");
+        let case = format!("matrices of {rows:?} rows of q8_0x8 and f16, {tokens} tokens");
         let own = &all[..tokens * columns];
         let (x, x_int8) = (Strided::whole(&bench.upload(own)?, columns as u32), bench.upload_int8(own, columns)?);
         let out = bench.output(tokens * total)?;
@@ -193,28 +206,28 @@ fn normed(bench: &mut Bench<'_>, columns: usize) -> Result<()> {
     Ok(())
 }
 
-/// Groups of rows with columns of their own, and the result rounded too.
-fn grouped(bench: &mut Bench<'_>, tokens: usize) -> Result<()> {
+/// Groups of rows with columns of their own, and the result rounded too. Returns the first token's bits.
+fn grouped(bench: &mut Bench<'_>, format: BlockFormat, columns: usize, tokens: usize) -> Result<Vec<u32>> {
     let (groups, rank) = (4, 64);
-    for (format, columns) in [(BlockFormat::Q8_0x8, 256), (BlockFormat::Q8_0x8, 4096), (BlockFormat::F16, 512)] {
-        let case = format!("{groups} groups of {format} {rank}x{columns}, {tokens} tokens");
-        let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 2)?;
-        let input = bench.floats(tokens * groups * columns);
-        let x = Strided::whole(&bench.upload(&input)?, (groups * columns) as u32);
-        let x_int8 = bench.upload_int8(&input, groups * columns)?;
-        let out = bench.output(tokens * groups * rank)?;
-        let y = Strided::whole(&out.slice(), (groups * rank) as u32);
-        let Some((out_int8, y_int8)) = bench.output_int8(tokens, groups * rank)? else { return Ok(()) };
-        let grouping = Grouping::Rows(rank as u32);
-        let words = bench.run("matvec_int8", &case, &[&out, &out_int8], |rec, kit| {
-            record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), tokens as u32);
-        })?;
-        let input = if format == BlockFormat::Q8_0x8 { reference::rounded(&input) } else { input };
-        let (got, want) = (as_floats(&words[0]), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));
-        bench.compare("matvec_int8", &case, &got, &want, Limit::F32);
-        bench.compare_int8("matvec_int8", &case, &words[1], &got, groups * rank);
-    }
-    Ok(())
+    let case = format!("{groups} groups of {format} {rank}x{columns}, {tokens} tokens");
+    // The same weights and the same first row whatever the step.
+    bench.rng.seed(7);
+    let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 2)?;
+    let input = bench.floats(16 * groups * columns)[..tokens * groups * columns].to_vec();
+    let x = Strided::whole(&bench.upload(&input)?, (groups * columns) as u32);
+    let x_int8 = bench.upload_int8(&input, groups * columns)?;
+    let out = bench.output(tokens * groups * rank)?;
+    let y = Strided::whole(&out.slice(), (groups * rank) as u32);
+    let Some((out_int8, y_int8)) = bench.output_int8(tokens, groups * rank)? else { return Ok(Vec::new()) };
+    let grouping = Grouping::Rows(rank as u32);
+    let words = bench.run("matvec_int8", &case, &[&out, &out_int8], |rec, kit| {
+        record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), tokens as u32);
+    })?;
+    let input = if format == BlockFormat::Q8_0x8 { reference::rounded(&input) } else { input };
+    let (got, want) = (as_floats(&words[0]), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));
+    bench.compare("matvec_int8", &case, &got, &want, Limit::F32);
+    bench.compare_int8("matvec_int8", &case, &words[1], &got, groups * rank);
+    Ok(words[0][..groups * rank].to_vec())
 }
 
 /// How [`moe`] has its experts chosen.
@@ -288,23 +301,30 @@ fn moe(
     let act_out = Quantized { columns: width as u32, ..act_out };
     let Some((shared_int8, shared_out)) = bench.output_int8(tokens, width)? else { return Ok(Vec::new()) };
     let moe = Moe { gate_up: &gate_up, down: &down, used: used as u32, limit };
-    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down };
+    let (act_slice, y_slice) = (act.slice(), y.slice());
+    let (chosen_slice, weights_slice) = (chosen.slice(), weights.slice());
+    let shared_gpu = Strided::whole(&shared_act.slice(), width as u32);
+    let routing = Routing {
+        router,
+        experts: experts as u32,
+        used: used as u32,
+        scale: 1.5,
+        inputs: &inputs_gpu,
+        chosen: &chosen_slice,
+        weights: &weights_slice,
+        shared: SharedAct {
+            gate: gate as u32,
+            up: (up - gate) as u32,
+            width: width as u32,
+            limit,
+            act: &shared_gpu,
+            act_int8: Some(&shared_out),
+        },
+    };
+    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down, leave: None };
     let outputs = [&act, &act_int8, &y, &chosen, &weights, &shared_act, &shared_int8];
     let words = bench.run("moe_down_int8", &case, &outputs, |rec, kit| {
-        let (act, y, chosen, weights) = (act.slice(), y.slice(), chosen.slice(), weights.slice());
-        let shared_gpu = Strided::whole(&shared_act.slice(), width as u32);
-        let (gate, up, width) = (gate as u32, (up - gate) as u32, width as u32);
-        let routing = Routing {
-            router,
-            experts: experts as u32,
-            used: used as u32,
-            scale: 1.5,
-            inputs: &inputs_gpu,
-            chosen: &chosen,
-            weights: &weights,
-            shared: SharedAct { gate, up, width, limit, act: &shared_gpu, act_int8: Some(&shared_out) },
-        };
-        record_moe_int8(rec, kit, (&moe, &int8), &routing, &act, &x_gpu, &y, tokens as u32);
+        record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32);
     })?;
     // Formats without units go through the f32 kernels.
     let has_units = |format: BlockFormat| matches!(format, BlockFormat::Iq2Xxs | BlockFormat::Q2K);
@@ -336,6 +356,32 @@ fn moe(
     }
     bench.compare(kernels[0], &case, &got_act, &want_act, Limit::F32);
     bench.compare(kernels[1], &case, &as_floats(&words[2]), &want, Limit::F32);
+    // The streams behind the experts: what hc_mix makes of the same y, bit by bit.
+    let (_, matrix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
+    let weights = HcWeights { mix: matrix, base_scale: x_gpu.clone(), norm: x_gpu.clone() };
+    let (streams, post) = (bench.floats(tokens * 4 * dim), bench.floats(tokens * 32));
+    let (streams, post) = (bench.upload(&streams)?, bench.upload(&post)?);
+    let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens as u32) as usize;
+    let [next, mix] = [bench.output(tokens * 4 * dim)?, bench.output(tokens * mix_words)?];
+    let (next_slice, mix_slice) = (next.slice(), mix.slice());
+    let residual = HcPost { post: &post, y: &y_slice, next: &next_slice };
+    let leave = Some(HcLeave { weights: &weights, x: &streams, residual, mix: &mix_slice });
+    let int8 = MoeInt8 { leave, ..int8 };
+    let mut has_left = false;
+    let left = bench.run("moe_down_int8", &case, &[&next, &mix, &y], |rec, kit| {
+        has_left = record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32);
+    })?;
+    let apart = bench.run("hc_mix", &case, &[&next, &mix, &y], |rec, kit| {
+        record_hc_mix(rec, kit, &weights, &streams, Some(residual), &mix_slice, tokens as u32);
+    })?;
+    if has_left && left != apart {
+        bench.fail("moe_down_int8", &case, "leaves other streams than hc_mix would".into());
+    }
+    let caps = &bench.kit.dialect.caps;
+    let has_two_teams = caps.subgroup.is_some_and(|size| 2 * (used as u32 + 4) * size <= caps.invocations);
+    if has_left != (experts_each == experts && formats.iter().all(|&f| has_units(f)) && has_two_teams) {
+        bench.fail("moe_down_int8", &case, format!("leaves the streams: {has_left}"));
+    }
     Ok(words[2][..dim].to_vec())
 }
 
