@@ -1,11 +1,14 @@
-// matvec_int8: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] as matvec, but rows of Q8_0 by eight multiply x rounded to int8.
+// matvec_int8: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] as matvec, but rows of Q8_0 by eight multiply x rounded to int8;
+// LEAVE: and what hc_mix makes of y.
 // in      w (R, C) rows of up to eight matrices, each in one of the variant's formats, bound twice: by words and by 16 bytes;
 //         x (T, x_stride) f32; x_int8 (T) rows of x_columns values as lib/quantize leaves them, bound twice, read by rows of Q8_0 by eight alone
-// out     y (T, y_stride) f32; QUANTIZE: y_int8 (T) rows of y_columns values too
+//         LEAVE: mix_quads (outputs, 4R) F16, streams (T, 4, R) f32 and post (T, 32) f32 as for hc_mix
+// out     y (T, y_stride) f32; QUANTIZE: y_int8 (T) rows of y_columns values too; LEAVE: next (T, 4, R) f32, mix (T, R / 16, 32) f32
 // params  Params 112 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (end | format << 28, byte offset), two a vec4
 // grid    ceil(R / ROWS) workgroups, ROWS = WG / LANES * ROWS_EACH; LANES lanes share ROWS_EACH rows, TOKENS rows of x share the weights
 // needs   subgroups of SUBGROUP, at least 8; C a multiple of 256; SUMS = TOKENS * ROWS_EACH; matrices and groups begin at multiples of
-//         ROWS_EACH; QUANTIZE: ROWS = 32, R and y_offset multiples of 32, WG at least 8 TOKENS
+//         ROWS_EACH; QUANTIZE: ROWS = 32, R and y_offset multiples of 32, WG at least 8 TOKENS;
+//         LEAVE: ROWS = 16, R a multiple of 16, LEAVE_TOKENS = TOKENS
 // cost    the bytes of W: bandwidth bound
 // source  SPEC 2 (A @ x); with group_rows < R every group of rows has its own C columns of x (SPEC 3.1, step 7)
 struct Params {
@@ -20,8 +23,8 @@ struct Params {
     ends_bases: array<vec4<u32>, 4>,
     x_columns: u32,  // of x_int8: the columns of all groups
     y_columns: u32,  // of y_int8
-    padding_a: u32,
-    padding_b: u32,
+    base_mix: u32,   // byte offset of fn in mix_quads
+    outputs: u32,    // of fn
 }
 
 @group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
@@ -33,6 +36,9 @@ struct Params {
 #ifdef QUANTIZE
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T, 9 y_columns / 32)
 #import lib/quantize
+#endif
+#ifdef LEAVE
+#import lib/hc_leave
 #endif
 #import lib/dequant
 #import lib/locate
@@ -54,6 +60,10 @@ fn matvec_int8(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
+#ifdef LEAVE
+    // Needed last, asked for first.
+    let early = load_leaving(0u, params.tokens - 1u, wid.x, params.rows, params.base_mix, params.outputs, lid);
+#endif
     let lane = lid % LANES;
     let first_row = (wid.x + wid.y * workgroups.x) * ROWS;
     let row = first_row + lid / LANES * ROWS_EACH;
@@ -155,6 +165,18 @@ fn matvec_int8(
         }
 #end
     }
+#ifdef LEAVE
+    if (lane == 0u) {
+#for T TOKENS
+#for R ROWS_EACH
+        result[$Tu * 16u + row - first_row + $Ru] = totals[$Ru * TOKENS + $Tu];
+#end
+#end
+    }
+    stage_leaving(early, lid);
+    workgroupBarrier();
+    leave(early, 0u, params.tokens - 1u, wid.x, params.rows, params.outputs, lid);
+#endif
 #ifdef QUANTIZE
     if (lane == 0u) {
 #for T TOKENS

@@ -2,12 +2,12 @@
 // SHARED: y[t, r] = shared_down[r] . shared[t] + that sum, in one launch with the shared expert; LEAVE: and what hc_mix makes of y.
 // in      stack (experts, D, F) of this slice; rounded (T * used) rows of F values of act (lib/quantize); chosen, weights (T * used);
 //         SHARED: w (D, F) Q8_0 by eight, bound by words and by 16 bytes; x_int8 (T) rows of F values, bound twice
-//         LEAVE: mix_quads (outputs, 4D) F16, x (T, 4, D) f32 and post (T, 32) f32 as for hc_mix
+//         LEAVE: mix_quads (outputs, 4D) F16, streams (T, 4, D) f32 and post (T, 32) f32 as for hc_mix
 // out     y (T, D) f32, added to; SHARED: written; LEAVE: next (T, 4, D) f32, mix (T, D / 16, 32) f32
 // params  Params 40 B
 // grid    x: ceil(rows / (8 * TEAMS)), y: T; a team is a subgroup for each expert, and SHARED_PARTS of them for the shared one; 8 rows each
 // needs   subgroups of SUBGROUP, at least 8; WG = TEAMS * (USED + SHARED_PARTS) * SUBGROUP; SHARED_PARTS divides 8;
-//         LEAVE: SHARED, TEAMS = 2, the slice has all D rows, D a multiple of 16
+//         LEAVE: SHARED, TEAMS = 2, LEAVE_TOKENS = 1, the slice has all D rows, D a multiple of 16
 // cost    the bytes of down of the chosen experts: bandwidth bound
 // source  SPEC 3.5
 struct Params {
@@ -50,7 +50,7 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
     let t = wid.y;
 #ifdef LEAVE
     // Needed last, asked for first.
-    let early = load_leaving(t, wid.x, params.width, params.base_mix, params.outputs, lid);
+    let early = load_leaving(t, t, wid.x, params.width, params.base_mix, params.outputs, lid);
 #endif
     prepare(lid);
     workgroupBarrier();
@@ -139,6 +139,6 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
     }
 #ifdef LEAVE
     workgroupBarrier();
-    leave(early, t, wid.x, params.width, params.outputs, lid);
+    leave(early, t, t, wid.x, params.width, params.outputs, lid);
 #endif
 }

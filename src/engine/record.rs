@@ -10,7 +10,8 @@ use crate::kernels::{
     Attention, AttentionBuffers, Compress, Grouping, HcLeave, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LowQueries, Matrix, Moe,
     MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct, Strided, Windows, record_attention,
     record_embed, record_hc_head, record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8,
-    record_linear_normed, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
+    record_linear_leaving, record_linear_normed, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router,
+    record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -72,11 +73,15 @@ impl Recorder<'_> {
         record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&self.normed(), normed_int8), &b.post, constants, self.t());
     }
 
-    /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `hc`.
-    fn leave(&self, rec: &mut Recording, hc: &HcWeights, streams: &Streams<'_>) {
+    /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `weights`.
+    fn leaving<'s>(&'s self, weights: &'s HcWeights, streams: &Streams<'s>) -> HcLeave<'s> {
         let b = self.buffers;
         let residual = HcPost { post: &b.post, y: &b.y, next: streams.next };
-        record_hc_mix(rec, self.kit, hc, streams.now, Some(residual), &b.mix, self.t());
+        HcLeave { weights, x: streams.now, residual, mix: &b.mix }
+    }
+
+    fn leave(&self, rec: &mut Recording, leave: &HcLeave<'_>) {
+        record_hc_mix(rec, self.kit, leave.weights, leave.x, Some(leave.residual), leave.mix, self.t());
     }
 
     /// The attention half of a layer, whose mix has been made.
@@ -142,8 +147,11 @@ impl Recorder<'_> {
         let by_group = Grouping::Rows(c.o_rank);
         let rounded = record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), t);
         let low_int8 = low_int8.filter(|_| rounded);
-        self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
-        self.leave(rec, &layer.ffn_hc, streams);
+        let leave = self.leaving(&layer.ffn_hc, streams);
+        if !record_linear_leaving(rec, kit, &layer.out_b, (&low, low_int8.as_ref()), leave, t) {
+            self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
+            self.leave(rec, &leave);
+        }
     }
 
     fn compress_sizes<'s>(&'s self, ratio: u32, dim: u32, weights: &'s Compressor, cache: &'s CompressorCache) -> Compress<'s> {
@@ -262,12 +270,11 @@ impl Recorder<'_> {
             shared: SharedAct { gate, up: width, width, limit, act: &shared, act_int8: shared_int8.as_ref() },
         };
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
+        let leave = self.leaving(next, streams);
         if let (Some(x), Some(act)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
-            let residual = HcPost { post: &b.post, y: &b.y, next: streams.next };
-            let leave = Some(HcLeave { weights: next, x: streams.now, residual, mix: &b.mix });
-            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, leave };
+            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, leave: Some(leave) };
             if !record_moe_int8(rec, kit, (&moe, &int8), &routing, &b.act, &b.normed, &b.y, t) {
-                self.leave(rec, next, streams);
+                self.leave(rec, &leave);
             }
             return;
         }
@@ -276,7 +283,7 @@ impl Recorder<'_> {
         // The heads are done with: their buffer takes the experts' rows.
         let scratch = MoeScratch { act: Strided::whole(&b.act, width).halved(self.half), out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
         record_moe(rec, kit, &moe, &scratch, &self.normed(), &b.chosen, &b.weights, &b.y, t);
-        self.leave(rec, next, streams);
+        self.leave(rec, &leave);
     }
 
     /// Logits of the `count` rows named in `wanted`, from streams whose mix for `hc` has been made.

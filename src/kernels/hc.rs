@@ -25,7 +25,7 @@ pub struct HcWeights {
 }
 
 /// Channels of each stream in a slice of a decode step's mix, where the kernel that makes them may leave it itself (`lib/hc_leave`).
-const LEAVE_SLICE: u32 = 16;
+pub(super) const LEAVE_SLICE: u32 = 16;
 
 /// Channels of each stream that one workgroup of hc_mix takes, by the rows of the step. Few rows need many workgroups; of many, what counts
 /// is how often sums go through reductions.
@@ -104,10 +104,14 @@ impl HcLeave<'_> {
     }
 }
 
-/// `variant` of a kernel whose workgroups make [`LEAVE_SLICE`] channels each, and leave the streams too.
-pub(super) fn leaving(variant: Variant) -> Variant {
-    let teams = variant.value("WG").unwrap_or(WG) / 8;
-    variant.flag("LEAVE").constant("OUTPUTS_EACH", 25u32.div_ceil(teams))
+/// `variant` of a kernel whose workgroups make [`LEAVE_SLICE`] channels of `tokens` rows each, and leave the streams too.
+pub(super) fn leaving(variant: Variant, tokens: u32) -> Variant {
+    let wg = variant.value("WG").unwrap_or(WG);
+    variant
+        .flag("LEAVE")
+        .constant("OUTPUTS_EACH", 25u32.div_ceil(wg / 8))
+        .constant("LEAVE_TOKENS", tokens)
+        .constant("LEAVE_PIECES", (21 * tokens).div_ceil(wg))
 }
 
 /// The streams after a sub-layer, `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`, or without `residual` `X' = X`; and of them for each

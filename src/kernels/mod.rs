@@ -43,7 +43,7 @@ pub use moe_int8::{MoeInt8, record_moe_int8};
 pub use norm::record_rms_norm;
 pub use normed::record_linear_normed;
 pub use params::{ParamsLayout, layouts};
-pub use quantized::{Quantized, record_linear_int8};
+pub use quantized::{Quantized, record_linear_int8, record_linear_leaving};
 pub use rings::{RingStore, Rings, record_ring_store};
 pub use router::{Router, Routing, SharedAct, record_router};
 pub use sample::{NO_MASK, NO_TOKEN, SampleBuffers, Sampler, record_sample};

@@ -198,7 +198,7 @@ fn launch_down(
                 bindings.extend([&shared.arena, &shared.arena].map(Clone::clone));
                 bindings.extend(routing.shared.act_int8.iter().flat_map(|int8| [&int8.slice, &int8.slice]).cloned());
                 bindings.extend(leave.iter().flat_map(HcLeave::bindings));
-                (if leave.is_some() { leaving(variant) } else { variant }, rows_each)
+                (if leave.is_some() { leaving(variant, 1) } else { variant }, rows_each)
             }
             None => plain.clone(),
         };

@@ -1,6 +1,7 @@
 //! Activations rounded to int8, and the matrices that multiply them: the fast twin of `matvec` for decode steps.
 
 use super::cost;
+use super::hc::{HcLeave, LEAVE_SLICE, leaving};
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::linear::{DECODE_ROWS, Grouping, Part, launches, parts, record_linear, row_table};
 use super::matrix::Matrix;
@@ -10,7 +11,7 @@ use crate::quant::BlockFormat;
 params! {
     MatvecInt8Params for "matvec_int8" {
         tokens: u32, columns: u32, rows: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, group_rows: u32,
-        ends_bases: [[u32; 4]; 4], x_columns: u32, y_columns: u32, padding_a: u32, padding_b: u32,
+        ends_bases: [[u32; 4]; 4], x_columns: u32, y_columns: u32, base_mix: u32, outputs: u32,
     }
 }
 
@@ -80,9 +81,31 @@ pub fn record_linear_int8(
         return false;
     };
     for launch in launches(&all, 0) {
-        launch_matvec_int8(rec, kit, launch, columns, grouping, (x, x_int8), (y, y_int8), t);
+        launch_matvec_int8(rec, kit, launch, columns, grouping, (x, x_int8), (y, y_int8), None, t);
     }
     y_int8.is_some()
+}
+
+/// `y` = the rows of `matrix` times x as [`record_linear_int8`] makes them, and what follows in the same launch, where that can be. Says
+/// whether it was. x: T rows -> y of `leave` (T, D), and what it leaves.
+pub fn record_linear_leaving(
+    rec: &mut Recording,
+    kit: &Kit,
+    matrix: &Matrix,
+    (x, x_int8): (&Strided, Option<&Quantized>),
+    leave: HcLeave<'_>,
+    t: u32,
+) -> bool {
+    let parts = parts(&[matrix], Grouping::Shared);
+    let fits = |x: &&Quantized| matrix.format == BlockFormat::Q8_0x8 && parts.len() == 1 && x.columns == matrix.columns;
+    let Some(x_int8) = x_int8.filter(fits) else { return false };
+    let (variant, rows) = leaving_variant(&kit.dialect, matrix.columns, t);
+    if !leave.is_for(&kit.dialect, rows, matrix.rows, t) || variant.value("WG").is_none_or(|wg| wg > kit.dialect.caps.invocations) {
+        return false;
+    }
+    let y = Strided::whole(leave.residual.y, matrix.rows);
+    launch_matvec_int8(rec, kit, &parts, matrix.columns, Grouping::Shared, (x, x_int8), (&y, None), Some(leave), t);
+    true
 }
 
 fn launch_matvec_int8(
@@ -93,6 +116,7 @@ fn launch_matvec_int8(
     grouping: Grouping,
     (x, x_int8): (&Strided, &Quantized),
     (y, y_int8): (&Strided, Option<&Quantized>),
+    leave: Option<HcLeave<'_>>,
     tokens: u32,
 ) {
     let (rows, ends_bases) = row_table(parts);
@@ -108,14 +132,20 @@ fn launch_matvec_int8(
         ends_bases,
         x_columns: x_int8.columns,
         y_columns: y_int8.map_or(0, |y| y.columns),
-        ..Default::default()
+        base_mix: leave.map_or(0, |leave| leave.weights.mix.slices[0].base),
+        outputs: leave.map_or(0, |leave| leave.weights.mix.rows),
     };
     let formats: Vec<_> = parts.iter().map(|p| p.format).collect();
-    let each = rows_each(parts, grouping, params.y_offset, tokens);
-    let (variant, rows_each) = matvec_int8_variant(&kit.dialect, &formats, columns, y_int8.is_some(), tokens, each);
+    let (variant, rows_each) = if leave.is_some() {
+        leaving_variant(&kit.dialect, columns, tokens)
+    } else {
+        let each = rows_each(parts, grouping, params.y_offset, tokens);
+        matvec_int8_variant(&kit.dialect, &formats, columns, y_int8.is_some(), tokens, each)
+    };
     let arena = parts[0].arena;
     let mut bindings = [arena, arena, &x.slice, &x_int8.slice, &x_int8.slice, &y.slice].map(Clone::clone).to_vec();
     bindings.extend(binding(y_int8));
+    bindings.extend(leave.iter().flat_map(HcLeave::bindings));
     bindings.extend(kit.tables(&formats));
     rec.dispatch(variant, &params, bindings, grid_1d(rows.div_ceil(rows_each)));
     rec.cost(cost::linear(parts, columns, grouping.rows(), (x, y), tokens));
@@ -143,25 +173,44 @@ pub(super) fn matvec_int8_variant(
     tokens: u32,
     each: u32,
 ) -> (Variant, u32) {
-    let subgroup = dialect.caps.subgroup.unwrap_or(1);
-    let sums = tokens.next_power_of_two();
     // What a team adds up, and in which order, follows from the matrix alone.
     let (wg, lanes, each) = if quantize {
         let lanes = LANES_QUANTIZING.min(dialect.caps.invocations / 32);
         // Eight invocations round a block of 32 rows.
-        let each = each.min(32 * lanes / (8 * sums));
+        let each = each.min(32 * lanes / (8 * tokens.next_power_of_two()));
         (32 * lanes / each, lanes, each)
     } else {
-        (WG, (columns / COLUMNS_EACH).next_power_of_two().clamp(8, (subgroup * MOST_SUBGROUPS).clamp(8, WG)), each)
+        (WG, lanes(dialect, columns), each)
     };
+    let variant = quantizing(team_variant(dialect, columns, tokens, (wg, lanes, each)), quantize);
+    (with_formats(variant, formats), wg / lanes * each)
+}
+
+/// For a matrix of Q8_0 by eight whose workgroups leave the streams too: four rows a team, as many teams as make a slice.
+pub(super) fn leaving_variant(dialect: &Dialect, columns: u32, tokens: u32) -> (Variant, u32) {
+    let (lanes, each) = (lanes(dialect, columns), 4);
+    let variant = team_variant(dialect, columns, tokens, (LEAVE_SLICE / each * lanes, lanes, each));
+    (with_formats(leaving(variant, tokens.next_power_of_two()), &[BlockFormat::Q8_0x8]), LEAVE_SLICE)
+}
+
+/// Lanes that share a row of `columns`.
+fn lanes(dialect: &Dialect, columns: u32) -> u32 {
+    let most = dialect.caps.subgroup.unwrap_or(1) * MOST_SUBGROUPS;
+    (columns / COLUMNS_EACH).next_power_of_two().clamp(8, most.clamp(8, WG))
+}
+
+/// Workgroups of `wg` invocations, `lanes` to a team, `each` rows a team.
+fn team_variant(dialect: &Dialect, columns: u32, tokens: u32, (wg, lanes, each): (u32, u32, u32)) -> Variant {
+    let subgroup = dialect.caps.subgroup.unwrap_or(1);
+    let sums = tokens.next_power_of_two();
     // Many tokens have enough to do between loads, and would multiply the code; many rows are loads enough.
     let loads = (columns / 16).div_ceil(lanes);
     let unroll = match (tokens, each) {
-        (_, 4..) => 1,
-        (3.., _) => 2,
+        (3.., 4..) => 1,
+        (3.., _) | (_, 4..) => 2,
         _ => loads.div_ceil(loads.div_ceil(UNROLL)),
     };
-    let variant = quantizing(Variant::new("matvec_int8"), quantize)
+    Variant::new("matvec_int8")
         .flag_if(lanes > subgroup, "WIDE")
         .constant("WG", wg)
         .constant("SUBGROUP", subgroup)
@@ -169,6 +218,5 @@ pub(super) fn matvec_int8_variant(
         .constant("UNROLL", unroll)
         .constant("TOKENS", sums)
         .constant("ROWS_EACH", each)
-        .constant("SUMS", sums * each);
-    (with_formats(variant, formats), wg / lanes * each)
+        .constant("SUMS", sums * each)
 }

@@ -10,7 +10,7 @@ use super::linear::{Tile, decode_runs_variant, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
 use super::normed::matvec_normed_variant;
-use super::quantized::{matvec_int8_variant, quantizing};
+use super::quantized::{leaving_variant, matvec_int8_variant, quantizing};
 use super::rings::ring_store_variant;
 use super::router::{Choice, router_variant};
 use super::sample::sample_variant;
@@ -70,12 +70,14 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
                 let downs = [(6, true), (6, false), (2, true)];
                 all.extend(downs.into_iter().filter_map(|(used, shared)| down_int8_variant(dialect, *format, used, shared)).map(|v| v.0));
                 let folded = [6, 2].into_iter().filter_map(|used| down_int8_variant(dialect, *format, used, true));
-                all.extend(folded.filter(|v| v.1 == 16).map(|v| leaving(v.0)));
+                all.extend(folded.filter(|v| v.1 == 16).map(|v| leaving(v.0, 1)));
             }
             for (columns, tokens, each) in [(1024, 1, 1), (4096, 2, 1), (4096, 4, 2), (8192, 16, 1), (8192, 16, 4)] {
                 all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens, each).0));
             }
         }
+        let leaving = [(8192, 1), (8192, 16), (512, 2)].map(|(columns, tokens)| leaving_variant(dialect, columns, tokens).0);
+        all.extend(leaving.into_iter().filter(|variant| variant.value("WG").is_some_and(|wg| wg <= dialect.caps.invocations)));
     }
     let closing = [None, Some((4, 128, 2)), Some((128, 4, 1))];
     all.extend([false, true].iter().flat_map(|&queries| closing.map(|kind| latents_variant(dialect, queries, kind))));

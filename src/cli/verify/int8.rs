@@ -4,7 +4,7 @@ use super::bench::{Bench, Limit, Output, as_floats, view};
 use crate::Result;
 use crate::kernels::{
     Experts, Grouping, HcLeave, HcPost, HcWeights, Matrix, Moe, MoeInt8, Quantized, Router, Routing, Row, SAMPLED, SharedAct, Strided,
-    hc_mix_words, record_hc_mix, record_linear_int8, record_linear_normed, record_moe_int8,
+    hc_mix_words, record_hc_mix, record_linear_int8, record_linear_leaving, record_linear_normed, record_moe_int8,
 };
 use crate::quant::BlockFormat;
 use crate::reference::{self, Choice};
@@ -42,6 +42,9 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     moe(bench, pair, 1, (5, 7168), Choosing::Hashed)?;
     for columns in [256, 768, 1024] {
         normed(bench, columns)?;
+    }
+    for (columns, tokens) in [(512, 1), (8192, 1), (8192, 2), (1024, 7), (1024, 16)] {
+        leaving(bench, columns, tokens)?;
     }
     // Rows that are odd, that teams can take two at a time, and four.
     for rows in [[40, 9, 33, 64], [40, 10, 34, 64], [40, 12, 36, 64]] {
@@ -202,6 +205,40 @@ fn normed(bench: &mut Bench<'_>, columns: usize) -> Result<()> {
         } else if words[0][..total] != alone[..] {
             bench.fail("matvec_normed", &case, "the first token's bits differ from those it has alone".into());
         }
+    }
+    Ok(())
+}
+
+/// A matrix whose launch leaves the streams too: what the matrix alone and hc_mix behind it make, bit by bit.
+fn leaving(bench: &mut Bench<'_>, columns: usize, tokens: u32) -> Result<()> {
+    let (dim, t) = (256, tokens as usize);
+    let case = format!("{dim}x{columns} and the streams, {tokens} tokens");
+    let (_, matrix) = bench.matrix(BlockFormat::Q8_0x8, dim, columns, 1)?;
+    let own = bench.floats(t * columns);
+    let (x, x_int8) = (Strided::whole(&bench.upload(&own)?, columns as u32), bench.upload_int8(&own, columns)?);
+    let (_, mix_matrix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
+    let weights = HcWeights { mix: mix_matrix, base_scale: x.slice.clone(), norm: x.slice.clone() };
+    let (streams, post) = (bench.floats(t * 4 * dim), bench.floats(t * 32));
+    let (streams, post) = (bench.upload(&streams)?, bench.upload(&post)?);
+    let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens) as usize;
+    let [y, next, mix] = [bench.output(t * dim)?, bench.output(t * 4 * dim)?, bench.output(t * mix_words)?];
+    let (y_slice, next_slice, mix_slice) = (y.slice(), next.slice(), mix.slice());
+    let residual = HcPost { post: &post, y: &y_slice, next: &next_slice };
+    let leave = HcLeave { weights: &weights, x: &streams, residual, mix: &mix_slice };
+    let mut has_left = false;
+    let together = bench.run("matvec_int8", &case, &[&y, &next, &mix], |rec, kit| {
+        has_left = record_linear_leaving(rec, kit, &matrix, (&x, Some(&x_int8)), leave, tokens);
+    })?;
+    let apart = bench.run("matvec_int8", &case, &[&y, &next, &mix], |rec, kit| {
+        let y = Strided::whole(&y_slice, dim as u32);
+        record_linear_int8(rec, kit, &[&matrix], Grouping::Shared, (&x, Some(&x_int8)), (&y, None), tokens);
+        record_hc_mix(rec, kit, &weights, &streams, Some(residual), &mix_slice, tokens);
+    })?;
+    if has_left && together != apart {
+        bench.fail("matvec_int8", &case, "differs from the same in two launches".into());
+    }
+    if !has_left && bench.kit.dialect.caps.invocations >= 1024 {
+        bench.fail("matvec_int8", &case, "not recorded".into());
     }
     Ok(())
 }
