@@ -86,11 +86,15 @@ fn matvec_normed(
         {
             let rounded = round_quad(x$T_$P * norm * weight$P);
             let four = lid + $Pu * WG;
-            if (four < FOURS) {
-                codes[$Tu * QUADS + (four >> 2u)][four & 3u] = rounded.codes;
-                if ((four & 7u) == 0u) {
-                    scales[$Tu * (COLUMNS / 32u) + (four >> 3u)] = rounded.scale;
-                }
+            // A vector is stored by one invocation: a part of it may take the rest along.
+            let one = subgroupShuffleXor(rounded.codes, 1u);
+            let two = subgroupShuffleXor(rounded.codes, 2u);
+            let three = subgroupShuffleXor(rounded.codes, 3u);
+            if ((four & 3u) == 0u && four < FOURS) {
+                codes[$Tu * QUADS + (four >> 2u)] = vec4<u32>(rounded.codes, one, two, three);
+            }
+            if ((four & 7u) == 0u && four < FOURS) {
+                scales[$Tu * (COLUMNS / 32u) + (four >> 3u)] = rounded.scale;
             }
         }
 #end

@@ -2,12 +2,13 @@
 
 use super::bench::{Bench, Limit, Output, as_floats, view};
 use crate::Result;
+use crate::gpu::Slice;
 use crate::kernels::{
-    Experts, Grouping, HcLeave, HcPost, HcWeights, Matrix, Moe, MoeInt8, Quantized, Router, Routing, Row, SAMPLED, SharedAct, Strided,
-    hc_mix_words, record_hc_mix, record_linear_int8, record_linear_leaving, record_linear_normed, record_moe_int8,
+    Grouping, HcLeave, HcPost, HcWeights, Matrix, Quantized, Strided, hc_mix_words, record_hc_mix, record_linear_int8,
+    record_linear_leaving, record_linear_normed,
 };
 use crate::quant::BlockFormat;
-use crate::reference::{self, Choice};
+use crate::reference;
 
 /// All checks of this file, where the device has a use for int8.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
@@ -25,21 +26,6 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         linear(bench, BlockFormat::Q8_0x8, 1, 35, columns)?;
         linear(bench, BlockFormat::F16, 2, 35, columns)?;
     }
-    let pair = [BlockFormat::Iq2Xxs, BlockFormat::Q2K];
-    let alone = moe(bench, pair, 1, (8, 512), Choosing::Scored)?;
-    for tokens in 2..=16 {
-        if moe(bench, pair, tokens, (8, 512), Choosing::Scored)? != alone {
-            bench.fail("moe_down_int8", &format!("{tokens} tokens"), "the first token's bits differ from those it has alone".into());
-        }
-    }
-    for tokens in [1, 7] {
-        moe(bench, pair, tokens, (8, 512), Choosing::Hashed)?;
-    }
-    for format in BlockFormat::ALL {
-        moe(bench, [format; 2], 2, (3, 256), Choosing::Scored)?;
-    }
-    moe(bench, pair, 3, (5, 4096), Choosing::Scored)?;
-    moe(bench, pair, 1, (5, 7168), Choosing::Hashed)?;
     for columns in [256, 768, 1024] {
         normed(bench, columns)?;
     }
@@ -209,6 +195,41 @@ fn normed(bench: &mut Bench<'_>, columns: usize) -> Result<()> {
     Ok(())
 }
 
+/// What may follow a matrix in its launch: streams of `tokens` rows of `dim` channels, and where they and their mix go.
+pub struct Following {
+    weights: HcWeights,
+    streams: Slice,
+    post: Slice,
+    outputs: [Output; 2],
+    slices: [Slice; 2],
+}
+
+impl Following {
+    /// With random values.
+    pub fn new(bench: &mut Bench<'_>, dim: usize, tokens: usize) -> Result<Self> {
+        let (_, mix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
+        let (streams, post) = (bench.floats(tokens * 4 * dim), bench.floats(tokens * 32));
+        let (streams, post) = (bench.upload(&streams)?, bench.upload(&post)?);
+        let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens as u32) as usize;
+        let outputs = [bench.output(tokens * 4 * dim)?, bench.output(tokens * mix_words)?];
+        let slices = outputs.each_ref().map(Output::slice);
+        // The mix alone needs neither base nor norm.
+        let weights = HcWeights { mix, base_scale: post.clone(), norm: post.clone() };
+        Ok(Self { weights, streams, post, outputs, slices })
+    }
+
+    /// What is left.
+    pub fn outputs(&self) -> [&Output; 2] {
+        self.outputs.each_ref()
+    }
+
+    /// Behind the result `y`.
+    pub fn leave<'a>(&'a self, y: &'a Slice) -> HcLeave<'a> {
+        let [next, mix] = &self.slices;
+        HcLeave { weights: &self.weights, x: &self.streams, residual: HcPost { post: &self.post, y, next }, mix }
+    }
+}
+
 /// A matrix whose launch leaves the streams too: what the matrix alone and hc_mix behind it make, bit by bit.
 fn leaving(bench: &mut Bench<'_>, columns: usize, tokens: u32) -> Result<()> {
     let (dim, t) = (256, tokens as usize);
@@ -216,23 +237,19 @@ fn leaving(bench: &mut Bench<'_>, columns: usize, tokens: u32) -> Result<()> {
     let (_, matrix) = bench.matrix(BlockFormat::Q8_0x8, dim, columns, 1)?;
     let own = bench.floats(t * columns);
     let (x, x_int8) = (Strided::whole(&bench.upload(&own)?, columns as u32), bench.upload_int8(&own, columns)?);
-    let (_, mix_matrix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
-    let weights = HcWeights { mix: mix_matrix, base_scale: x.slice.clone(), norm: x.slice.clone() };
-    let (streams, post) = (bench.floats(t * 4 * dim), bench.floats(t * 32));
-    let (streams, post) = (bench.upload(&streams)?, bench.upload(&post)?);
-    let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens) as usize;
-    let [y, next, mix] = [bench.output(t * dim)?, bench.output(t * 4 * dim)?, bench.output(t * mix_words)?];
-    let (y_slice, next_slice, mix_slice) = (y.slice(), next.slice(), mix.slice());
-    let residual = HcPost { post: &post, y: &y_slice, next: &next_slice };
-    let leave = HcLeave { weights: &weights, x: &streams, residual, mix: &mix_slice };
+    let following = Following::new(bench, dim, t)?;
+    let y = bench.output(t * dim)?;
+    let y_slice = y.slice();
+    let leave = following.leave(&y_slice);
+    let [next, mix] = following.outputs();
     let mut has_left = false;
-    let together = bench.run("matvec_int8", &case, &[&y, &next, &mix], |rec, kit| {
+    let together = bench.run("matvec_int8", &case, &[&y, next, mix], |rec, kit| {
         has_left = record_linear_leaving(rec, kit, &matrix, (&x, Some(&x_int8)), leave, tokens);
     })?;
-    let apart = bench.run("matvec_int8", &case, &[&y, &next, &mix], |rec, kit| {
+    let apart = bench.run("matvec_int8", &case, &[&y, next, mix], |rec, kit| {
         let y = Strided::whole(&y_slice, dim as u32);
         record_linear_int8(rec, kit, &[&matrix], Grouping::Shared, (&x, Some(&x_int8)), (&y, None), tokens);
-        record_hc_mix(rec, kit, &weights, &streams, Some(residual), &mix_slice, tokens);
+        record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, tokens);
     })?;
     if has_left && together != apart {
         bench.fail("matvec_int8", &case, "differs from the same in two launches".into());
@@ -265,165 +282,4 @@ fn grouped(bench: &mut Bench<'_>, format: BlockFormat, columns: usize, tokens: u
     bench.compare("matvec_int8", &case, &got, &want, Limit::F32);
     bench.compare_int8("matvec_int8", &case, &words[1], &got, groups * rank);
     Ok(words[0][..groups * rank].to_vec())
-}
-
-/// How [`moe`] has its experts chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Choosing {
-    Scored,
-    Hashed,
-}
-
-/// The router, routed experts and the shared one. Returns the first token's bits.
-fn moe(
-    bench: &mut Bench<'_>,
-    formats: [BlockFormat; 2],
-    tokens: usize,
-    (experts_each, dim): (usize, usize),
-    choosing: Choosing,
-) -> Result<Vec<u32>> {
-    // With two experts of 512 rows a token: some workgroups have rows of two tokens.
-    let used = if choosing == Choosing::Scored { 2 } else { 3 };
-    let (experts, width, limit) = (8usize, 512usize, 2.0);
-    let case = format!("{} and {} of {dim}, {choosing:?}, {tokens} tokens, {experts_each} experts a slice", formats[0], formats[1]);
-    // The same weights and the same first row whatever the step.
-    bench.rng.seed(7);
-    let (gate_up_bytes, gate_up) = bench.experts(&[formats[0]; 2], (experts, width, dim), experts_each)?;
-    let (down_bytes, down) = bench.experts(&[formats[1]], (experts, dim, width), experts_each)?;
-    let (shared_bytes, shared_down) = bench.matrix(BlockFormat::Q8_0x8, dim, width, 1)?;
-    let x = bench.floats(16 * dim)[..tokens * dim].to_vec();
-    // Logits, and behind them gate and up of the shared expert, with gaps.
-    let (gate, stride) = (experts + 8, experts + 2 * width + 24);
-    let up = gate + width + 4;
-    let mut inputs = bench.floats(16 * stride)[..tokens * stride].to_vec();
-    let mut bias = bench.floats_around(0.0, 0.2, experts);
-    // Ties among the best, and experts that no score chooses.
-    bias[2..5].fill(2.0);
-    for (t, row) in inputs.chunks_exact_mut(stride).enumerate() {
-        match t % 4 {
-            1 => row[4..][..experts].fill(-0.5),
-            2 if choosing == Choosing::Scored => row[4..][1..experts - used].fill(f32::NAN),
-            _ => {}
-        }
-    }
-    let table: Vec<u32> = (0..16 * used).map(|i| ((i / used * 5 + i % used * 3) % experts) as u32).collect();
-    // The second token is one that the sampler left.
-    let row = |t: u32| Row { token: if t == 1 { SAMPLED } else { t }, slot: t % 3, ..Row::default() };
-    let rows: Vec<Row> = (0..tokens as u32).map(row).collect();
-    let shared: Vec<f32> = inputs
-        .chunks_exact(stride)
-        .flat_map(|row| (0..width).map(|f| reference::swiglu(row[gate + f], row[up + f], limit)).collect::<Vec<_>>())
-        .collect();
-    let routed: Vec<reference::Routed> = inputs
-        .chunks_exact(stride)
-        .enumerate()
-        .map(|(t, row)| {
-            let named = &table[t * used..][..used];
-            let choice = if choosing == Choosing::Hashed { Choice::Named(named) } else { Choice::Scored(&bias) };
-            reference::router(&row[4..][..experts], choice, used, 1.5)
-        })
-        .collect();
-    let pairs = tokens * used;
-    let (x_gpu, x_int8) = (bench.upload(&x)?, bench.upload_int8(&x, dim)?);
-    let inputs_gpu = Strided { slice: bench.upload(&inputs)?, stride: stride as u32, offset: 4, half: false };
-    let (bias_gpu, table_gpu) = (bench.upload(&bias)?, bench.upload(&table)?);
-    let (rows_gpu, sampled) = (bench.upload(&rows)?, bench.upload(&[0u32, 1, 0])?);
-    let router = match choosing {
-        Choosing::Scored => Router::Scored(&bias_gpu),
-        Choosing::Hashed => Router::Hashed { table: &table_gpu, rows: &rows_gpu, sampled: &sampled },
-    };
-    let (act, y, shared_act) = (bench.output(pairs * width)?, bench.output(tokens * dim)?, bench.output(tokens * width)?);
-    let (chosen, weights) = (bench.output(pairs)?, bench.output(pairs)?);
-    let Some((act_int8, act_out)) = bench.output_int8(tokens, used * width)? else { return Ok(Vec::new()) };
-    let act_out = Quantized { columns: width as u32, ..act_out };
-    let Some((shared_int8, shared_out)) = bench.output_int8(tokens, width)? else { return Ok(Vec::new()) };
-    let moe = Moe { gate_up: &gate_up, down: &down, used: used as u32, limit };
-    let (act_slice, y_slice) = (act.slice(), y.slice());
-    let (chosen_slice, weights_slice) = (chosen.slice(), weights.slice());
-    let shared_gpu = Strided::whole(&shared_act.slice(), width as u32);
-    let routing = Routing {
-        router,
-        experts: experts as u32,
-        used: used as u32,
-        scale: 1.5,
-        inputs: &inputs_gpu,
-        chosen: &chosen_slice,
-        weights: &weights_slice,
-        shared: SharedAct {
-            gate: gate as u32,
-            up: (up - gate) as u32,
-            width: width as u32,
-            limit,
-            act: &shared_gpu,
-            act_int8: Some(&shared_out),
-        },
-    };
-    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down, leave: None };
-    let outputs = [&act, &act_int8, &y, &chosen, &weights, &shared_act, &shared_int8];
-    let words = bench.run("moe_down_int8", &case, &outputs, |rec, kit| {
-        record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32);
-    })?;
-    // Formats without units go through the f32 kernels.
-    let has_units = |format: BlockFormat| matches!(format, BlockFormat::Iq2Xxs | BlockFormat::Q2K);
-    let left = |x: &[f32], rounds: bool| if rounds { reference::rounded(x) } else { x.to_vec() };
-    let got_act = as_floats(&words[0]);
-    let kernels = if has_units(formats[0]) { ["moe_gate_up_int8", "moe_down_int8"] } else { ["moe_gate_up", "moe_down"] };
-    let want_ids: Vec<u32> = routed.iter().flat_map(|r| r.experts.iter().copied()).collect();
-    let want_weights: Vec<f32> = routed.iter().flat_map(|r| r.weights.iter().copied()).collect();
-    bench.compare_ids(kernels[0], &case, &words[3], &want_ids);
-    bench.compare(kernels[0], &format!("{case}, weights"), &as_floats(&words[4]), &want_weights, Limit::F32);
-    let (chosen, weights, got_shared) = (&words[3], as_floats(&words[4]), as_floats(&words[5]));
-    bench.compare(kernels[0], &format!("{case}, shared act"), &got_shared, &shared, Limit::F32);
-    let left_shared = bench.compare_int8(kernels[0], &format!("{case}, shared act"), &words[6], &got_shared, width);
-    let left_act = if has_units(formats[0]) { bench.compare_int8(kernels[0], &case, &words[1], &got_act, width) } else { Vec::new() };
-    let (mut want_act, mut want) = (Vec::new(), Vec::new());
-    for t in 0..tokens {
-        let own = left(&x[t * dim..][..dim], has_units(formats[0]));
-        let mut sums: Vec<f64> = vec![0.0; dim];
-        let product = reference::linear(&view(&shared_down, &shared_bytes), &left_shared[t * width..][..width]);
-        sums.iter_mut().zip(product).for_each(|(sum, v)| *sum += f64::from(v));
-        for pair in t * used..(t + 1) * used {
-            let [gate, up] = [0, 1].map(|m| expert_part(&gate_up_bytes[m], &gate_up, chosen[pair]));
-            want_act.extend(reference::gate_up(&gate, &up, &own, limit));
-            let act = if has_units(formats[0]) && has_units(formats[1]) { &left_act } else { &got_act };
-            let product = reference::linear(&expert_part(&down_bytes[0], &down, chosen[pair]), &act[pair * width..][..width]);
-            sums.iter_mut().zip(product).for_each(|(sum, v)| *sum += f64::from(weights[pair]) * f64::from(v));
-        }
-        want.extend(sums.iter().map(|&v| v as f32));
-    }
-    bench.compare(kernels[0], &case, &got_act, &want_act, Limit::F32);
-    bench.compare(kernels[1], &case, &as_floats(&words[2]), &want, Limit::F32);
-    // The streams behind the experts: what hc_mix makes of the same y, bit by bit.
-    let (_, matrix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
-    let weights = HcWeights { mix: matrix, base_scale: x_gpu.clone(), norm: x_gpu.clone() };
-    let (streams, post) = (bench.floats(tokens * 4 * dim), bench.floats(tokens * 32));
-    let (streams, post) = (bench.upload(&streams)?, bench.upload(&post)?);
-    let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens as u32) as usize;
-    let [next, mix] = [bench.output(tokens * 4 * dim)?, bench.output(tokens * mix_words)?];
-    let (next_slice, mix_slice) = (next.slice(), mix.slice());
-    let residual = HcPost { post: &post, y: &y_slice, next: &next_slice };
-    let leave = Some(HcLeave { weights: &weights, x: &streams, residual, mix: &mix_slice });
-    let int8 = MoeInt8 { leave, ..int8 };
-    let mut has_left = false;
-    let left = bench.run("moe_down_int8", &case, &[&next, &mix, &y], |rec, kit| {
-        has_left = record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32);
-    })?;
-    let apart = bench.run("hc_mix", &case, &[&next, &mix, &y], |rec, kit| {
-        record_hc_mix(rec, kit, &weights, &streams, Some(residual), &mix_slice, tokens as u32);
-    })?;
-    if has_left && left != apart {
-        bench.fail("moe_down_int8", &case, "leaves other streams than hc_mix would".into());
-    }
-    let caps = &bench.kit.dialect.caps;
-    let has_two_teams = caps.subgroup.is_some_and(|size| 2 * (used as u32 + 4) * size <= caps.invocations);
-    if has_left != (experts_each == experts && formats.iter().all(|&f| has_units(f)) && has_two_teams) {
-        bench.fail("moe_down_int8", &case, format!("leaves the streams: {has_left}"));
-    }
-    Ok(words[2][..dim].to_vec())
-}
-
-fn expert_part<'a>(bytes: &'a [u8], stack: &Experts, expert: u32) -> reference::Matrix<'a> {
-    let (rows, columns) = ((stack.rows * stack.experts) as usize, stack.columns as usize);
-    let format = stack.formats[0];
-    reference::Matrix { format, rows, columns, bytes }.part((expert * stack.rows) as usize, stack.rows as usize)
 }

@@ -4,6 +4,7 @@ mod bench;
 mod cache;
 mod dense;
 mod experts;
+mod experts_int8;
 mod int8;
 mod latents;
 
@@ -28,6 +29,7 @@ pub fn check(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Vec<Outcome>> {
     dense::run(&mut bench)?;
     int8::run(&mut bench)?;
     experts::run(&mut bench)?;
+    experts_int8::run(&mut bench)?;
     cache::run(&mut bench)?;
     latents::run(&mut bench)?;
     Ok(bench.into_outcomes())
