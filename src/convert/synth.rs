@@ -42,7 +42,8 @@ impl FromStr for Shape {
 }
 
 impl Shape {
-    /// Hyper-parameters of the shape (SPEC section 1; Tiny has those of the golden model nano).
+    /// Hyper-parameters of the shape (SPEC section 1; Tiny has those of the golden model nano, but low ranks wide enough that decode steps
+    /// take the kernels that they take on large models).
     pub fn config(self) -> Config {
         let flash = Config::flash();
         match self {
@@ -54,9 +55,9 @@ impl Shape {
                 dim: 256,
                 heads: 4,
                 head_dim: 128,
-                q_rank: 64,
+                q_rank: 256,
                 o_groups: 2,
-                o_rank: 64,
+                o_rank: 128,
                 window: 16,
                 index_heads: 32,
                 index_top_k: 8,
