@@ -1,10 +1,11 @@
 // matvec_normed: y[t, y_offset + r] = sum_c W[r, c] N(x[t]; weight)[c], where N(x) is rounded to int8: a norm and matvec_int8 in one launch.
-// in      w (R, C) rows of up to eight matrices of Q8_0 by eight, bound twice: by words and by 16 bytes; x (T, x_stride) f32, C values at x_offset;
-//         weight (C) f32
+// in      w (R, C) rows of up to eight matrices, of Q8_0 by eight or F16, bound twice: by words and by 16 bytes; x (T, x_stride) f32, C values at
+//         x_offset; weight (C) f32
 // out     y (T, y_stride) f32
 // params  Params 96 B; matrices as in matvec_int8
 // grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES * EACH; LANES lanes share EACH neighbouring rows
 // needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; C = COLUMNS, a multiple of 256, at most 16 QUADS_EACH LANES; T at most SUMS;
+//         matrices begin at multiples of EACH;
 //         SUMS * (9 C / 8 + 4 WG / SUBGROUP) bytes of workgroup memory
 // cost    the bytes of W: bandwidth bound. Every workgroup makes the norm for itself, while its weights, asked for first, are on their way
 // source  SPEC 2 (N), SPEC 3.1 step 3
@@ -34,9 +35,25 @@ const QUADS: u32 = COLUMNS / 16u;     // of codes in a row
 const FOURS: u32 = COLUMNS / 4u;      // of values
 const SUBGROUPS: u32 = WG / SUBGROUP;
 
+#ifdef W_F16
+const QUAD_LOADS: u32 = 2u; // of 16 weights, at most
+#else
+const QUAD_LOADS: u32 = 1u;
+#endif
+
 var<workgroup> squares: array<f32, SUMS * SUBGROUPS>;
 var<workgroup> codes: array<vec4<u32>, SUMS * QUADS>;
 var<workgroup> scales: array<f32, SUMS * COLUMNS / 32u>;
+
+#ifdef W_F16
+// Sum of the products of 16 weights and the codes of as many values.
+fn dot_halves(low: vec4<u32>, high: vec4<u32>, values: vec4<u32>) -> f32 {
+    let a = weights_of_halves(low);
+    let b = weights_of_halves(high);
+    return dot(a.a, vec4<f32>(unpack4xI8(values.x))) + dot(a.b, vec4<f32>(unpack4xI8(values.y)))
+        + dot(b.a, vec4<f32>(unpack4xI8(values.z))) + dot(b.b, vec4<f32>(unpack4xI8(values.w)));
+}
+#endif
 
 @compute @workgroup_size(WG)
 fn matvec_normed(
@@ -46,13 +63,43 @@ fn matvec_normed(
 ) {
     let lane = lid % LANES;
     let first_row = ((wid.x + wid.y * workgroups.x) * (WG / LANES) + lid / LANES) * EACH;
-    // Rows beyond the last repeat it, and quads beyond a row's end have a scale of zero.
+    // Teams beyond the last rows repeat them, and quads beyond a row's end have a scale of zero.
+    let place = locate(min(first_row, params.rows - EACH));
+#ifdef FORMAT
+    let format = FORMAT;
+#else
+    let format = place.y;
+#endif
+    var loaded: array<vec4<u32>, EACH * QUADS_EACH * QUAD_LOADS>;
+    var row_scales: array<f32, EACH * QUADS_EACH>;
+#ifdef W_F16
+    if (format == 1u) {
 #for R EACH
-    let place$R = locate(min(first_row + $Ru, params.rows - 1u));
 #for Q QUADS_EACH
-    let quad$R_$Q = load_quad(place$R.x, lane + $Qu * LANES, QUADS);
+        {
+            let at = (place.x + $Ru * row_bytes(1u, COLUMNS)) >> 4u;
+            let quad = lane + $Qu * LANES;
+            loaded[($Ru * QUADS_EACH + $Qu) * 2u] = w_quads[at + 2u * min(quad, QUADS - 1u)];
+            loaded[($Ru * QUADS_EACH + $Qu) * 2u + 1u] = w_quads[at + 2u * min(quad, QUADS - 1u) + 1u];
+            row_scales[$Ru * QUADS_EACH + $Qu] = select(0.0, 1.0, quad < QUADS);
+        }
 #end
 #end
+    }
+#endif
+#ifdef W_Q8_0X8
+    if (format == 9u) {
+#for R EACH
+#for Q QUADS_EACH
+        {
+            let quad = load_quad(place.x + $Ru * row_bytes(9u, COLUMNS), lane + $Qu * LANES, QUADS);
+            loaded[($Ru * QUADS_EACH + $Qu) * QUAD_LOADS] = quad.codes;
+            row_scales[$Ru * QUADS_EACH + $Qu] = quad.scale;
+        }
+#end
+#end
+    }
+#endif
 #for P PIECES
     let four$P = min(lid + $Pu * WG, FOURS - 1u);
     let weight$P = weight[four$P];
@@ -111,7 +158,20 @@ fn matvec_normed(
             let at = min(lane + $Qu * LANES, QUADS - 1u);
             let values = Quad(codes[$Tu * QUADS + at], scales[$Tu * (COLUMNS / 32u) + (at >> 1u)]);
 #for R EACH
-            sum$R = add_quad(quad$R_$Q, values, sum$R);
+            {
+                let i = $Ru * QUADS_EACH + $Qu;
+#ifdef W_F16
+                if (format == 1u) {
+                    let product = dot_halves(loaded[2u * i], loaded[2u * i + 1u], values.codes);
+                    sum$R = fma(product, row_scales[i] * values.scale, sum$R);
+                }
+#endif
+#ifdef W_Q8_0X8
+                if (format == 9u) {
+                    sum$R = add_quad(Quad(loaded[i * QUAD_LOADS], row_scales[i]), values, sum$R);
+                }
+#endif
+            }
 #end
         }
 #end

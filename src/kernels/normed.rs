@@ -16,8 +16,8 @@ params! {
 /// Loads of 16 bytes of weights that a lane has on the way: all that it needs, of as many neighbouring rows as come to this.
 const LOADS: u32 = 8;
 
-/// `y[t] = W N(x[t]; norm)`, the rows of all `matrices` one after another in y, for few rows of x and where all weights are Q8_0 by eight. Says
-/// whether it did. x: T rows; norm (C) -> y: T rows.
+/// `y[t] = W N(x[t]; norm)`, the rows of all `matrices` one after another in y, for few rows of x and where all weights are F16 or Q8_0 by
+/// eight, some of them that. Says whether it did. x: T rows; norm (C) -> y: T rows.
 pub fn record_linear_normed(
     rec: &mut Recording,
     kit: &Kit,
@@ -29,9 +29,14 @@ pub fn record_linear_normed(
 ) -> bool {
     let columns = matrices[0].columns;
     let matrices: Vec<&Matrix> = matrices.iter().collect();
-    let fits = t <= DECODE_ROWS && matrices.iter().all(|m| m.format == BlockFormat::Q8_0x8);
-    let Some((variant, rows_each)) = matvec_normed_variant(&kit.dialect, columns, t).filter(|_| fits) else { return false };
-    for launch in launches(&parts(&matrices, Grouping::Shared), 0) {
+    let formats: Vec<_> = matrices.iter().map(|m| m.format).collect();
+    let are_known = formats.iter().all(|f| [BlockFormat::F16, BlockFormat::Q8_0x8].contains(f)) && formats.contains(&BlockFormat::Q8_0x8);
+    let parts = parts(&matrices, Grouping::Shared);
+    let borders = parts.iter().fold(0, |bits, part| bits | part.rows);
+    let each = 1 << borders.trailing_zeros();
+    let variant = matvec_normed_variant(&kit.dialect, &formats, columns, t, each).filter(|_| t <= DECODE_ROWS && are_known);
+    let Some((variant, rows_each)) = variant else { return false };
+    for launch in launches(&parts, 0) {
         let (rows, ends_bases) = row_table(launch);
         let params = MatvecNormedParams {
             tokens: t,
@@ -52,14 +57,21 @@ pub fn record_linear_normed(
     true
 }
 
-/// The variant for rows of `columns`, and the rows of a workgroup; none where decode steps do not round activations, or rows are too wide.
-pub(super) fn matvec_normed_variant(dialect: &Dialect, columns: u32, tokens: u32) -> Option<(Variant, u32)> {
+/// The variant for rows of `columns`, at most `each` to a team, and the rows of a workgroup; none where decode steps do not round activations,
+/// or rows are too wide.
+pub(super) fn matvec_normed_variant(
+    dialect: &Dialect,
+    formats: &[BlockFormat],
+    columns: u32,
+    tokens: u32,
+    each: u32,
+) -> Option<(Variant, u32)> {
     let subgroup = dialect.caps.subgroup.filter(|_| dialect.int8())?;
     let quads = columns / 16;
     // A lane with two loads of a row, as far as a subgroup goes.
     let lanes = (quads / 2).next_power_of_two().clamp(8, subgroup);
     let (sums, quads_each) = (tokens.next_power_of_two(), quads.div_ceil(lanes));
-    let each = LOADS / quads_each;
+    let each = each.min(LOADS / quads_each);
     let bytes = sums * (columns / 8 * 9 + 4 * WG / subgroup);
     if !columns.is_multiple_of(256) || each == 0 || bytes > dialect.caps.workgroup_bytes {
         return None;
@@ -73,5 +85,5 @@ pub(super) fn matvec_normed_variant(dialect: &Dialect, columns: u32, tokens: u32
         .constant("QUADS_EACH", quads_each)
         .constant("PIECES", (columns / 4).div_ceil(WG))
         .constant("SUMS", sums);
-    Some((with_formats(variant, &[BlockFormat::Q8_0x8]), WG / lanes * each))
+    Some((with_formats(variant, formats), WG / lanes * each))
 }

@@ -81,8 +81,11 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     }
     let closing = [None, Some((4, 128, 2)), Some((128, 4, 1))];
     all.extend([false, true].iter().flat_map(|&queries| closing.map(|kind| latents_variant(dialect, queries, kind))));
-    let normed = [(256, 1), (1024, 1), (1024, 16), (1536, 2)].map(|(columns, tokens)| matvec_normed_variant(dialect, columns, tokens));
-    all.extend(normed.into_iter().flatten().map(|(variant, _)| variant));
+    for formats in [&mixed[..], &mixed[..1]] {
+        let sizes = [(256, 1, 4), (1024, 1, 4), (1024, 16, 4), (1536, 2, 1)];
+        let normed = sizes.map(|(columns, tokens, each)| matvec_normed_variant(dialect, formats, columns, tokens, each));
+        all.extend(normed.into_iter().flatten().map(|(variant, _)| variant));
+    }
     for segments in [1, 2] {
         for (ratio, page_rows) in [(4, 128), (128, 4)] {
             all.push(compress_variant(dialect, ratio, page_rows, segments, 100));

@@ -26,8 +26,9 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         linear(bench, BlockFormat::Q8_0x8, 1, 35, columns)?;
         linear(bench, BlockFormat::F16, 2, 35, columns)?;
     }
-    for columns in [256, 768, 1024] {
-        normed(bench, columns)?;
+    // Rows that teams can take one at a time, two and four.
+    for (columns, rows) in [(256, [40, 33, 12]), (768, [40, 36, 10]), (1024, [40, 36, 12])] {
+        normed(bench, columns, rows)?;
     }
     for (columns, tokens) in [(512, 1), (8192, 1), (8192, 2), (1024, 7), (1024, 16)] {
         leaving(bench, columns, tokens)?;
@@ -157,10 +158,11 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
 }
 
 /// Rows that are normalised on the way, and each token's bits the same in every company.
-fn normed(bench: &mut Bench<'_>, columns: usize) -> Result<()> {
-    let made = bench.several(&[(BlockFormat::Q8_0x8, 40), (BlockFormat::Q8_0x8, 33)], columns)?;
+fn normed(bench: &mut Bench<'_>, columns: usize, rows: [usize; 3]) -> Result<()> {
+    let shapes = [(BlockFormat::Q8_0x8, rows[0]), (BlockFormat::Q8_0x8, rows[1]), (BlockFormat::F16, rows[2])];
+    let made = bench.several(&shapes, columns)?;
     let matrices: Vec<Matrix> = made.iter().map(|(_, matrix)| matrix.clone()).collect();
-    let (total, stride) = (73, columns + 24);
+    let (total, stride) = (rows.iter().sum::<usize>(), columns + 24);
     // Whole numbers up to 127 in each block: no value lies between two codes, whatever a norm's last bit.
     let mut x: Vec<f32> = bench.floats(16 * stride).iter().map(|v| (v * 50.0).round().clamp(-126.0, 126.0)).collect();
     for row in x.chunks_exact_mut(stride) {
@@ -171,11 +173,12 @@ fn normed(bench: &mut Bench<'_>, columns: usize) -> Result<()> {
     let own: Vec<f32> = x.chunks_exact(stride).flat_map(|row| &row[16..16 + columns]).copied().collect();
     let rounded = reference::rounded(&reference::rms_norm(&own, &weight, 1e-6));
     let parts: Vec<Vec<f32>> = made.iter().map(|(bytes, matrix)| reference::linear(&view(matrix, bytes), &rounded)).collect();
-    let want: Vec<f32> = parts[0].chunks_exact(40).zip(parts[1].chunks_exact(33)).flat_map(|(a, b)| [a, b].concat()).collect();
+    let row_of = |t: usize| parts.iter().zip(rows).flat_map(move |(part, rows)| &part[t * rows..][..rows]);
+    let want: Vec<f32> = (0..16).flat_map(row_of).copied().collect();
     let x = Strided { slice: x_gpu, stride: stride as u32, offset: 16, half: false };
     let mut alone: Vec<u32> = Vec::new();
     for tokens in 1..=16usize {
-        let case = format!("73x{columns}, {tokens} tokens");
+        let case = format!("{rows:?}x{columns}, {tokens} tokens");
         let out = bench.output(tokens * total)?;
         let y = Strided::whole(&out.slice(), total as u32);
         let mut is_done = false;
