@@ -1,6 +1,6 @@
 //! `dwarfstar bench` on the bundled model: several sessions, and where a step's time goes.
 
-use super::{ok, refused, run};
+use super::{ok, path, refused, run, tiny};
 use serde_json::Value;
 
 #[test]
@@ -56,4 +56,18 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
     assert!(errors.ends_with("dwarfstar: a step of 3 rows; this engine runs 1 to 2\n"), "{errors}");
     let line = refused(&["bench", "--frontiers", "20", "-n", "2", "--kernels", "--device", "cpu"]);
     assert_eq!(line, "dwarfstar: the device cpu has no launches to measure");
+}
+
+#[test]
+fn decode_steps_of_a_large_models_formats_take_few_launches() {
+    let text = ok(&["bench", "-m", path(tiny()), "--frontiers", "40", "-n", "2", "--kernels"]);
+    let (_, decode) = text.split_once("\ndecode step of 1 row(s) at position 39: ").unwrap();
+    // A device without products of int8 has kernels of its own, and needs more of them.
+    if decode.contains("matvec_int8") {
+        for kernel in ["matvec_normed", "matvec_int8      LEAVE", "moe_gate_up_int8 ROUTED", "moe_down_int8    SHARED W_Q2_K LEAVE"] {
+            assert!(decode.lines().any(|line| line.starts_with(kernel)), "{kernel} is not in\n{decode}");
+        }
+        // Four layers of 12, two with an indexer of 14, and 5 around them.
+        assert!(decode.starts_with("81 launches\n"), "{decode}");
+    }
 }

@@ -5,7 +5,7 @@ use dwarfstar::gpu::{Gpu, OpenOptions, adapters};
 use dwarfstar::num::KvType;
 
 /// Opens every adapter in the given way.
-fn each(options: OpenOptions, mut run: impl FnMut(&Gpu)) {
+pub fn each(options: OpenOptions, mut run: impl FnMut(&Gpu)) {
     let all = adapters();
     assert!(!all.is_empty(), "no adapter found: install a Vulkan driver, software Vulkan (lavapipe) will do");
     for adapter in all {

@@ -1,4 +1,4 @@
-//! Kernels: every variant translates to the targets that can select it, and computes what the reference computes.
+//! Kernels: every variant translates to the targets that can select it, and computes what the reference computes. Copies by many threads.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 

@@ -1,6 +1,7 @@
 //! Copies to and from the device by many threads at once.
 
-use dwarfstar::gpu::{Buffer, Gpu, OpenOptions, Recording, Uploader, adapters};
+use super::adapters::each;
+use dwarfstar::gpu::{Buffer, Gpu, OpenOptions, Recording, Uploader};
 use std::thread;
 
 const THREADS: u32 = 8;
@@ -17,12 +18,11 @@ fn upload(gpu: &Gpu, buffer: &Buffer, thread: u32) {
 
 #[test]
 fn threads_do_not_take_each_others_turns() {
-    for adapter in adapters() {
-        let gpu = adapter.open(OpenOptions::default()).unwrap();
+    each(OpenOptions::default(), |gpu| {
         let (written, still) = (gpu.buffer("written", u64::from(THREADS * WORDS) * 4).unwrap(), gpu.buffer_with("still", &[7u32]).unwrap());
         thread::scope(|scope| {
             for i in 0..THREADS {
-                let (gpu, written) = (&gpu, &written);
+                let written = &written;
                 scope.spawn(move || upload(gpu, written, i));
             }
             for _ in 0..WORDS {
@@ -35,5 +35,5 @@ fn threads_do_not_take_each_others_turns() {
         recording.download(written.all());
         let words: Vec<u8> = (0..THREADS * WORDS).flat_map(u32::to_le_bytes).collect();
         assert_eq!(gpu.run(&recording).unwrap(), [words]);
-    }
+    });
 }
