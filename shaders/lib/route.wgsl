@@ -46,9 +46,12 @@ fn pick(slot: u32, lid: u32) {
         let own = keys[e];
         let block = e / 32u;
         var rank = 0u;
-#for I 32
-        rank += beats(keys[block * 32u + $Iu], own, $Iu < e % 32u);
+        // Of a length that no compiler knows: 32 turns of straight code take longer to fetch than to run.
+        for (var four = 0u; four < min(8u, params.stride); four++) {
+#for I 4
+            rank += beats(keys[block * 32u + four * 4u + $Iu], own, four * 4u + $Iu < e % 32u);
 #end
+        }
         if (rank < USED) {
             candidates[block * USED + rank] = vec2<u32>(own, e);
         }
@@ -57,8 +60,10 @@ fn pick(slot: u32, lid: u32) {
     for (var i = lid; i < BLOCKS * USED; i += WG) {
         let own = candidates[i];
         var rank = 0u;
-        for (var other = 0u; other < BLOCKS * USED; other++) {
-            rank += beats(candidates[other].x, own.x, other < i);
+        for (var other = 0u; other < min(BLOCKS, params.stride) * USED; other += USED) {
+#for K USED
+            rank += beats(candidates[other + $Ku].x, own.x, other + $Ku < i);
+#end
         }
         if (rank < USED) {
             picked[slot * USED + rank] = own.y;

@@ -6,7 +6,7 @@
 // grid    ceil(T * used * rows / ROWS) workgroups: rows are numbered through all pairs p, so that the load is even;
 //         ROUTED: each finds by itself what its tokens chose, and T * ceil(F / 4 / WG) more make the shared expert's act
 // needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row multiples of 32;
-//         ROWS = 32 * PAIRS = WG / LANES * STEPS * ROUNDS;
+//         ROWS = 32 * PAIRS, at most WG;
 //         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
 // source  SPEC 3.5
@@ -51,6 +51,7 @@ const ADDING: u32 = min(LANES, SUBGROUP);
 const PARTS: u32 = LANES / ADDING;
 
 var<workgroup> products: array<f32, ROWS * PARTS * 2>;
+var<workgroup> values: array<f32, ROWS>;
 
 // The pairs that a workgroup's rows belong to.
 struct Place {
@@ -140,59 +141,56 @@ fn moe_gate_up_int8(
     let last = all - 1u - pair * params.rows;
     locate(pair, pair + place_of(min(first + ROWS - 1u, last)), first == 0u, lid);
     workgroupBarrier();
+    // What the workgroup has of its rows. No compiler knows the bound, and unrolls the loop: a turn takes some 500 instructions, and a kernel
+    // that is not the one before it has to fetch its code, too.
+    let end = min(ROWS, all - number);
     var next = fetch(min(first + team, last), unit);
     var token = next.token;
     var x = load_values(token, unit, params.columns);
     // While the first weights are on their way.
     prepare(lid);
     workgroupBarrier();
-    for (var round = 0u; round < ROUNDS; round++) {
-#for S STEPS
-        {
-            let at = (round * STEPS + $Su) * TEAMS + team;
-            let now = next;
-            if (at + TEAMS < ROWS) {
-                next = fetch(min(first + at + TEAMS, last), unit);
-            }
-            // Neighbouring rows nearly always are of the same token.
-            if (now.token != token) {
-                token = now.token;
-                x = load_values(token, unit, params.columns);
-            }
-            var sums = vec2<f32>(0.0);
-            if (now.is_here != 0u && lane < units) {
-                sums = vec2<f32>(dot_unit(now.gate, x, lid), dot_unit(now.up, x, lid));
-            }
-            // The upper half of the lanes goes on with up's sum.
-            let is_up = (lane & (ADDING / 2u)) != 0u;
-            var sum = select(sums.x, sums.y, is_up) + subgroupShuffleXor(select(sums.y, sums.x, is_up), ADDING / 2u);
-            for (var step = ADDING / 4u; step > 0u; step >>= 1u) {
-                sum += subgroupShuffleXor(sum, step);
-            }
-            if (lane % (ADDING / 2u) == 0u) {
-                products[(at * PARTS + lane / ADDING) * 2u + u32(is_up)] = sum;
-            }
+    for (var at = team; at < end; at += TEAMS) {
+        let now = next;
+        if (at + TEAMS < end) {
+            next = fetch(first + at + TEAMS, unit);
         }
-#end
+        // Neighbouring rows nearly always are of the same token.
+        if (now.token != token) {
+            token = now.token;
+            x = load_values(token, unit, params.columns);
+        }
+        var sums = vec2<f32>(0.0);
+        if (now.is_here != 0u && lane < units) {
+            sums = vec2<f32>(dot_unit(now.gate, x, lid), dot_unit(now.up, x, lid));
+        }
+        // The upper half of the lanes goes on with up's sum.
+        let is_up = (lane & (ADDING / 2u)) != 0u;
+        var sum = select(sums.x, sums.y, is_up) + subgroupShuffleXor(select(sums.y, sums.x, is_up), ADDING / 2u);
+        for (var step = ADDING / 4u; step > 0u; step >>= 1u) {
+            sum += subgroupShuffleXor(sum, step);
+        }
+        if (lane % (ADDING / 2u) == 0u) {
+            products[(at * PARTS + lane / ADDING) * 2u + u32(is_up)] = sum;
+        }
+    }
+    workgroupBarrier();
+    if (lid < end) {
+        var sums = vec2<f32>(0.0);
+        for (var part = 0u; part < PARTS; part++) {
+            let sum = (lid * PARTS + part) * 2u;
+            sums += vec2<f32>(products[sum], products[sum + 1u]);
+        }
+        values[lid] = swiglu(sums.x, sums.y, params.limit);
     }
     workgroupBarrier();
     let at = lid * 4u;
     let row = first + at;
     let i = place_of(row);
-    if (at >= ROWS || row > last || places[i].is_here == 0u) {
+    if (at >= end || places[i].is_here == 0u) {
         return;
     }
-    var value: vec4<f32>;
-#for I 4
-    {
-        var sums = vec2<f32>(0.0);
-        for (var part = 0u; part < PARTS; part++) {
-            let sum = ((at + $Iu) * PARTS + part) * 2u;
-            sums += vec2<f32>(products[sum], products[sum + 1u]);
-        }
-        value[$I] = swiglu(sums.x, sums.y, params.limit);
-    }
-#end
+    let value = vec4<f32>(values[at], values[at + 1u], values[at + 2u], values[at + 3u]);
     let channel = params.first_row + row - i * params.rows;
     act[(places[i].pair * params.width + channel) >> 2u] = value;
     quantize_quad(value, places[i].pair * quantized_words(params.width), params.width, channel >> 2u);

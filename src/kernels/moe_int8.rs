@@ -38,9 +38,6 @@ const BLOCK: u32 = 32;
 const LARGE: (u32, u32, u32) = (768, 96, 16);
 const SMALL: (u32, u32, u32) = (256, 32, 8);
 
-/// Rows that a lane goes through in straight code.
-const MOST_STEPS: u32 = 8;
-
 /// Subgroups of a team that share the shared expert's rows: one of its rows has as many bytes as three of a routed expert's.
 const SHARED_PARTS: u32 = 4;
 
@@ -221,8 +218,8 @@ pub(super) struct GateUp {
 pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, columns: u32, choice: Option<Choice>) -> Option<GateUp> {
     let (caps, subgroup) = (&dialect.caps, dialect.caps.subgroup?);
     let lanes = (columns / UNIT).next_power_of_two().max(8);
-    // Tables of 2560 bytes, two sums of every subgroup of a row, and 16 bytes of each of the experts that rows may be of.
-    let bytes = |(_, rows, copies): (u32, u32, u32)| 2560 * copies + 8 * rows * lanes.div_ceil(subgroup) + rows / BLOCK * 16;
+    // Tables of 2560 bytes, two sums of every subgroup of a row and its value, and 16 bytes of each of the experts that rows may be of.
+    let bytes = |(_, rows, copies): (u32, u32, u32)| 2560 * copies + 8 * rows * lanes.div_ceil(subgroup) + 4 * rows + rows / BLOCK * 16;
     // Narrow rows would leave lanes of the large one without any.
     let is_large = caps.invocations >= LARGE.0 && caps.workgroup_bytes >= bytes(LARGE) && LARGE.1 * lanes >= LARGE.0;
     let shape = if is_large { LARGE } else { SMALL };
@@ -232,13 +229,10 @@ pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, colum
     if !wg.is_multiple_of(lanes) || !fits {
         return None;
     }
-    let steps = rows / (wg / lanes);
     let variant = Variant::new("moe_gate_up_int8")
         .constant("WG", wg)
         .constant("SUBGROUP", subgroup)
         .constant("LANES", lanes)
-        .constant("STEPS", steps.min(MOST_STEPS))
-        .constant("ROUNDS", steps.div_ceil(MOST_STEPS))
         .constant("PAIRS", pairs)
         .constant("COPIES", copies);
     let variant = match choice {
