@@ -4,7 +4,7 @@
 // out     y (T, y_stride) f32
 // params  Params 96 B; matrices as in matvec_int8
 // grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES * EACH; LANES lanes share EACH neighbouring rows
-// needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; C = COLUMNS, a multiple of 256, at most 16 QUADS_EACH LANES; T at most SUMS;
+// needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; F16: HALF = EACH / 2; C = COLUMNS, a multiple of 256, at most 16 QUADS_EACH LANES; T at most SUMS;
 //         matrices begin at multiples of EACH;
 //         SUMS * (9 C / 8 + 4 WG / SUBGROUP) bytes of workgroup memory
 // cost    the bytes of W: bandwidth bound. Every workgroup makes the norm for itself, while its weights, asked for first, are on their way
@@ -35,17 +35,38 @@ const QUADS: u32 = COLUMNS / 16u;     // of codes in a row
 const FOURS: u32 = COLUMNS / 4u;      // of values
 const SUBGROUPS: u32 = WG / SUBGROUP;
 
-#ifdef W_F16
-const QUAD_LOADS: u32 = 2u; // of 16 weights, at most
-#else
-const QUAD_LOADS: u32 = 1u;
-#endif
-
 var<workgroup> squares: array<f32, SUMS * SUBGROUPS>;
 var<workgroup> codes: array<vec4<u32>, SUMS * QUADS>;
 var<workgroup> scales: array<f32, SUMS * COLUMNS / 32u>;
 
+// 16 values of row `t` of N(x); those behind its end have a scale of zero.
+fn load_values(t: u32, quad: u32) -> Quad {
+    let at = min(quad, QUADS - 1u);
+    return Quad(codes[t * QUADS + at], select(0.0, scales[t * (COLUMNS / 32u) + (at >> 1u)], quad < QUADS));
+}
+
+fn store(t: u32, row: u32, sum: f32) {
+    if (row < params.rows) {
+        y[t * params.y_stride + params.y_offset + row] = sum;
+    }
+}
+
 #ifdef W_F16
+// A lane's weights of HALF rows, the first at byte `row`.
+fn load_halves(row: u32, lane: u32) -> array<vec4<u32>, EACH * QUADS_EACH> {
+    var loaded: array<vec4<u32>, EACH * QUADS_EACH>;
+#for R HALF
+#for Q QUADS_EACH
+    {
+        let at = ((row + $Ru * row_bytes(1u, COLUMNS)) >> 4u) + 2u * min(lane + $Qu * LANES, QUADS - 1u);
+        loaded[($Ru * QUADS_EACH + $Qu) * 2u] = w_quads[at];
+        loaded[($Ru * QUADS_EACH + $Qu) * 2u + 1u] = w_quads[at + 1u];
+    }
+#end
+#end
+    return loaded;
+}
+
 // Sum of the products of 16 weights and the codes of as many values.
 fn dot_halves(low: vec4<u32>, high: vec4<u32>, values: vec4<u32>) -> f32 {
     let a = weights_of_halves(low);
@@ -70,21 +91,12 @@ fn matvec_normed(
 #else
     let format = place.y;
 #endif
-    var loaded: array<vec4<u32>, EACH * QUADS_EACH * QUAD_LOADS>;
+    // Weights of F16 are twice as many bytes: half of a team's rows at a time.
+    var loaded: array<vec4<u32>, EACH * QUADS_EACH>;
     var row_scales: array<f32, EACH * QUADS_EACH>;
 #ifdef W_F16
     if (format == 1u) {
-#for R EACH
-#for Q QUADS_EACH
-        {
-            let at = (place.x + $Ru * row_bytes(1u, COLUMNS)) >> 4u;
-            let quad = lane + $Qu * LANES;
-            loaded[($Ru * QUADS_EACH + $Qu) * 2u] = w_quads[at + 2u * min(quad, QUADS - 1u)];
-            loaded[($Ru * QUADS_EACH + $Qu) * 2u + 1u] = w_quads[at + 2u * min(quad, QUADS - 1u) + 1u];
-            row_scales[$Ru * QUADS_EACH + $Qu] = select(0.0, 1.0, quad < QUADS);
-        }
-#end
-#end
+        loaded = load_halves(place.x, lane);
     }
 #endif
 #ifdef W_Q8_0X8
@@ -93,7 +105,7 @@ fn matvec_normed(
 #for Q QUADS_EACH
         {
             let quad = load_quad(place.x + $Ru * row_bytes(9u, COLUMNS), lane + $Qu * LANES, QUADS);
-            loaded[($Ru * QUADS_EACH + $Qu) * QUAD_LOADS] = quad.codes;
+            loaded[$Ru * QUADS_EACH + $Qu] = quad.codes;
             row_scales[$Ru * QUADS_EACH + $Qu] = quad.scale;
         }
 #end
@@ -122,71 +134,89 @@ fn matvec_normed(
     }
 #end
     workgroupBarrier();
-#for T SUMS
-    {
+    // A loop for as many tokens as there are keeps the code short, which a decode step has to fetch whenever kernels change.
+#for P PIECES
+    var next$P = x0_$P;
+#end
+    for (var t = 0u; t < params.tokens; t++) {
+#for P PIECES
+        let own$P = next$P;
+        next$P = x[((min(t + 1u, params.tokens - 1u) * params.x_stride + params.x_offset) >> 2u) + four$P];
+#end
         var square = 0.0;
         for (var i = 0u; i < SUBGROUPS; i++) {
-            square += squares[$Tu * SUBGROUPS + i];
+            square += squares[t * SUBGROUPS + i];
         }
         let norm = inverseSqrt(square / f32(COLUMNS) + params.eps);
 #for P PIECES
         {
-            let rounded = round_quad(x$T_$P * norm * weight$P);
+            let rounded = round_quad(own$P * norm * weight$P);
             let four = lid + $Pu * WG;
             // A vector is stored by one invocation: a part of it may take the rest along.
             let one = subgroupShuffleXor(rounded.codes, 1u);
             let two = subgroupShuffleXor(rounded.codes, 2u);
             let three = subgroupShuffleXor(rounded.codes, 3u);
             if ((four & 3u) == 0u && four < FOURS) {
-                codes[$Tu * QUADS + (four >> 2u)] = vec4<u32>(rounded.codes, one, two, three);
+                codes[t * QUADS + (four >> 2u)] = vec4<u32>(rounded.codes, one, two, three);
             }
             if ((four & 7u) == 0u && four < FOURS) {
-                scales[$Tu * (COLUMNS / 32u) + (four >> 3u)] = rounded.scale;
+                scales[t * (COLUMNS / 32u) + (four >> 3u)] = rounded.scale;
             }
         }
 #end
     }
-#end
     workgroupBarrier();
-#for T SUMS
-    {
-#for R EACH
-        var sum$R = 0.0;
-#end
-#for Q QUADS_EACH
-        {
-            let at = min(lane + $Qu * LANES, QUADS - 1u);
-            let values = Quad(codes[$Tu * QUADS + at], scales[$Tu * (COLUMNS / 32u) + (at >> 1u)]);
-#for R EACH
-            {
-                let i = $Ru * QUADS_EACH + $Qu;
 #ifdef W_F16
-                if (format == 1u) {
-                    let product = dot_halves(loaded[2u * i], loaded[2u * i + 1u], values.codes);
-                    sum$R = fma(product, row_scales[i] * values.scale, sum$R);
+    if (format == 1u) {
+        for (var half = 0u; half < min(2u, params.columns); half++) {
+            if (half > 0u) {
+                loaded = load_halves(place.x + HALF * row_bytes(1u, COLUMNS), lane);
+            }
+            for (var t = 0u; t < params.tokens; t++) {
+                var sums: array<f32, HALF>;
+#for Q QUADS_EACH
+                {
+                    let values = load_values(t, lane + $Qu * LANES);
+#for R HALF
+                    let low$R = loaded[($Ru * QUADS_EACH + $Qu) * 2u];
+                    let high$R = loaded[($Ru * QUADS_EACH + $Qu) * 2u + 1u];
+                    sums[$R] = fma(dot_halves(low$R, high$R, values.codes), values.scale, sums[$R]);
+#end
                 }
+#end
+#for R HALF
+                for (var step = 1u; step < LANES; step <<= 1u) {
+                    sums[$R] += subgroupShuffleXor(sums[$R], step);
+                }
+                if (lane == 0u) {
+                    store(t, first_row + half * HALF + $Ru, sums[$R]);
+                }
+#end
+            }
+        }
+    }
 #endif
 #ifdef W_Q8_0X8
-                if (format == 9u) {
-                    sum$R = add_quad(Quad(loaded[i * QUAD_LOADS], row_scales[i]), values, sum$R);
-                }
-#endif
+    if (format == 9u) {
+        for (var t = 0u; t < params.tokens; t++) {
+            var sums: array<f32, EACH>;
+#for Q QUADS_EACH
+            {
+                let values = load_values(t, lane + $Qu * LANES);
+#for R EACH
+                sums[$R] = add_quad(Quad(loaded[$Ru * QUADS_EACH + $Qu], row_scales[$Ru * QUADS_EACH + $Qu]), values, sums[$R]);
+#end
             }
 #end
-        }
-#end
-        for (var step = 1u; step < LANES; step <<= 1u) {
 #for R EACH
-            sum$R += subgroupShuffleXor(sum$R, step);
-#end
-        }
-        if (lane == 0u && $Tu < params.tokens) {
-#for R EACH
-            if (first_row + $Ru < params.rows) {
-                y[$Tu * params.y_stride + params.y_offset + first_row + $Ru] = sum$R;
+            for (var step = 1u; step < LANES; step <<= 1u) {
+                sums[$R] += subgroupShuffleXor(sums[$R], step);
+            }
+            if (lane == 0u) {
+                store(t, first_row + $Ru, sums[$R]);
             }
 #end
         }
     }
-#end
+#endif
 }

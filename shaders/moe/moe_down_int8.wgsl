@@ -48,10 +48,6 @@ var<workgroup> shares: array<f32, TEAMS * 8 * (USED + 1)>;
 @compute @workgroup_size(WG)
 fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.y;
-#ifdef LEAVE
-    // Needed last, asked for first.
-    let early = load_leaving(t, t, wid.x, params.width, params.base_mix, params.outputs, lid);
-#endif
     prepare(lid);
     workgroupBarrier();
     let lane = lid % SUBGROUP;
@@ -63,25 +59,34 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
     if (member < USED) {
         let pair = t * USED + member;
         let expert = chosen[pair] - params.first_expert;
-        var sums: array<f32, 8>;
+        // Of rows 0 and 1, 2 and 3, ...
+        var sums: array<vec2<f32>, 4>;
         if (expert < params.experts) {
             let bytes = unit_row(columns);
             let base = params.base + expert * params.rows * bytes;
+            // No compiler knows the bound, and unrolls the loop: code that is not in a cache yet takes longer to fetch than to run.
+            let turns = min(4u, columns);
             for (var unit = lane; unit < columns / 64u; unit += SUBGROUP) {
-                // All loads first: what keeps the memory busy.
-#for R 8
-                let unit$R = load_unit(base + min(first + $Ru, last) * bytes, unit);
-#end
                 let x = load_values(pair, unit, columns);
-#for R 8
-                sums[$R] += dot_unit(unit$R, x, lid);
-#end
+                var next_a = load_unit(base + min(first, last) * bytes, unit);
+                var next_b = load_unit(base + min(first + 1u, last) * bytes, unit);
+                for (var turn = 0u; turn < turns; turn++) {
+                    let a = next_a;
+                    let b = next_b;
+                    if (turn + 1u < turns) {
+                        next_a = load_unit(base + min(first + 2u * turn + 2u, last) * bytes, unit);
+                        next_b = load_unit(base + min(first + 2u * turn + 3u, last) * bytes, unit);
+                    }
+                    // Four turns take them around once.
+                    let newest = sums[0] + vec2<f32>(dot_unit(a, x, lid), dot_unit(b, x, lid));
+                    sums = array<vec2<f32>, 4>(sums[1], sums[2], sums[3], newest);
+                }
             }
         }
         // Eight sums in one go: with each halving of the lanes each half goes on with half of the rows.
         let upper = vec3<bool>((lane & (SUBGROUP / 2u)) != 0u, (lane & (SUBGROUP / 4u)) != 0u, (lane & (SUBGROUP / 8u)) != 0u);
-        let low = vec4<f32>(sums[0], sums[1], sums[2], sums[3]);
-        let high = vec4<f32>(sums[4], sums[5], sums[6], sums[7]);
+        let low = vec4<f32>(sums[0], sums[1]);
+        let high = vec4<f32>(sums[2], sums[3]);
         let four = select(low, high, upper.x) + subgroupShuffleXor(select(high, low, upper.x), SUBGROUP / 2u);
         let two = select(four.xy, four.zw, upper.y) + subgroupShuffleXor(select(four.zw, four.xy, upper.y), SUBGROUP / 4u);
         var one = select(two.x, two.y, upper.z) + subgroupShuffleXor(select(two.y, two.x, upper.z), SUBGROUP / 8u);
@@ -118,6 +123,8 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
     }
 #endif
 #ifdef LEAVE
+    // Asked for before the others are done, but not while registers are full: two workgroups should fit on a multiprocessor.
+    let early = load_leaving(t, t, wid.x, params.width, params.base_mix, params.outputs, lid);
     stage_leaving(early, lid);
 #endif
     workgroupBarrier();

@@ -13,11 +13,11 @@ params! {
     }
 }
 
-/// Loads of 16 bytes of weights that a lane has on the way: all that it needs, of as many neighbouring rows as come to this.
+/// Loads of 16 bytes of weights that a lane has on the way: all that it needs, of as many neighbouring rows as come to this in Q8_0.
 const LOADS: u32 = 8;
 
 /// `y[t] = W N(x[t]; norm)`, the rows of all `matrices` one after another in y, for few rows of x and where all weights are F16 or Q8_0 by
-/// eight, some of them that. Says whether it did. x: T rows; norm (C) -> y: T rows.
+/// eight, some of them that. F16 takes matrices of an even number of rows. Says whether it did. x: T rows; norm (C) -> y: T rows.
 pub fn record_linear_normed(
     rec: &mut Recording,
     kit: &Kit,
@@ -71,9 +71,11 @@ pub(super) fn matvec_normed_variant(
     // A lane with two loads of a row, as far as a subgroup goes.
     let lanes = (quads / 2).next_power_of_two().clamp(8, subgroup);
     let (sums, quads_each) = (tokens.next_power_of_two(), quads.div_ceil(lanes));
-    let each = each.min(LOADS / quads_each);
+    // Rows of F16 come in two halves.
+    let least = if formats.contains(&BlockFormat::F16) { 2 } else { 1 };
+    let each = each.min((LOADS / quads_each).max(least));
     let bytes = sums * (columns / 8 * 9 + 4 * WG / subgroup);
-    if !columns.is_multiple_of(256) || each == 0 || bytes > dialect.caps.workgroup_bytes {
+    if !columns.is_multiple_of(256) || quads_each > LOADS || each < least || bytes > dialect.caps.workgroup_bytes {
         return None;
     }
     let variant = Variant::new("matvec_normed")
@@ -81,6 +83,7 @@ pub(super) fn matvec_normed_variant(
         .constant("SUBGROUP", subgroup)
         .constant("LANES", lanes)
         .constant("EACH", each)
+        .constant("HALF", each / 2)
         .constant("COLUMNS", columns)
         .constant("QUADS_EACH", quads_each)
         .constant("PIECES", (columns / 4).div_ceil(WG))
