@@ -67,12 +67,10 @@ fn left_quad(n: u32, k: u32, q: u32) -> vec4<f32> {
 fn leave(early: Leaving, first: u32, last: u32, slice: u32, dim: u32, outputs: u32, lid: u32) {
     let k = (lid & 7u) >> 1u;
     let q = (lid & 1u) * 2u;
-#for N LEAVE_TOKENS
-    {
-        let t = first + $Nu;
-        let xa = left_quad($Nu, k, q);
-        let xb = left_quad($Nu, k, q + 1u);
-        if (lid < 8u && t <= last) {
+    for (var t = first; t <= last; t++) {
+        let xa = left_quad(t - first, k, q);
+        let xb = left_quad(t - first, k, q + 1u);
+        if (lid < 8u) {
             let at = (t * 4u + k) * (dim >> 2u) + slice * 4u + q;
             next[at] = xa;
             next[at + 1u] = xb;
@@ -88,11 +86,10 @@ fn leave(early: Leaving, first: u32, last: u32, slice: u32, dim: u32, outputs: u
             sum += subgroupShuffleXor(sum, 1u);
             sum += subgroupShuffleXor(sum, 2u);
             sum += subgroupShuffleXor(sum, 4u);
-            if ((lid & 7u) == 0u && output <= outputs && t <= last) {
+            if ((lid & 7u) == 0u && output <= outputs) {
                 mix[(t * (dim >> 4u) + slice) * 32u + output] = sum;
             }
         }
 #end
     }
-#end
 }
