@@ -1,5 +1,6 @@
 // Runs of 32 neighbouring weights of a row as f16, in two steps: fetch32 only loads, so that nothing waits for memory before decode32 needs
-// the values. Import lib/dequant and lib/half first, and call prepare_runs before the first barrier.
+// the values. Import lib/dequant and lib/half first, and call prepare_runs before the first barrier. DECODED: formats without a case of their
+// own in fetch32, too.
 // Decoding competes with the matrix units for issue slots: so f16 are put together from bits, two in a word, and calculated with as such.
 
 // The words of a run as stored, at most 16, and two that hold its scales.
@@ -96,6 +97,7 @@ fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
             run.scales.x = w[(block >> 2u) + 64u + ((column & 255u) >> 6u)];
         }
 #endif
+#ifdef DECODED
         default: {
             // Formats that are decoded at once, and kept as pairs of f16.
             var pairs: array<vec4<u32>, 4>;
@@ -112,6 +114,9 @@ fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
             run.c = pairs[2];
             run.d = pairs[3];
         }
+#else
+        default: {}
+#endif
     }
     return run;
 }

@@ -180,7 +180,15 @@ pub fn record_decode_runs(rec: &mut Recording, kit: &Kit, matrix: &Matrix, y: &S
 }
 
 pub(super) fn decode_runs_variant(formats: &[BlockFormat]) -> Variant {
-    with_formats(Variant::new("decode_runs").flag("F16").constant("WG", WG), formats)
+    with_runs(Variant::new("decode_runs").flag("F16").constant("WG", WG), formats)
+}
+
+/// Formats whose runs `lib/runs` loads as they are stored, and decodes later.
+const RUNS: [BlockFormat; 5] = [BlockFormat::F16, BlockFormat::Q8_0, BlockFormat::Q2K, BlockFormat::Iq2Xxs, BlockFormat::Q8_0x8];
+
+/// As [`with_formats`], for kernels that import `lib/runs`.
+fn with_runs(variant: Variant, formats: &[BlockFormat]) -> Variant {
+    with_formats(variant.flag_if(!formats.iter().all(|f| RUNS.contains(f)), "DECODED"), formats)
 }
 
 /// A matmul's workgroup: which kernel, and the part of y that it makes.
@@ -221,6 +229,6 @@ impl Tile {
 
     /// The variant for weights in `formats`, and for rows of f16 where x or y are.
     pub fn variant(&self, formats: &[BlockFormat], x_half: bool, y_half: bool) -> Variant {
-        with_formats(self.variant.clone().flag_if(x_half, "X_F16").flag_if(y_half, "Y_F16"), formats)
+        with_runs(self.variant.clone().flag_if(x_half, "X_F16").flag_if(y_half, "Y_F16"), formats)
     }
 }
