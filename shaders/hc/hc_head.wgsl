@@ -25,13 +25,12 @@ struct Params {
 fn hc_head(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wanted[wid.x];
     load_streams(t, lid);
+    let base = hc[min(lid, 3u)];
+    let scale = hc[4];
     gather_mix(t, lid);
-    let rms = inverseSqrt(mixed[4] / f32(params.dim * 4u) + params.norm_eps);
-    let pre = vec4<f32>(
-        stream_weight(mixed[0] * rms * hc[4] + hc[0]),
-        stream_weight(mixed[1] * rms * hc[4] + hc[1]),
-        stream_weight(mixed[2] * rms * hc[4] + hc[2]),
-        stream_weight(mixed[3] * rms * hc[4] + hc[3]),
-    );
-    collapse(wid.x, pre, lid);
+    if (lid < 4u) {
+        let rms = inverseSqrt(mixed[4] / f32(params.dim * 4u) + params.norm_eps);
+        pre[lid] = stream_weight(mixed[lid] * rms * scale + base);
+    }
+    collapse(wid.x, lid);
 }

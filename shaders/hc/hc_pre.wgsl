@@ -4,7 +4,7 @@
 // params  Params 32 B
 // grid    x: T, y: 2; of a row's two workgroups one makes normed, the other post
 // needs   D <= 4 * KEPT * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
-// cost    18 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps)
+// cost    18 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps); small code, since it is fetched anew each time
 // source  SPEC 2 (hyper-connections), SPEC 3
 struct Params {
     dim: u32,
@@ -29,52 +29,92 @@ struct Params {
 @compute @workgroup_size(WG)
 fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.x;
-    if (wid.y == 0u) {
+    let makes_normed = wid.y == 0u;
+    if (makes_normed) {
         load_streams(t, lid);
     }
+    // The outputs of an invocation: pre[lid]; in the other workgroup two of C for the first eight, one of post for the next four.
+    let output = min(select(select(lid * 2u + 8u, lid - 4u, lid >= 8u), lid, makes_normed), 22u);
+    let base = vec2<f32>(hc[output], hc[output + 1u]);
+    let scale = hc[24u + min(output >> 2u, 2u)];
     gather_mix(t, lid);
-    let rms = inverseSqrt(mixed[24] / f32(params.dim * 4u) + params.norm_eps);
-    let scale = vec3<f32>(hc[24], hc[25], hc[26]);
-    let pre = vec4<f32>(
-        stream_weight(mixed[0] * rms * scale.x + hc[0]),
-        stream_weight(mixed[1] * rms * scale.x + hc[1]),
-        stream_weight(mixed[2] * rms * scale.x + hc[2]),
-        stream_weight(mixed[3] * rms * scale.x + hc[3]),
-    );
-    if (wid.y == 0u) {
-        collapse(t, pre, lid);
-    } else if (lid == 0u) {
-        let m = t * 32u;
-        for (var j = 0u; j < 4u; j++) {
-            post[m + j] = 2.0 * sigmoid(mixed[4u + j] * rms * scale.y + hc[4u + j]);
-        }
-        sinkhorn(m, rms * scale.z);
+    var raw = vec2<f32>(0.0);
+    if (lid < 12u) {
+        let rms = inverseSqrt(mixed[24] / f32(params.dim * 4u) + params.norm_eps);
+        raw = vec2<f32>(mixed[output], mixed[output + 1u]) * (rms * scale) + base;
     }
+    let m = t * 32u;
+    if (makes_normed) {
+        if (lid < 4u) {
+            pre[lid] = stream_weight(raw.x);
+        }
+        collapse(t, lid);
+        return;
+    }
+    if (lid >= 8u && lid < 12u) {
+        post[m + lid - 8u] = 2.0 * sigmoid(raw.x);
+    }
+#ifdef SUBGROUP
+    if (lid < 8u) {
+        sinkhorn(m + 4u, raw, lid);
+    }
+#else
+    sinkhorn(m + 4u, raw, lid);
+#endif
+}
+
+// C lies with eight invocations: C[j, 2 h] and C[j, 2 h + 1] with number 2 j + h, so that each step is a few instructions and the exchange.
+#ifdef SUBGROUP
+fn share(mine: vec2<f32>, lid: u32) {
+}
+
+fn shared_by(mine: vec2<f32>, lane: u32) -> vec2<f32> {
+    return subgroupShuffle(mine, lane);
+}
+#else
+var<workgroup> places: array<vec2<f32>, 8>;
+
+fn share(mine: vec2<f32>, lid: u32) {
+    workgroupBarrier();
+    if (lid < 8u) {
+        places[lid] = mine;
+    }
+    workgroupBarrier();
+}
+
+fn shared_by(mine: vec2<f32>, lane: u32) -> vec2<f32> {
+    return places[lane];
+}
+#endif
+
+// The four values of the invocation's row.
+fn row_of(mine: vec2<f32>, lid: u32) -> vec4<f32> {
+    share(mine, lid);
+    return vec4<f32>(shared_by(mine, lid & 6u), shared_by(mine, (lid & 6u) + 1u));
+}
+
+// Sums over the invocation's two columns.
+fn column_sums(mine: vec2<f32>, lid: u32) -> vec2<f32> {
+    share(mine, lid);
+    let h = lid & 1u;
+    return shared_by(mine, h) + shared_by(mine, h + 2u) + shared_by(mine, h + 4u) + shared_by(mine, h + 6u);
 }
 
 // C from the raw mix: softmax over each row j, then columns and rows made to sum to one in turn, columns first and last.
-fn sinkhorn(m: u32, scale: f32) {
-#for J 4
-    let at$J = 8u + 4u * $Ju;
-    let raw$J = vec4<f32>(mixed[at$J], mixed[at$J + 1u], mixed[at$J + 2u], mixed[at$J + 3u]) * scale
-        + vec4<f32>(hc[at$J], hc[at$J + 1u], hc[at$J + 2u], hc[at$J + 3u]);
-    let e$J = exp(raw$J - max(max(raw$J.x, raw$J.y), max(raw$J.z, raw$J.w)));
-    var c$J = e$J / (e$J.x + e$J.y + e$J.z + e$J.w) + params.hc_eps;
-#end
+fn sinkhorn(at: u32, raw: vec2<f32>, lid: u32) {
+    let own = row_of(raw, lid);
+    let e = exp(raw - max(max(own.x, own.y), max(own.z, own.w)));
+    let row = row_of(e, lid);
+    var c = e / (row.x + row.y + row.z + row.w) + params.hc_eps;
     for (var i = 0u; i < params.iterations; i++) {
         if (i > 0u) {
-#for J 4
-            c$J *= 1.0 / (c$J.x + c$J.y + c$J.z + c$J.w + params.hc_eps);
-#end
+            let others = row_of(c, lid);
+            c *= 1.0 / (others.x + others.y + others.z + others.w + params.hc_eps);
         }
-        let inverse = 1.0 / (c0 + c1 + c2 + c3 + params.hc_eps);
-#for J 4
-        c$J *= inverse;
-#end
+        c *= 1.0 / (column_sums(c, lid) + params.hc_eps);
     }
-#for J 4
-#for K 4
-    post[m + 4u + 4u * $Ju + $Ku] = c$J[$K];
-#end
-#end
+    if (lid < 8u) {
+        post[at + 2u * lid] = c.x;
+        post[at + 2u * lid + 1u] = c.y;
+    }
 }

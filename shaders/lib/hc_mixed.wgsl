@@ -7,20 +7,25 @@ var<workgroup> mixed: array<f32, WG>; // the row's dot products in the first 32
 
 fn gather_mix(t: u32, lid: u32) {
     let slices = hc_slices();
+    let words = slices * 32u;
+    let first = t * words;
     // All loads first: only the additions wait for one another.
 #for G GATHERED
-    let slice$G = lid / 32u + $Gu * (WG / 32u);
-    let part$G = mix[(t * slices + min(slice$G, slices - 1u)) * 32u + lid % 32u];
+    let part$G = mix[first + min(lid + $Gu * WG, words - 1u)];
 #end
     var sum = 0.0;
 #for G GATHERED
-    sum += select(0.0, part$G, slice$G < slices);
+    sum += select(0.0, part$G, lid + $Gu * WG < words);
 #end
     mixed[lid] = sum;
     workgroupBarrier();
     if (lid < 32u) {
-        for (var part = 1u; part < WG / 32u; part++) {
-            sum += mixed[part * 32u + lid];
+        // A bound that the compiler does not know keeps this one turn's code (parts behind the slices are zero); WG / 32 is a multiple of 8.
+        sum = 0.0;
+        for (var part = 0u; part < min(WG / 32u, slices); part += 8u) {
+#for P 8
+            sum += mixed[(part + $Pu) * 32u + lid];
+#end
         }
         mixed[lid] = sum;
     }
