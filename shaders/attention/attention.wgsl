@@ -4,11 +4,14 @@
 //         pages through page_table; selected (T, top_k) compressed rows that the indexer chose, ascending
 // out     partial (T, MAX_PARTS, heads, DIM) f32 unnormalised sums and stats (T, MAX_PARTS, heads) (maximum, sum);
 //         with WHOLE: out (T, heads, DIM) f32 finished: sink in the denominator, rotated back
-// params  Params 44 B
+// params  Params 48 B
 // grid    x: heads / HEADS, y: parts (1 with WHOLE), z: T
-// needs   26 KiB workgroup memory; DIM a multiple of 4, at most 512; heads a multiple of HEADS, a power of two, at most WG / 8
+// needs   22 KiB workgroup memory; DIM a multiple of 8, at most 512; heads a multiple of HEADS, a power of two, at most WG / 8
 // cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache: of few rows latency bound
 // source  SPEC 3.1 steps 4-6
+//
+// A decode step finds this kernel's code in no instruction cache, so that it is kept short: what is long is there once, in loops with a bound
+// that comes from the parameters, because compilers unroll those of constants.
 struct Params {
     heads: u32,
     q_stride: u32,      // floats
@@ -21,11 +24,12 @@ struct Params {
     rope: u32,          // R
     angle_set: u32,
     norm_eps: f32,
+    staged: u32,        // KEYS
 }
 
 #import lib/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;            // (T)
-@group(0) @binding(auto) var<storage, read> q: array<vec4<f32>>;         // (T, q_stride/4)
+@group(0) @binding(auto) var<storage, read> q_quads: array<vec4<f32>>;   // (T, q_stride/4)
 @group(0) @binding(auto) var<storage, read> kv: array<KeyWord>;          // (T, DIM/2) pairs
 @group(0) @binding(auto) var<storage, read> selected: array<u32>;        // (T, top_k)
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;    // (T, 2, R/2) (cos, sin)
@@ -45,35 +49,52 @@ struct Params {
 #import lib/parts
 #import lib/keys
 #import lib/rotate
-#import lib/reduce_eight
+#import lib/reduce_four
 
 const PAIRS: u32 = DIM / 2u;
-const QUADS: u32 = DIM / 4u;
+const WORDS: u32 = DIM / WORD_CHANNELS;
+const WORD_QUADS: u32 = WORD_CHANNELS / 4u;
 const KEYS: u32 = 16u / PAIR_WORDS;    // keys staged at a time
+const BLOCKS: u32 = KEYS / 4u;         // of four keys
 const LANES: u32 = WG / HEADS;         // a team of LANES invocations makes the dot products of one head
 
-var<workgroup> keys: array<KeyWord, KEYS * QUADS>;
+var<workgroup> keys: array<KeyWord, KEYS * WORDS>;
 var<workgroup> places: array<u32, KEYS>;         // of the keys to be fetched next
+var<workgroup> norms: array<f32, HEADS>;         // what makes a head's dot products those of its normalised and scaled channels
 var<workgroup> dots: array<f32, HEADS * KEYS>;   // by head
-var<workgroup> shares: array<f32, KEYS * HEADS>; // exp(dot - maximum), by key
-var<workgroup> maxima: array<f32, HEADS>;        // of the keys so far
+var<workgroup> shares: array<vec4<f32>, HEADS * BLOCKS>; // exp(dot - maximum), by head
 var<workgroup> shrinks: array<f32, HEADS>;       // what a new maximum does to the sums so far
-var<workgroup> totals: array<f32, HEADS>;
-var<workgroup> norms: array<f32, HEADS>;
+var<workgroup> totals: array<vec2<f32>, HEADS * BLOCKS>; // maximum of a head, sum of its shares in one block of every stage
+#ifdef WHOLE
+var<workgroup> factors: array<f32, HEADS>;
+#endif
 
-// Quad `i` of the keys whose places are known.
+// Word `i` of the keys whose places are known.
 fn fetch(i: u32) -> KeyWord {
-    return key_word(places[min(i / QUADS, KEYS - 1u)], i % QUADS);
+    return key_word(places[min(i / WORDS, KEYS - 1u)], i % WORDS);
 }
 
 // Pair `pair` of staged key `key`.
 fn staged_pair(key: u32, pair: u32) -> vec2<f32> {
-    let i = key * QUADS + (pair >> 1u);
 #ifdef KV_F16
-    return kv_unpack(keys[i][pair & 1u]);
+    return kv_unpack(keys[key * WORDS + (pair >> 2u)][pair & 3u]);
 #else
+    let i = key * WORDS + (pair >> 1u);
     let first = (pair & 1u) << 1u;
     return kv_unpack(vec2<u32>(keys[i][first], keys[i][first + 1u]));
+#endif
+}
+
+fn add_dot(sum: f32, a: vec4<f32>, b: vec4<f32>) -> f32 {
+    return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
+}
+
+// The dot product of a word of a key and the quads of a query that belong to it; two where words have eight channels.
+fn add_word(sum: f32, word: KeyWord, low: vec4<f32>, high: vec4<f32>) -> f32 {
+#ifdef KEYS_BY_EIGHT
+    return add_dot(add_dot(sum, low, key_channels(word.xy)), high, key_channels(word.zw));
+#else
+    return add_dot(sum, low, key_channels(word));
 #endif
 }
 
@@ -83,77 +104,50 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
     let row = rows[t];
     let first_head = wid.x * HEADS;
     let sees = visible(row.position);
-    let total = sees.window + sees.compressed;
+    let keys_seen = sees.window + sees.compressed;
 #ifdef WHOLE
     let begin = 0u;
-    let end = total;
+    let end = keys_seen;
 #else
-    let count = parts(total);
+    let count = parts(keys_seen);
     if (wid.y >= count) {
         return;
     }
-    let part = (total + count - 1u) / count;
+    let part = (keys_seen + count - 1u) / count;
     let begin = wid.y * part;
-    let end = min(begin + part, total);
+    let end = min(begin + part, keys_seen);
 #endif
+    let stages = (end - begin + KEYS - 1u) / KEYS;
 
-    // Everything is asked for long before it is used: the first keys while the heads are made ready, the next ones while those at hand are
-    // worked on, and a place a stage before its key. Places behind the last repeat it.
-    var place = 0u;
-    if (lid < KEYS) {
-        places[lid] = key_place(row, t, sees, min(begin + lid, end - 1u));
-        place = key_place(row, t, sees, min(begin + KEYS + lid, end - 1u));
-    }
-    // The team's head: each lane keeps its share of the channels, normalised, rotated and scaled.
+    // The team's head: each lane keeps its share of the channels, in the words of keys that it multiplies them with.
     let head = lid / LANES;
     let lane = lid % LANES;
-    let q_first = t * (params.q_stride >> 2u) + (first_head + head) * QUADS;
+    let q_first = t * (params.q_stride >> 2u) + (first_head + head) * (DIM / 4u);
+    var q: array<vec4<f32>, QUADS_EACH + 1u>;
+#for J QUADS_EACH
+    if (lane + $Ju / WORD_QUADS * LANES < WORDS) {
+        q[$J] = q_quads[q_first + (lane + $Ju / WORD_QUADS * LANES) * WORD_QUADS + $Ju % WORD_QUADS];
+    }
+#end
     let plain = PAIRS - (params.rope >> 1u);
     let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
-#for J QUADS_EACH
-    var q$J = vec4<f32>(0.0);
-    if (lane + $Ju * LANES < QUADS) {
-        q$J = q[q_first + lane + $Ju * LANES];
-    }
-#end
-    workgroupBarrier();
-#for P PIECES
-    var piece$P = fetch(lid + $Pu * WG);
-#end
-    var squares: array<f32, 8>;
-#for J QUADS_EACH
-    squares[0] += dot(q$J, q$J);
-#end
-    let square = reduce_eight(squares, lid);
-    if (lane == 0u) {
-        norms[head] = inverseSqrt(square / f32(DIM) + params.norm_eps) * params.scale;
-    }
-    if (lid < HEADS) {
-        maxima[lid] = -3.4e38;
-        totals[lid] = 0.0;
-    }
-    workgroupBarrier();
-#for J QUADS_EACH
-    q$J *= norms[head];
-    {
-        let pair = 2u * (lane + $Ju * LANES);
-        if (pair >= plain && pair < PAIRS) {
-            q$J = vec4<f32>(rotate(q$J.xy, angles[turn + pair - plain]), q$J.zw);
-        }
-        if (pair + 1u >= plain && pair < PAIRS) {
-            q$J = vec4<f32>(q$J.xy, rotate(q$J.zw, angles[turn + pair + 1u - plain]));
-        }
-    }
-#end
 
+    var place = 0u;
+#for P PIECES
+    var piece$P = KeyWord();
+#end
+    // Of the head lid / BLOCKS: its maximum so far, and the sum of the shares of block lid % BLOCKS.
+    var most = -3.4e38;
+    var total = 0.0;
 #for H HEADS
     var out$H = vec2<f32>(0.0);
 #end
-    for (var first = begin; first < end; first += KEYS) {
-        let staged = min(KEYS, end - first);
+    // Everything is asked for long before it is used: step n finds the places of stage n, fetches the keys of stage n - 1, and works on
+    // stage n - 2, in step 1 on the queries. Places behind the last repeat it.
+    for (var step = 0u; step < stages + 2u; step++) {
         workgroupBarrier();
 #for P PIECES
-        if (lid + $Pu * WG < KEYS * QUADS) {
+        if (lid + $Pu * WG < KEYS * WORDS) {
             keys[lid + $Pu * WG] = piece$P;
         }
 #end
@@ -161,47 +155,79 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
             places[lid] = place;
         }
         workgroupBarrier();
-        if (first + KEYS < end) {
+        if (step - 1u < stages) {
 #for P PIECES
             piece$P = fetch(lid + $Pu * WG);
 #end
-            if (lid < KEYS) {
-                place = key_place(row, t, sees, min(first + 2u * KEYS + lid, end - 1u));
-            }
         }
-        for (var first_dot = 0u; first_dot < KEYS; first_dot += 8u) {
-            var products: array<f32, 8>;
+        if (lid < KEYS && step < stages) {
+            place = key_place(row, t, sees, min(begin + step * KEYS + lid, end - 1u));
+        }
+        if (step == 1u) {
+            var square = 0.0;
 #for J QUADS_EACH
-            if (lane + $Ju * LANES < QUADS) {
-#for S 8
-                products[$S] += dot(q$J, key_channels(keys[(first_dot + $Su) * QUADS + lane + $Ju * LANES]));
+            square = add_dot(square, q[$J], q[$J]);
+#end
+            square = reduce_four(vec4<f32>(square, 0.0, 0.0, 0.0), lid);
+            if (lane == 0u) {
+                norms[head] = inverseSqrt(square / f32(DIM) + params.norm_eps) * params.scale;
+            }
+            // Each quad in turn is the first, is rotated and becomes the last.
+            for (var j = 0u; j < params.staged / KEYS * QUADS_EACH; j++) {
+                let pair = 2u * ((lane + j / WORD_QUADS * LANES) * WORD_QUADS + j % WORD_QUADS);
+                var quad = q[0];
+                if (pair + 1u >= plain && pair < PAIRS) {
+                    if (pair >= plain) {
+                        quad = vec4<f32>(rotate(quad.xy, angles[turn + pair - plain]), quad.zw);
+                    }
+                    quad = vec4<f32>(quad.xy, rotate(quad.zw, angles[turn + pair + 1u - plain]));
+                }
+                q[QUADS_EACH] = quad;
+#for J QUADS_EACH
+                q[$J] = q[$J + 1];
+#end
+            }
+        }
+        if (step < 2u) {
+            continue;
+        }
+        let staged = min(params.staged, end - (begin + (step - 2u) * KEYS));
+        for (var first = 0u; first < staged; first += 4u) {
+            var products = vec4<f32>(0.0);
+#for J WORDS_EACH
+            {
+                // Behind the last word queries are zero.
+                let at = first * WORDS + min(lane + $Ju * LANES, WORDS - 1u);
+#for S 4
+                products[$S] = add_word(products[$S], keys[at + $Su * WORDS], q[$Ju * WORD_QUADS], q[$Ju * WORD_QUADS + WORD_QUADS - 1u]);
 #end
             }
 #end
-            let own = reduce_eight(products, lid);
-            if (lane < 8u) {
-                dots[head * KEYS + first_dot + lane] = select(-3.4e38, own, first_dot + lane < staged);
+            let own = reduce_four(products, lid) * norms[head];
+            if (lane < 4u) {
+                dots[head * KEYS + first + lane] = select(-3.4e38, own, first + lane < staged);
             }
         }
         workgroupBarrier();
-        let h = lid / KEYS;
-        var most = 0.0;
-        if (lid < HEADS * KEYS) {
-            most = maxima[h];
-            for (var k = 0u; k < KEYS; k++) {
-                most = max(most, dots[h * KEYS + k]);
+        if (lid < HEADS * BLOCKS) {
+            let h = lid / BLOCKS;
+            let block = lid % BLOCKS;
+            let before = most;
+            for (var k = 0u; k < staged; k += 4u) {
+#for S 4
+                most = max(most, dots[h * KEYS + k + $Su]);
+#end
             }
-            shares[lid % KEYS * HEADS + h] = exp(dots[lid] - most);
-        }
-        workgroupBarrier();
-        if (lid < HEADS * KEYS && lid % KEYS == 0u) {
-            shrinks[h] = exp(maxima[h] - most);
-            maxima[h] = most;
-            var sum = totals[h] * shrinks[h];
-            for (var k = 0u; k < KEYS; k++) {
-                sum += shares[k * HEADS + h];
+            let shrink = exp(before - most);
+            total *= shrink;
+            if (block == 0u) {
+                shrinks[h] = shrink;
             }
-            totals[h] = sum;
+            if (block * 4u < staged) {
+                let share = exp(vec4<f32>(dots[lid * 4u], dots[lid * 4u + 1u], dots[lid * 4u + 2u], dots[lid * 4u + 3u]) - most);
+                shares[lid] = share;
+                total += share.x + share.y + share.z + share.w;
+            }
         }
         workgroupBarrier();
         if (lid < PAIRS) {
@@ -209,36 +235,63 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
             out$H *= shrinks[$H];
 #end
             // Keys behind the last have no share.
-            for (var k = 0u; k < KEYS; k++) {
-                let value = staged_pair(k, lid);
+            for (var k = 0u; k < staged; k += 4u) {
+#for S 4
+                let value$S = staged_pair(k + $Su, lid);
+#end
 #for H HEADS
-                out$H = fma(vec2<f32>(shares[k * HEADS + $Hu]), value, out$H);
+                {
+                    let share = shares[$Hu * BLOCKS + (k >> 2u)];
+                    out$H = fma(vec2<f32>(share.x), value0, out$H);
+                    out$H = fma(vec2<f32>(share.y), value1, out$H);
+                    out$H = fma(vec2<f32>(share.z), value2, out$H);
+                    out$H = fma(vec2<f32>(share.w), value3, out$H);
+                }
 #end
             }
         }
     }
 
+    if (lid < HEADS * BLOCKS) {
+        totals[lid] = vec2<f32>(most, total);
+    }
+    workgroupBarrier();
+#ifdef WHOLE
+    let at = t * params.heads + first_head;
+#else
+    let at = (t * MAX_PARTS + wid.y) * params.heads + first_head;
+#endif
+    if (lid < HEADS) {
+        var sum = totals[lid * BLOCKS];
+        for (var block = 1u; block < BLOCKS; block++) {
+            sum.y += totals[lid * BLOCKS + block].y;
+        }
+#ifdef WHOLE
+        let sink = sinks[first_head + lid];
+        let highest = max(sum.x, sink);
+        let shrink = exp(sum.x - highest);
+        factors[lid] = shrink / (sum.y * shrink + exp(sink - highest));
+#else
+        stats[at + lid] = sum;
+#endif
+    }
+#ifdef WHOLE
+    workgroupBarrier();
+#endif
     if (lid >= PAIRS) {
         return;
     }
-#for H HEADS
-    {
-        let head = first_head + $Hu;
 #ifdef WHOLE
-        let most = max(maxima[$H], sinks[head]);
-        let shrink = exp(maxima[$H] - most);
-        var value = out$H * (shrink / (totals[$H] * shrink + exp(sinks[head] - most)));
-        if (lid >= plain) {
-            value = rotate_back(value, angles[turn + lid - plain]);
-        }
-        out[(t * params.heads + head) * PAIRS + lid] = value;
-#else
-        let at = (t * MAX_PARTS + wid.y) * params.heads + head;
-        partial[at * PAIRS + lid] = out$H;
-        if (lid == 0u) {
-            stats[at] = vec2<f32>(maxima[$H], totals[$H]);
-        }
-#endif
+    var angle = vec2<f32>(1.0, 0.0);
+    if (lid >= plain) {
+        angle = angles[turn + lid - plain];
     }
+#for H HEADS
+    out[(at + $Hu) * PAIRS + lid] = rotate_back(out$H * factors[$H], angle);
 #end
+#else
+#for H HEADS
+    partial[(at + $Hu) * PAIRS + lid] = out$H;
+#end
+#endif
 }

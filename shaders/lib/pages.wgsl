@@ -6,7 +6,7 @@
 @group(0) @binding(auto) var<storage, read> pages$S: array<KeyWord>; // (pages, PAGE_ROWS, PAGE_PAIRS) pairs
 #end
 
-const PAGE_ROW_WORDS: u32 = PAGE_PAIRS / 2u;
+const PAGE_ROW_WORDS: u32 = 2u * PAGE_PAIRS / WORD_CHANNELS;
 
 // First word of row `index` of session `slot`, counted through all segments.
 fn page_row(slot: u32, index: u32) -> u32 {

@@ -77,7 +77,7 @@ shaders! {
     "lib/q8_0x8_rounded"
     "lib/quantize"
     "lib/reduce"
-    "lib/reduce_eight"
+    "lib/reduce_four"
     "lib/reduce_lanes"
     "lib/reduce_team"
     "lib/ring_row"

@@ -17,7 +17,7 @@ use crate::num::KvType;
 params! {
     AttentionParams for "attention" {
         heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, scale: f32, rope: u32, angle_set: u32,
-        norm_eps: f32,
+        norm_eps: f32, staged: u32,
     }
     AttentionMergeParams for "attention_merge" {
         sources: [[u32; 4]; 3], places: [[u32; 4]; 3], heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
@@ -94,6 +94,14 @@ fn heads_each(heads: u32) -> u32 {
     [8, 4, 2].into_iter().find(|n| heads.is_multiple_of(*n)).unwrap_or(1)
 }
 
+/// Keys that `attention` stages at a time.
+fn staged_keys(kv: KvType) -> u32 {
+    match kv {
+        KvType::F16 => 16,
+        KvType::F32 => 8,
+    }
+}
+
 /// How the pools of an attention kernel are split over bindings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segments {
@@ -120,20 +128,25 @@ fn keys_variant(variant: Variant, dim: u32, page_rows: u32, segments: Segments) 
 
 pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
     let each = heads_each(heads.heads);
-    let (lanes, quads) = (WG / each, heads.dim / 4);
-    let keys = match dialect.kv {
-        KvType::F16 => 16,
-        KvType::F32 => 8,
+    let keys = staged_keys(dialect.kv);
+    // Channels of a key that one load fetches.
+    let channels = match dialect.kv {
+        KvType::F16 => 8,
+        KvType::F32 => 4,
     };
+    let (lanes, words) = (WG / each, heads.dim / channels);
+    let words_each = words.div_ceil(lanes);
     // Sums are exchanged among at least eight lanes.
     let subgroup = dialect.caps.subgroup.filter(|&size| size >= 8);
     let variant = Variant::new("attention")
         .constant("WG", WG)
         .flag_if(dialect.kv == KvType::F16, "KV_F16")
+        .flag_if(dialect.kv == KvType::F16, "KEYS_BY_EIGHT")
         .flag_if(whole, "WHOLE")
         .constant("HEADS", each)
-        .constant("QUADS_EACH", quads.div_ceil(lanes))
-        .constant("PIECES", (keys * quads).div_ceil(WG))
+        .constant("WORDS_EACH", words_each)
+        .constant("QUADS_EACH", words_each * (channels / 4))
+        .constant("PIECES", (keys * words).div_ceil(WG))
         .flag_if(subgroup.is_some_and(|size| lanes > size), "WIDE")
         .constant("MAX_PARTS", heads.max_parts);
     let variant = match subgroup {
@@ -247,6 +260,7 @@ pub fn record_attention(
         rope: sizes.rope,
         angle_set: u32::from(sizes.ratio > 0),
         norm_eps: sizes.norm_eps,
+        staged: staged_keys(kit.dialect.kv),
     };
     let mut bindings: Vec<Slice> =
         [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.angles].map(Clone::clone).to_vec();
