@@ -48,19 +48,28 @@ fn weight_pair(i: u32) -> vec2<f32> {
     return weight[i];
 }
 
-// A pair of the frontier; rows are counted through all sessions and segments.
-fn frontier_pair(number: u32, row: u32, pair: u32, width: u32) -> vec2<f32> {
+// A pair of the frontier and one `gates` behind it; pairs are counted through all sessions and segments.
+fn earlier(at: u32, gates: u32) -> vec4<f32> {
 #ifdef FRONTIER_SPLIT
-    let segment = row / SEGMENT_ROWS;
-    let at = (row - segment * SEGMENT_ROWS) * width + pair;
-    var value = vec2<f32>(0.0);
+    let pairs = SEGMENT_ROWS * 2u * gates; // of a segment; a row is two gates long
+    let segment = at / pairs;
+    let own = at - segment * pairs;
+    var value = vec4<f32>(0.0);
 #for S FRONTIER_SEGMENTS
-    if (segment == $Su) { value = frontier$S[at]; }
+    if (segment == $Su) { value = vec4<f32>(frontier$S[own], frontier$S[own + gates]); }
 #end
     return value;
 #else
-    return frontier0[row * width + pair];
+    return vec4<f32>(frontier0[at], frontier0[at + gates]);
 #endif
+}
+
+fn eight_earlier(number: u32, at: array<u32, 8>, gates: u32) -> array<vec4<f32>, 8> {
+    var eight: array<vec4<f32>, 8>;
+#for C 8
+    eight[$C] = earlier(at[$C], gates);
+#end
+    return eight;
 }
 
 fn store_page_pair(number: u32, at: u32, value: vec2<f32>) {

@@ -59,12 +59,17 @@ fn ape_pair(i: u32) -> vec2<f32> {
     return weight_pair(i);
 }
 
-fn frontier_pair(number: u32, row: u32, pair: u32, width: u32) -> vec2<f32> {
-    var value = vec2<f32>(0.0);
+// Eight pairs of values of the frontier and their gates.
+fn eight_earlier(number: u32, at: array<u32, 8>, gates: u32) -> array<vec4<f32>, 8> {
+    var eight: array<vec4<f32>, 8>;
 #for N COMPRESSORS
-    if (number == $Nu) { value = frontier$N[row * width + pair]; }
+    if (number == $Nu) {
+#for C 8
+        eight[$C] = vec4<f32>(frontier$N[at[$C]], frontier$N[at[$C] + gates]);
 #end
-    return value;
+    }
+#end
+    return eight;
 }
 
 fn store_page_pair(number: u32, at: u32, value: vec2<f32>) {
@@ -120,15 +125,13 @@ fn latents(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_inde
     n -= params.tokens;
 #endif
 #ifdef WINDOWS
-    if (n < params.windows) {
-        let own = compressor(0u, params.row_dim, params.row_offset, params.row_ape, params.row_weight);
-        window_row(own, params.first_window + n, lid);
-        return;
-    }
-    n -= params.windows;
+    var own = compressor(0u, params.row_dim, params.row_offset, params.row_ape, params.row_weight);
 #ifdef INDEX
-    let own = compressor(1u, params.index_dim, params.index_offset, params.index_ape, params.index_weight);
-    window_row(own, params.first_window + n, lid);
+    if (n >= params.windows) {
+        own = compressor(1u, params.index_dim, params.index_offset, params.index_ape, params.index_weight);
+        n -= params.windows;
+    }
 #endif
+    window_row(own, params.first_window + n, lid);
 #endif
 }

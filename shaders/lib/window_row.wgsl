@@ -3,7 +3,8 @@
 // two rows wide and a window takes the first halves of its predecessor's tokens.
 //
 // The kernel declares windows, rows, live, page_table and window_angles, and how pairs are read and written: x_pair (of the step's values and
-// gates), ape_pair, weight_pair, frontier_pair and store_page_pair. The last two take the compressor's number where a kernel has several.
+// gates), ape_pair, weight_pair, eight_earlier and store_page_pair. The last two take the compressor's number where a kernel has several.
+// Call window_row once: its code is fetched anew each time the kernel starts.
 
 #import lib/rows
 #import lib/kv
@@ -26,97 +27,127 @@ struct Compressor {
     held_pages: u32,
 }
 
-struct Candidate {
-    value: vec2<f32>,
-    gate: vec2<f32>,
+// Where the value of a token and its ape start, in pairs; the gate of the same channel lies half a width behind the value.
+struct Place {
+    fresh: u32,    // in the step
+    earlier: u32,  // in the frontier
+    ape: u32,
+    is_fresh: u32, // 1: of this step
 }
 
-// Candidate `n` of the window for channel pair `pair`: its token's value and gate, the gate with ape.
-fn candidate(own: Compressor, window: Window, row: Row, n: u32, pair: u32) -> Candidate {
+#ifdef OVERLAP
+const TOKENS: u32 = 2u * RATIO;
+#else
+const TOKENS: u32 = RATIO;
+#endif
+const PLACES: u32 = (TOKENS + 7u) / 8u * 8u;
+
+var<workgroup> places: array<Place, PLACES>;
+var<workgroup> pooled: array<vec4<f32>, 2 * WG>; // a pair's channels, then their weights
+
+// Token `n` of the window.
+fn place(own: Compressor, window: Window, row: Row, n: u32) -> Place {
 #ifdef OVERLAP
     // The first halves of the previous window's tokens, then the second halves of this window's.
     let width = own.dim * 2u;
     let position = window.index * RATIO + n - RATIO;
-    let column = select(pair, pair + (own.dim >> 1u), n >= RATIO);
+    let column = select(0u, own.dim >> 1u, n >= RATIO);
 #else
     let width = own.dim;
     let position = window.index * RATIO + n;
-    let column = pair;
+    let column = 0u;
 #endif
-    // Both of the places where it may lie are read, so that no load waits for a branch.
     let is_fresh = position >= row.first_position;
     let t = select(row.last_row, row.first_row + position - row.first_position, is_fresh);
-    let at = t * own.stride + own.fresh;
-    let place = row.slot * params.ring + position % params.ring;
-    var out: Candidate;
-    out.value = select(frontier_pair(own.number, place, column, width), x_pair(at + column), is_fresh);
-    let gate = (width >> 1u) + column;
-    out.gate = select(frontier_pair(own.number, place, gate, width), x_pair(at + gate), is_fresh);
-    out.gate += ape_pair(own.ape + (position % RATIO) * (width >> 1u) + column);
-    return out;
+    let earlier = (row.slot * params.ring + position % params.ring) * width;
+    let ape = own.ape + (n % RATIO) * (width >> 1u);
+    return Place(t * own.stride + own.fresh + column, earlier + column, ape + column, u32(is_fresh));
 }
 
 // Window `n` of the step's list.
 fn window_row(own: Compressor, n: u32, lid: u32) {
     let window = windows[n];
     let row = rows[window.last_row];
+    let is_live = live[row.slot] != 0u;
+    let page = page_table[row.slot * params.max_pages + window.index / PAGE_ROWS];
     let pairs = own.dim >> 1u;
 #ifdef OVERLAP
     let first = select(0u, RATIO, window.index == 0u); // the first window has no predecessor
-    let count = 2u * RATIO;
+    let gates = own.dim;
 #else
     let first = 0u;
-    let count = RATIO;
+    let gates = pairs;
 #endif
-    var pooled: array<vec2<f32>, 2>;
+    // A place outside of the window repeats one inside, and has no share.
+    for (var i = lid; i < PLACES; i += WG) {
+        places[i] = place(own, window, row, clamp(i, first, TOKENS - 1u));
+    }
+    workgroupBarrier();
     var squares = 0.0;
-    for (var i = 0u; i < 2u; i++) {
-        let pair = i * WG + lid;
-        if (pair < pairs) {
-            // Eight tokens' loads under way at a time; a token behind the last repeats it and has no share.
-            var most = vec2<f32>(-3.4e38);
-            var total = vec2<f32>(0.0);
-            var sum = vec2<f32>(0.0);
-            for (var c = first; c < count; c += 8u) {
+    // Loops to bounds that the compiler does not know stay one turn's code: gates are not none.
+    for (var pair = lid; pair < pairs; pair += WG) {
+        let weight = weight_pair(own.weight + pair);
+        // Eight tokens' loads under way at a time.
+        var most = vec2<f32>(-3.4e38);
+        var total = vec2<f32>(0.0);
+        var sum = vec2<f32>(0.0);
+        for (var c = 0u; c < min(PLACES, gates * PLACES); c += 8u) {
 #for C 8
-                let one$C = candidate(own, window, row, min(c + $Cu, count - 1u), pair);
+            let place$C = places[c + $Cu];
+            let ape$C = ape_pair(place$C.ape + pair);
 #end
-                var highest = most;
-#for C 8
-                highest = max(highest, one$C.gate);
-#end
-                let shrink = exp(most - highest);
-                total *= shrink;
-                sum *= shrink;
-#for C 8
-                {
-                    let share = select(vec2<f32>(0.0), exp(one$C.gate - highest), c + $Cu < count);
-                    total += share;
-                    sum = fma(share, one$C.value, sum);
-                }
-#end
-                most = highest;
+            var eight: array<vec4<f32>, 8>;
+            let fresh = place0.is_fresh + place1.is_fresh + place2.is_fresh + place3.is_fresh
+                + place4.is_fresh + place5.is_fresh + place6.is_fresh + place7.is_fresh;
+            if (fresh < 8u) {
+                let at = array<u32, 8>(place0.earlier + pair, place1.earlier + pair, place2.earlier + pair, place3.earlier + pair,
+                    place4.earlier + pair, place5.earlier + pair, place6.earlier + pair, place7.earlier + pair);
+                eight = eight_earlier(own.number, at, gates);
             }
-            pooled[i] = sum / total;
-            squares += dot(pooled[i], pooled[i]);
+            // No load waits for a branch: where one token is fresh, the other seven are read in the step, too.
+            if (fresh > 0u) {
+#for C 8
+                let value$C = x_pair(place$C.fresh + pair);
+                let gate$C = x_pair(place$C.fresh + pair + gates);
+#end
+#for C 8
+                eight[$C] = select(eight[$C], vec4<f32>(value$C, gate$C), place$C.is_fresh == 1u);
+#end
+            }
+            var highest = most;
+#for C 8
+            let full$C = eight[$C].zw + ape$C;
+            highest = max(highest, full$C);
+#end
+            let shrink = exp(most - highest);
+            total *= shrink;
+            sum *= shrink;
+#for C 8
+            {
+                let share = select(vec2<f32>(0.0), exp(full$C - highest), c + $Cu >= first && c + $Cu < TOKENS);
+                total += share;
+                sum = fma(share, eight[$C].xy, sum);
+            }
+#end
+            most = highest;
         }
+        let value = sum / total;
+        pooled[pair] = vec4<f32>(value, weight);
+        squares += dot(value, value);
     }
     let scale = inverseSqrt(workgroup_sum(squares, lid) / f32(own.dim) + params.eps);
-    let page = page_table[row.slot * params.max_pages + window.index / PAGE_ROWS];
-    if (live[row.slot] == 0u || page < own.first_page || page - own.first_page >= own.held_pages) {
+    if (!is_live || page < own.first_page || page - own.first_page >= own.held_pages) {
         return;
     }
     let page_at = ((page - own.first_page) * PAGE_ROWS + window.index % PAGE_ROWS) * pairs;
     let plain = pairs - (params.rope >> 1u);
     let turn = n * (params.rope >> 1u);
-    for (var i = 0u; i < 2u; i++) {
-        let pair = i * WG + lid;
-        if (pair < pairs) {
-            var value = pooled[i] * scale * weight_pair(own.weight + pair);
-            if (pair >= plain) {
-                value = rotate(value, window_angles[turn + pair - plain]);
-            }
-            store_page_pair(own.number, page_at + pair, value);
+    for (var pair = lid; pair < pairs; pair += WG) {
+        let own_pair = pooled[pair];
+        var value = own_pair.xy * scale * own_pair.zw;
+        if (pair >= plain) {
+            value = rotate(value, window_angles[turn + pair - plain]);
         }
+        store_page_pair(own.number, page_at + pair, value);
     }
 }
