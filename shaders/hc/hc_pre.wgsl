@@ -4,7 +4,7 @@
 // params  Params 32 B
 // grid    x: T, y: 2; of a row's two workgroups one makes normed, the other post
 // needs   D <= 4 * KEPT * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
-// cost    18 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps); small code, since it is fetched anew each time
+// cost    18 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps)
 // source  SPEC 2 (hyper-connections), SPEC 3
 struct Params {
     dim: u32,

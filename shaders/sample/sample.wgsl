@@ -4,7 +4,7 @@
 //         results (R) (id, status): status 0 drawn, 1 the slot was not live, 2 a logit is not finite, 3 the mask allows nothing
 // params  Params 4 B
 // grid    x: R; one workgroup a row
-// needs   22 KiB workgroup memory where WG is 1024, the largest
+// needs   14 KiB workgroup memory where WG is 1024, the largest
 // cost    one pass over the logits for the best; for a draw 4 (top-k) + 32 (top-p) + 3 more, from cache: latency bound
 // source  greedy ties take the lowest id; the nucleus is the smallest set of most likely tokens with mass >= top_p, ties by lowest id
 struct Params {
@@ -34,82 +34,105 @@ const NO_MASK: u32 = 0xffffffffu;
 @group(0) @binding(auto) var<storage, read_write> sampled: array<u32>;       // (slots)
 @group(0) @binding(auto) var<storage, read_write> live: array<u32>;          // (slots)
 @group(0) @binding(auto) var<storage, read_write> results: array<vec2<u32>>; // (R)
-#import lib/math
 #import lib/reduce
 #import lib/threefry
 
-var<workgroup> best: array<vec2<u32>, WG>; // key, id
+var<workgroup> best_key: atomic<u32>;
+var<workgroup> best_id: atomic<u32>;
 var<workgroup> bins: array<atomic<u32>, 256>;
 var<workgroup> flags: atomic<u32>;
 var<workgroup> chosen: vec2<u32>;
 var<workgroup> masses: array<f32, WG>;
 var<workgroup> counts: array<u32, WG>;
 
-// Key of logit `i`, 0 where the mask forbids it. Finite logits have keys above 0.
-fn masked_key(logit: f32, mask: u32, i: u32) -> u32 {
-    if (mask != NO_MASK) {
-        let words = (params.vocabulary + 31u) / 32u;
-        if (((masks[mask * words + i / 32u] >> (i % 32u)) & 1u) == 0u) {
-            return 0u;
-        }
-    }
-    return sort_key(logit);
+// `count`, which the compiler does not know to be that: a loop to it stays one turn's code, and code is fetched anew in each step.
+fn rolled(count: u32) -> u32 {
+    return min(count, params.vocabulary * count);
 }
 
-// Keys of the tokens `some`, `some` + `step` and so on; those behind the last token repeat it. Eight loads under way at a time: one workgroup
+// Logits of the tokens `some`, `some` + `step` and so on; those behind the last token repeat it. Eight loads under way at a time: one workgroup
 // alone waits for memory most of all.
-fn eight_keys(first: u32, mask: u32, some: u32, step: u32) -> array<u32, 8> {
+fn eight_logits(first: u32, some: u32, step: u32) -> array<u32, 8> {
+    var bits: array<u32, 8>;
 #for J 8
-    let i$J = min(some + $Ju * step, params.vocabulary - 1u);
-    let logit$J = logits[first + i$J];
+    bits[$J] = bitcast<u32>(logits[first + min(some + $Ju * step, params.vocabulary - 1u)]);
 #end
+    return bits;
+}
+
+// Their keys: numbers that sort as they do, 0 where the mask forbids a token. Finite logits have keys above 0; rows with others have no best.
+fn keys_of(bits: array<u32, 8>, mask: u32, some: u32, step: u32) -> array<u32, 8> {
     var keys: array<u32, 8>;
 #for J 8
-    keys[$J] = masked_key(logit$J, mask, i$J);
+    keys[$J] = bits[$J] ^ (bitcast<u32>(bitcast<i32>(bits[$J]) >> 31u) | 0x80000000u);
 #end
+    if (mask != NO_MASK) {
+        let words = (params.vocabulary + 31u) / 32u;
+#for J 8
+        let i$J = min(some + $Ju * step, params.vocabulary - 1u);
+        let word$J = masks[mask * words + i$J / 32u];
+#end
+#for J 8
+        keys[$J] = select(0u, keys[$J], ((word$J >> (i$J % 32u)) & 1u) == 1u);
+#end
+    }
     return keys;
 }
 
-// Every invocation gets the highest key and the lowest id that has it. Counts logits that are not finite.
+fn eight_keys(first: u32, mask: u32, some: u32, step: u32) -> array<u32, 8> {
+    return keys_of(eight_logits(first, some, step), mask, some, step);
+}
+
+// Every invocation gets the highest key and the lowest id that has it. Notes a logit that is not finite. One workgroup's instructions take most
+// of the time: the scan keeps the eight tokens with the highest key, and only who has it looks for the token among them.
 fn find_best(first: u32, mask: u32, lid: u32) -> vec2<u32> {
-    var mine = vec2<u32>(0u, 0xffffffffu);
-    var all_finite = true;
-    // As in `eight_keys`.
+    var mine = 0u;
+    var mine_at = lid;
+    var largest = 0u; // magnitude, as bits
+    var next = eight_logits(first, lid, WG);
     for (var some = lid; some < params.vocabulary; some += 8u * WG) {
+        let bits = next;
+        next = eight_logits(first, some + 8u * WG, WG); // under way during this turn
+        let keys = keys_of(bits, mask, some, WG);
+        var highest = 0u;
 #for J 8
-        let i$J = min(some + $Ju * WG, params.vocabulary - 1u);
-        let logit$J = logits[first + i$J];
+        largest = max(largest, bits[$J] & 0x7fffffffu);
+        highest = max(highest, keys[$J]);
 #end
-#for J 8
-        all_finite = all_finite && (bitcast<u32>(logit$J) & 0x7f800000u) != 0x7f800000u;
-        let key$J = masked_key(logit$J, mask, i$J);
-        if (key$J > mine.x) {
-            mine = vec2<u32>(key$J, i$J);
+        if (highest > mine) {
+            mine = highest;
+            mine_at = some;
         }
-#end
     }
-    if (!all_finite) {
+    if (largest >= 0x7f800000u) {
         atomicOr(&flags, 1u);
     }
-    best[lid] = mine;
-    workgroupBarrier();
-    for (var half = WG / 2u; half > 0u; half >>= 1u) {
-        if (lid < half) {
-            let other = best[lid + half];
-            if (other.x > best[lid].x || (other.x == best[lid].x && other.y < best[lid].y)) {
-                best[lid] = other;
-            }
-        }
-        workgroupBarrier();
+#ifdef SUBGROUP
+    if (mine == subgroupMax(mine)) {
+        atomicMax(&best_key, mine);
     }
-    return best[0];
+#else
+    atomicMax(&best_key, mine);
+#endif
+    workgroupBarrier();
+    let top = atomicLoad(&best_key);
+    if (mine == top && top > 0u) {
+        let keys = eight_keys(first, mask, mine_at, WG);
+        var id = 0xffffffffu;
+#for J 8
+        id = min(id, select(0xffffffffu, min(mine_at + $Ju * WG, params.vocabulary - 1u), keys[$J] == top));
+#end
+        atomicMin(&best_id, id);
+    }
+    workgroupBarrier();
+    return vec2<u32>(top, atomicLoad(&best_id));
 }
 
 // The key of the `count`-th best token (x), and how many tokens with just that key belong to the best `count` (y).
 fn threshold_by_count(first: u32, mask: u32, count: u32, lid: u32) -> vec2<u32> {
     var prefix = 0u;
     var wanted = count;
-    for (var digit = 0u; digit < 4u; digit++) {
+    for (var digit = 0u; digit < rolled(4u); digit++) {
         let shift = 24u - digit * 8u;
         for (var i = lid; i < 256u; i += WG) {
             atomicStore(&bins[i], 0u);
@@ -172,30 +195,42 @@ fn mass_above(first: u32, mask: u32, key: u32, most: f32, inverse_temperature: f
 
 // The smallest set of most likely tokens of `kept` that has at least `share` of its mass.
 fn nucleus(first: u32, mask: u32, kept: Kept, share: f32, most: f32, inverse_temperature: f32, lid: u32) -> Kept {
-    let above = mass_above(first, mask, kept.key, most, inverse_temperature, lid);
     let edge = select(0.0, f32(kept.ties) * likelihood(max(kept.key, 1u), most, inverse_temperature), kept.key > 0u);
-    let target_mass = share * (above + edge);
+    var above = 0.0; // mass above the edge of `kept`, in the end above the key found
+    var target_mass = 0.0;
     // The lowest key whose strictly better tokens do not reach the target, bit by bit.
     var key = 0u;
-    for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
-        // Keys from `key` up to key | (bit - 1) qualify only if what lies above them all is too little.
-        let candidate = key | (bit - 1u);
-        if (mass_above(first, mask, candidate, most, inverse_temperature, lid) >= target_mass) {
+    // One loop, since each call of `mass_above` would be a copy of its code: first what `kept` has, then the bits, then what lies above the key.
+    for (var turn = 0u; turn < rolled(34u); turn++) {
+        let bit = 0x80000000u >> ((turn - 1u) & 31u);
+        var candidate = key;
+        if (turn == 0u) {
+            candidate = kept.key;
+        } else if (turn < 33u) {
+            // Keys from `key` up to key | (bit - 1) qualify only if what lies above them all is too little.
+            candidate = key | (bit - 1u);
+        } else if (key <= kept.key) {
+            break;
+        }
+        let mass = mass_above(first, mask, candidate, most, inverse_temperature, lid);
+        if (turn == 0u) {
+            above = mass;
+            target_mass = share * (above + edge);
+        } else if (turn == 33u) {
+            above = mass;
+        } else if (mass >= target_mass) {
             key |= bit;
         }
     }
-    if (key <= kept.key) {
-        if (kept.key == 0u) {
-            return kept;
-        }
-        // The cut falls among the ties at the edge of the set.
-        let missing = target_mass - above;
-        let each = likelihood(max(kept.key, 1u), most, inverse_temperature);
-        return Kept(kept.key, clamp(u32(ceil(missing / each)), 1u, kept.ties));
+    let missing = target_mass - above;
+    if (key > kept.key) {
+        return Kept(key, max(1u, u32(ceil(missing / likelihood(key, most, inverse_temperature)))));
     }
-    let missing = target_mass - mass_above(first, mask, key, most, inverse_temperature, lid);
-    let each = likelihood(key, most, inverse_temperature);
-    return Kept(key, max(1u, u32(ceil(missing / each))));
+    if (kept.key == 0u) {
+        return kept;
+    }
+    // The cut falls among the ties at the edge of the set.
+    return Kept(kept.key, clamp(u32(ceil(missing / likelihood(kept.key, most, inverse_temperature))), 1u, kept.ties));
 }
 
 // Likelihood of the next token in the order of ids where it is kept and not below `lowest`, else 0. `seen`: tokens at the edge of the kept set
@@ -215,61 +250,59 @@ fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_tempe
     let run = (params.vocabulary + WG - 1u) / WG;
     let begin = min(lid * run, params.vocabulary);
     let end = min(begin + run, params.vocabulary);
-    var ties = 0u;
-    for (var some = begin; some < end; some += 8u) {
-        let keys = eight_keys(first, mask, some, 1u);
-#for J 8
-        ties += select(0u, 1u, keys[$J] == kept.key && some + $Ju < end);
-#end
-    }
-    counts[lid] = ties;
-    workgroupBarrier();
+    var stop = end;
     var ties_before = 0u;
-    for (var i = 0u; i < lid; i++) {
-        ties_before += counts[i];
-    }
-    var mass = 0.0;
-    var seen = ties_before;
+    var seen = 0u;
+    var sum = 0.0;
+    var goal = 3.4e38; // no sum reaches it
     var last_kept = 0xffffffffu;
-    for (var some = begin; some < end; some += 8u) {
-        let keys = eight_keys(first, mask, some, 1u);
-#for J 8
-        if (some + $Ju < end) {
-            let own = kept_likelihood(keys[$J], kept, &seen, lowest, most, inverse_temperature);
-            mass += own;
-            last_kept = select(last_kept, some + $Ju, own > 0.0);
+    var last_resort = 0xffffffffu;
+    // One loop, so that the code is there once: the ties of each invocation's run are counted, then its mass is, then who has the goal in its
+    // run finds the token.
+    for (var turn = 0u; turn < rolled(3u); turn++) {
+        if (turn == 1u) {
+            counts[lid] = seen;
+            workgroupBarrier();
+            for (var i = 0u; i < lid; i++) {
+                ties_before += counts[i];
+            }
+            sum = 0.0;
+        } else if (turn == 2u) {
+            workgroupBarrier(); // everyone has read the ties
+            masses[lid] = sum;
+            counts[lid] = last_kept;
+            workgroupBarrier();
+            let mass = sum;
+            var total = 0.0;
+            var before = 0.0;
+            var fallback = 0xffffffffu;
+            for (var i = 0u; i < rolled(WG); i++) {
+                before += select(0.0, masses[i], i < lid);
+                total += masses[i];
+                fallback = select(fallback, counts[i], counts[i] != 0xffffffffu);
+            }
+            goal = uniform01 * total;
+            if (lid == 0u) {
+                // Rounding may leave the goal beyond the last run.
+                chosen = vec2<u32>(fallback, 0u);
+            }
+            workgroupBarrier();
+            stop = select(begin, end, mass > 0.0 && goal >= before && goal < before + mass);
+            sum = before;
+            last_resort = last_kept;
         }
-#end
-    }
-    workgroupBarrier(); // everyone has read the ties
-    masses[lid] = mass;
-    counts[lid] = last_kept;
-    workgroupBarrier();
-    var total = 0.0;
-    var before = 0.0;
-    var fallback = 0xffffffffu;
-    for (var i = 0u; i < WG; i++) {
-        before += select(0.0, masses[i], i < lid);
-        total += masses[i];
-        fallback = select(fallback, counts[i], counts[i] != 0xffffffffu);
-    }
-    let goal = uniform01 * total;
-    if (lid == 0u) {
-        // Rounding may leave the goal beyond the last run.
-        chosen = vec2<u32>(fallback, 0u);
-    }
-    workgroupBarrier();
-    if (mass > 0.0 && goal >= before && goal < before + mass) {
-        var sum = before;
         seen = ties_before;
         var is_found = false;
-        for (var some = begin; some < end && !is_found; some += 8u) {
+        for (var some = begin; some < stop && !is_found; some += 8u) {
             let keys = eight_keys(first, mask, some, 1u);
 #for J 8
-            if (some + $Ju < end && !is_found) {
+            if (some + $Ju < stop && !is_found) {
                 let own = kept_likelihood(keys[$J], kept, &seen, lowest, most, inverse_temperature);
                 sum += own;
-                is_found = own > 0.0 && (goal < sum || some + $Ju == last_kept);
+                if (own > 0.0) {
+                    last_kept = some + $Ju;
+                    is_found = goal < sum || last_kept == last_resort;
+                }
                 if (is_found) {
                     chosen = vec2<u32>(some + $Ju, 0u);
                 }
@@ -293,6 +326,8 @@ fn sample(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
     }
     if (lid == 0u) {
         atomicStore(&flags, 0u);
+        atomicStore(&best_key, 0u);
+        atomicStore(&best_id, 0xffffffffu);
     }
     workgroupBarrier();
     let first = r * params.vocabulary;
