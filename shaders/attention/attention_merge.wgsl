@@ -5,9 +5,11 @@
 // out     out (T, heads, DIM) f32; QUANTIZE: rounded to int8 too (lib/quantize); RINGS: rings as in ring_store
 // params  Params 128 B
 // grid    x: heads + RINGS * ring_workgroups, y: T; one workgroup a head, then ring_workgroups a ring
-// needs   DIM at most 2 WG; QUANTIZE: subgroups of at least 8, DIM a multiple of 32, heads * DIM of 256
+// needs   DIM a multiple of 4, at most 2 WG; parts fewer than WG; QUANTIZE: subgroups of at least 8, DIM a multiple of 32, heads * DIM of 256
 // cost    parts * DIM * 4 bytes a head
 // source  SPEC 3.1 steps 5 and 6
+//
+// Code is kept short, as in attention.
 struct Params {
     sources: array<vec4<u32>, 3>, // lib/ring_row
     places: array<vec4<u32>, 3>,
@@ -18,21 +20,19 @@ struct Params {
     rope: u32, // R
     angle_set: u32,
     ring_workgroups: u32, // that the longest row of a ring takes
-    padding: u32,
+    parts: u32, // MAX_PARTS
 }
 
 #import lib/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;             // (T)
-@group(0) @binding(auto) var<storage, read> partial: array<vec2<f32>>;    // (T, MAX_PARTS, heads, DIM/2)
+@group(0) @binding(auto) var<storage, read> partial: array<vec4<f32>>;    // (T, MAX_PARTS, heads, DIM/4)
 @group(0) @binding(auto) var<storage, read> stats: array<vec2<f32>>;      // (T, MAX_PARTS, heads)
 @group(0) @binding(auto) var<storage, read> sinks: array<f32>;            // (heads)
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;     // (T, 2, R/2)
-@group(0) @binding(auto) var<storage, read_write> out: array<vec2<f32>>;  // (T, heads, DIM/2)
+@group(0) @binding(auto) var<storage, read_write> out: array<vec4<f32>>;  // (T, heads, DIM/4)
 #ifdef QUANTIZE
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>;  // (T, 9 heads DIM / 32)
 #import lib/quantize
-
-var<workgroup> staged: array<vec2<f32>, DIM / 2u>;
 #endif
 #ifdef RINGS
 #import lib/ring_row
@@ -42,60 +42,80 @@ var<workgroup> staged: array<vec2<f32>, DIM / 2u>;
 #import lib/rotate
 
 const PAIRS: u32 = DIM / 2u;
+const QUADS: u32 = DIM / 4u;
+const LISTED: u32 = 2u * PARTS_EACH; // parts, those behind the last too
 
-var<workgroup> maxima: array<f32, MAX_PARTS>;
-var<workgroup> shares: array<vec2<f32>, MAX_PARTS + 1u>; // of each part's values and sum in the whole, then of the sink's
+var<workgroup> maxima: array<f32, (LISTED + 3u) / 4u * 4u>;
+var<workgroup> shares: array<vec2<f32>, LISTED + 1u>; // of each part's values and sum in the whole, then of the sink's
+var<workgroup> upper_values: array<vec4<f32>, QUADS>;
+var<workgroup> upper_total: f32;
 
+// One half of the workgroup adds the first half of the parts, the other the second, each invocation four channels.
 fn merge(head: u32, t: u32, lid: u32) {
     let sees = visible(rows[t].position);
-    let count = parts(sees.window + sees.compressed);
+    let last = parts(sees.window + sees.compressed) - 1u;
     // Parts behind the last repeat it, so that all loads are under way at once; they add nothing.
     let first = t * MAX_PARTS * params.heads + head;
-    let pair = min(lid, PAIRS - 1u);
-#for P MAX_PARTS
-    let part$P = partial[(first + min($Pu, count - 1u) * params.heads) * PAIRS + pair];
+    let upper = lid >= QUADS;
+    let quad = min(select(lid, lid - QUADS, upper), QUADS - 1u);
+    let first_part = select(0u, PARTS_EACH, upper);
+#for P PARTS_EACH
+    let part$P = partial[(first + min(first_part + $Pu, last) * params.heads) * QUADS + quad];
 #end
-    if (lid < MAX_PARTS) {
-        maxima[lid] = stats[first + min(lid, count - 1u) * params.heads].x;
+    let own = stats[first + min(lid, last) * params.heads];
+    let sink = sinks[head];
+    let plain = PAIRS - (params.rope >> 1u);
+    let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
+    let pair = 2u * quad;
+    var low = vec2<f32>(1.0, 0.0);
+    var high = low;
+    if (pair + 1u >= plain) {
+        if (pair >= plain) {
+            low = angles[turn + pair - plain];
+        }
+        high = angles[turn + pair + 1u - plain];
+    }
+    if (lid < (LISTED + 3u) / 4u * 4u) {
+        maxima[lid] = own.x;
     }
     workgroupBarrier();
-    if (lid <= MAX_PARTS) {
-        var most = sinks[head];
-        for (var part = 0u; part < MAX_PARTS; part++) {
-            most = max(most, maxima[part]);
-        }
-        if (lid == MAX_PARTS) {
-            shares[lid] = vec2<f32>(0.0, exp(sinks[head] - most));
-        } else {
-            let shrink = select(0.0, exp(maxima[lid] - most), lid < count);
-            shares[lid] = vec2<f32>(shrink, shrink * stats[first + min(lid, count - 1u) * params.heads].y);
-        }
-    }
-    workgroupBarrier();
-    var total = shares[MAX_PARTS].y;
-    var value = vec2<f32>(0.0);
-#for P MAX_PARTS
-    total += shares[$P].y;
-    value = fma(vec2<f32>(shares[$P].x), part$P, value);
+    if (lid <= LISTED) {
+        var most = sink;
+        for (var part = 0u; part < params.parts; part += 4u) {
+#for I 4
+            most = max(most, maxima[part + $Iu]);
 #end
-    if (lid < PAIRS) {
-        value = value / total;
-        let plain = PAIRS - (params.rope >> 1u);
-        if (lid >= plain) {
-            value = rotate_back(value, angles[(t * 2u + params.angle_set) * (params.rope >> 1u) + lid - plain]);
         }
-        out[(t * params.heads + head) * PAIRS + lid] = value;
-#ifdef QUANTIZE
-        staged[lid] = value;
-#endif
+        let is_sink = lid == LISTED;
+        let shrink = select(0.0, exp(select(own.x, sink, is_sink) - most), is_sink || lid <= last);
+        shares[lid] = select(vec2<f32>(shrink, shrink * own.y), vec2<f32>(0.0, shrink), is_sink);
     }
-#ifdef QUANTIZE
     workgroupBarrier();
-    if (lid < PAIRS / 2u) {
-        let columns = params.heads * DIM;
-        let quad = vec4<f32>(staged[2u * lid], staged[2u * lid + 1u]);
-        quantize_quad(quad, t * quantized_words(columns), columns, head * (DIM / 4u) + lid);
+    var total = 0.0;
+    var value = vec4<f32>(0.0);
+#for P PARTS_EACH
+    {
+        let share = shares[first_part + $Pu];
+        total += share.y;
+        value = fma(vec4<f32>(share.x), part$P, value);
     }
+#end
+    if (upper && lid < 2u * QUADS) {
+        upper_values[quad] = value;
+        if (quad == 0u) {
+            upper_total = total;
+        }
+    }
+    workgroupBarrier();
+    if (upper) {
+        return;
+    }
+    value = (value + upper_values[quad]) * (1.0 / (total + upper_total + shares[LISTED].y));
+    value = vec4<f32>(rotate_back(value.xy, low), rotate_back(value.zw, high));
+    out[(t * params.heads + head) * QUADS + quad] = value;
+#ifdef QUANTIZE
+    let columns = params.heads * DIM;
+    quantize_quad(value, t * quantized_words(columns), columns, head * QUADS + quad);
 #endif
 }
 
@@ -106,8 +126,14 @@ fn attention_merge(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocat
     }
 #ifdef RINGS
     else {
-        let n = wid.x - params.heads;
-        store_ring_word(n / params.ring_workgroups, wid.y, n % params.ring_workgroups * WG + lid);
+        // A division by the few rings would be longer code.
+        var ring = 0u;
+        var n = wid.x - params.heads;
+        while (n >= params.ring_workgroups) {
+            n -= params.ring_workgroups;
+            ring++;
+        }
+        store_ring_word(ring, wid.y, n * WG + lid);
     }
 #endif
 }

@@ -21,7 +21,7 @@ params! {
     }
     AttentionMergeParams for "attention_merge" {
         sources: [[u32; 4]; 3], places: [[u32; 4]; 3], heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
-        ring_workgroups: u32, padding: u32,
+        ring_workgroups: u32, parts: u32,
     }
     AttentionScoresParams for "attention_scores" {
         heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, first_token: u32, columns: u32,
@@ -294,7 +294,7 @@ fn record_merge(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, buffers: 
         rope: sizes.rope,
         angle_set: u32::from(sizes.ratio > 0),
         ring_workgroups: workgroups,
-        padding: 0,
+        parts: sizes.max_parts,
     };
     let own = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice];
     let ring_bindings = first.into_iter().flat_map(|part| part.bindings);
@@ -349,6 +349,7 @@ fn record_cooperative(
 
 pub(super) fn merge_variant(dialect: &Dialect, heads: Heads, rings: u32) -> Variant {
     let variant = dialect.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts);
+    let variant = variant.constant("PARTS_EACH", heads.max_parts.div_ceil(2));
     if rings > 0 { variant.constant("RINGS", rings) } else { variant }
 }
 
