@@ -149,6 +149,10 @@ impl Placer {
         let stride: u64 = members.iter().map(|m| m.row_bytes() as u64).sum();
         let margin = ALIGNMENT * members.len() as u64;
         let fits = |room: u64| (room.saturating_sub(margin) / (rows as u64 * stride).max(1)) as usize;
+        // A stack that fits in an arena is not cut to fill the one before: every piece is a launch of its own.
+        if (fits(self.room()) + 1..=fits(self.cap)).contains(&experts) {
+            self.arenas.push(0);
+        }
         let mut slices = Vec::new();
         let mut expert = 0;
         while expert < experts {
