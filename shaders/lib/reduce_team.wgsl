@@ -1,31 +1,45 @@
-// Sums over the LANES neighbouring invocations that share a row, a power of two of any size, for SUMS values at once; the first lane gets
-// the results. Within a subgroup by halves; teams of several subgroups (WIDE) add theirs in order through workgroup memory.
+// Sums over the LANES neighbouring invocations that share rows, a power of two of any size, for SUMS values at once, a power of two as well.
+// Within a subgroup by halves, in which each half of the lanes goes on with half of the sums; teams of several subgroups add theirs in order.
 
-#ifdef WIDE
-var<workgroup> team_sums: array<f32, WG / SUBGROUP * SUMS>;
-#endif
+const FOLD: u32 = min(LANES, SUBGROUP);
 
-fn reduce_team(values: array<f32, SUMS>, lid: u32) -> array<f32, SUMS> {
+var<workgroup> team_sums: array<f32, WG / FOLD * SUMS>;
+
+// Leaves the sums of each subgroup: team_total has them behind a barrier.
+fn reduce_team(values: array<f32, SUMS>, lid: u32) {
     var sums = values;
-    for (var step = 1u; step < min(LANES, SUBGROUP); step <<= 1u) {
-#for S SUMS
-        sums[$S] += subgroupShuffleXor(sums[$S], step);
-#end
-    }
-#ifdef WIDE
-    if (lid % SUBGROUP == 0u) {
-#for S SUMS
-        team_sums[lid / SUBGROUP * SUMS + $Su] = sums[$S];
-#end
-    }
-    workgroupBarrier();
-    if (lid % LANES == 0u) {
-        for (var i = 1u; i < LANES / SUBGROUP; i++) {
-#for S SUMS
-            sums[$S] += team_sums[(lid / SUBGROUP + i) * SUMS + $Su];
-#end
+    var first = 0u; // the number of sums[0]
+#for B 7
+    if ((1u << $Bu) < FOLD) {
+        let is_upper = (lid & (1u << $Bu)) != 0u;
+        const HALF$B = SUMS >> ($Bu + 1u);
+        if (HALF$B == 0u) {
+            sums[0] += subgroupShuffleXor(sums[0], 1u << $Bu);
+        } else {
+            first += select(0u, HALF$B, is_upper);
         }
+#for S SUMS
+        if ($Su < HALF$B) {
+            let low$S = sums[$S];
+            let high$S = sums[min($Su + HALF$B, SUMS - 1u)];
+            sums[$S] = select(low$S, high$S, is_upper) + subgroupShuffleXor(select(high$S, low$S, is_upper), 1u << $Bu);
+        }
+#end
     }
-#endif
-    return sums;
+#end
+    if (lid % FOLD < SUMS) {
+#for S SUMS
+        if ($Su * FOLD < SUMS) {
+            team_sums[lid / FOLD * SUMS + first + $Su] = sums[$S];
+        }
+#end
+    }
+}
+
+fn team_total(team: u32, i: u32) -> f32 {
+    var total = team_sums[team * (LANES / FOLD) * SUMS + i];
+    for (var part = 1u; part < LANES / FOLD; part++) {
+        total += team_sums[(team * (LANES / FOLD) + part) * SUMS + i];
+    }
+    return total;
 }

@@ -155,36 +155,28 @@ fn matvec_int8(
             }
         }
     }
-    let totals = reduce_team(sums, lid);
-    if (lane == 0u && row < params.rows) {
-#for T TOKENS
-        if ($Tu < params.tokens) {
-#for R ROWS_EACH
-            y[$Tu * params.y_stride + params.y_offset + row + $Ru] = totals[$Ru * TOKENS + $Tu];
-#end
+    reduce_team(sums, lid);
+    workgroupBarrier();
+    for (var i = lid; i < ROWS * TOKENS; i += WG) {
+        let r = i % ROWS;
+        let t = i / ROWS;
+        if (first_row + r < params.rows && t < params.tokens) {
+            let total = team_total(r / ROWS_EACH, r % ROWS_EACH * TOKENS + t);
+            y[t * params.y_stride + params.y_offset + first_row + r] = total;
+#ifdef LEAVE
+            result[t * 16u + r] = total;
+#endif
+#ifdef QUANTIZE
+            staged[t * 32u + r] = total;
+#endif
         }
-#end
     }
 #ifdef LEAVE
-    if (lane == 0u) {
-#for T TOKENS
-#for R ROWS_EACH
-        result[$Tu * 16u + row - first_row + $Ru] = totals[$Ru * TOKENS + $Tu];
-#end
-#end
-    }
     stage_leaving(early, lid);
     workgroupBarrier();
     leave(early, 0u, params.tokens - 1u, wid.x, params.rows, params.outputs, lid);
 #endif
 #ifdef QUANTIZE
-    if (lane == 0u) {
-#for T TOKENS
-#for R ROWS_EACH
-        staged[$Tu * 32u + row - first_row + $Ru] = totals[$Ru * TOKENS + $Tu];
-#end
-#end
-    }
     workgroupBarrier();
     let t = lid >> 3u;
     if (t < params.tokens) {

@@ -201,7 +201,6 @@ fn lanes(dialect: &Dialect, columns: u32) -> u32 {
 
 /// Workgroups of `wg` invocations, `lanes` to a team, `each` rows a team.
 fn team_variant(dialect: &Dialect, columns: u32, tokens: u32, (wg, lanes, each): (u32, u32, u32)) -> Variant {
-    let subgroup = dialect.caps.subgroup.unwrap_or(1);
     let sums = tokens.next_power_of_two();
     // Many tokens have enough to do between loads, and would multiply the code; many rows are loads enough.
     let loads = (columns / 16).div_ceil(lanes);
@@ -211,9 +210,8 @@ fn team_variant(dialect: &Dialect, columns: u32, tokens: u32, (wg, lanes, each):
         _ => loads.div_ceil(loads.div_ceil(UNROLL)),
     };
     Variant::new("matvec_int8")
-        .flag_if(lanes > subgroup, "WIDE")
         .constant("WG", wg)
-        .constant("SUBGROUP", subgroup)
+        .constant("SUBGROUP", dialect.caps.subgroup.unwrap_or(1))
         .constant("LANES", lanes)
         .constant("UNROLL", unroll)
         .constant("TOKENS", sums)
