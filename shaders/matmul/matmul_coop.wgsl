@@ -201,6 +201,22 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
         }
 #end
     }
+#ifndef EXPERTS
+#ifndef Y_F16
+    if (tile.count == TILE_T && part.first + CHANNELS <= part.rows) {
+        // Nothing is ragged: straight to y.
+        let y_stride = params.y_stride;
+        let y_first = (tile.first + block_t) * y_stride + params.y_offset + part.start + part.first + block_w;
+#for I BLOCKS_T
+        let y$I = y_first + $Iu * SIZE * y_stride;
+        let z$I = y$I + SIZE;
+        coopStoreT(c$I_0, &y[y$I], y_stride);
+        coopStoreT(c$I_1, &y[z$I], y_stride);
+#end
+        return;
+    }
+#endif
+#endif
     let scratch = subgroup * (SIZE * SIZE);
     let lane = lid % SUBGROUP;
 #for I BLOCKS_T
