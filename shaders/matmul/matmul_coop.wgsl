@@ -203,7 +203,8 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     }
 #ifndef EXPERTS
 #ifndef Y_F16
-    if (tile.count == TILE_T && part.first + CHANNELS <= part.rows) {
+    let is_aligned = (((params.y_offset + part.start) | params.y_stride) & 3u) == 0u;
+    if (is_aligned && tile.count == TILE_T && part.first + CHANNELS <= part.rows) {
         // Nothing is ragged: straight to y.
         let y_stride = params.y_stride;
         let y_first = (tile.first + block_t) * y_stride + params.y_offset + part.start + part.first + block_w;
