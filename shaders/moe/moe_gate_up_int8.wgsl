@@ -2,13 +2,11 @@
 // in      stack (experts, F, C) gate and up of this slice, in one format; rounded (T) rows of C values of x (lib/quantize);
 //         chosen (T * used); ROUTED: what router reads in its place
 // out     act (T * used, F) f32; quantized (T * used) rows of F values; ROUTED: what router writes
-// params  Params 68 B
-// grid    ceil(T * used * rows / (ROWS * chunks)) workgroups: rows are numbered through all pairs p, so that the load is even, and a workgroup
-//         makes its tables and choices once for all its chunks of ROWS;
+// params  Params 64 B
+// grid    ceil(T * used * rows / ROWS) workgroups: rows are numbered through all pairs p, so that the load is even;
 //         ROUTED: each finds by itself what its tokens chose, and T * ceil(F / 4 / WG) more make the shared expert's act
 // needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row multiples of 32;
 //         ROWS = 32 * PAIRS, at most WG;
-//         chunks = 1, or at most used * rows / ROWS: then a workgroup's rows are of at most two tokens;
 //         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
 // source  SPEC 3.5
@@ -29,7 +27,6 @@ struct Params {
     scale: f32,
     gate: u32,         // floats
     up: u32,           // floats
-    chunks: u32,       // of a workgroup
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<u32>;           // arena
@@ -37,7 +34,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> act: array<vec4<f32>>; // (T * used, F/4)
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T * used, 9 F / 32)
 #ifdef ROUTED
-const CHOICES: u32 = max(PAIRS, 2u);
+const CHOICES: u32 = PAIRS;
 #import lib/route
 #else
 @group(0) @binding(auto) var<storage, read> chosen: array<u32>;          // (T * used)
@@ -74,8 +71,18 @@ struct Fetched {
     is_here: u32,
 }
 
-// Finds the pairs from `pair` to `last`, whose tokens have been chosen for from `token` on.
-fn locate(pair: u32, last: u32, token: u32, lid: u32) {
+// Finds the pairs from `pair` to `last`. `is_first`: the workgroup has the first row of `pair`.
+fn locate(pair: u32, last: u32, is_first: bool, lid: u32) {
+#ifdef ROUTED
+    let token = pair / USED;
+    for (var t = token; t <= last / USED; t++) {
+        choose(t, t - token, lid);
+        // Whoever has a token's first row.
+        if (t > token || (is_first && pair == token * USED)) {
+            leave(t, t - token, lid);
+        }
+    }
+#endif
     if (lid < PAIRS) {
         let own = min(pair + lid, last);
 #ifdef ROUTED
@@ -112,8 +119,7 @@ fn moe_gate_up_int8(
 ) {
     let workgroup = wid.x + wid.y * workgroups.x;
 #ifdef ROUTED
-    let each_rows = ROWS * params.chunks;
-    let own_workgroups = (params.pairs * params.rows + each_rows - 1u) / each_rows;
+    let own_workgroups = (params.pairs * params.rows + ROWS - 1u) / ROWS;
     if (workgroup >= own_workgroups) {
         let each = (params.width / 4u + WG - 1u) / WG;
         let t = (workgroup - own_workgroups) / each;
@@ -127,82 +133,65 @@ fn moe_gate_up_int8(
     let lane = lid % LANES;
     let units = params.columns >> 6u;
     let unit = min(lane, units - 1u);
+    let number = workgroup * ROWS;
     let all = params.pairs * params.rows;
-    let begin = workgroup * ROWS * params.chunks;
-    let stop = min(begin + ROWS * params.chunks, all);
-    let first_token = begin / params.rows / params.used;
-#ifdef ROUTED
-    let last_token = (stop - 1u) / params.rows / USED;
-    for (var t = first_token; t <= last_token; t++) {
-        choose(t, t - first_token, lid);
-        // Whoever has a token's first row.
-        if (t * USED * params.rows >= begin) {
-            leave(t, t - first_token, lid);
+    let pair = min(number, all - 1u) / params.rows;
+    // Rows count from the first one of that pair.
+    let first = number - pair * params.rows;
+    let last = all - 1u - pair * params.rows;
+    locate(pair, pair + place_of(min(first + ROWS - 1u, last)), first == 0u, lid);
+    workgroupBarrier();
+    // What the workgroup has of its rows. No compiler knows the bound, and unrolls the loop: a turn takes some 500 instructions, and a kernel
+    // that is not the one before it has to fetch its code, too.
+    let end = min(ROWS, all - number);
+    var next = fetch(min(first + team, last), unit);
+    var token = next.token;
+    var x = load_values(token, unit, params.columns);
+    // While the first weights are on their way.
+    prepare(lid);
+    workgroupBarrier();
+    for (var at = team; at < end; at += TEAMS) {
+        let now = next;
+        if (at + TEAMS < end) {
+            next = fetch(first + at + TEAMS, unit);
+        }
+        // Neighbouring rows nearly always are of the same token.
+        if (now.token != token) {
+            token = now.token;
+            x = load_values(token, unit, params.columns);
+        }
+        var sums = vec2<f32>(0.0);
+        if (now.is_here != 0u && lane < units) {
+            sums = vec2<f32>(dot_unit(now.gate, x, lid), dot_unit(now.up, x, lid));
+        }
+        // The upper half of the lanes goes on with up's sum.
+        let is_up = (lane & (ADDING / 2u)) != 0u;
+        var sum = select(sums.x, sums.y, is_up) + subgroupShuffleXor(select(sums.y, sums.x, is_up), ADDING / 2u);
+        for (var step = ADDING / 4u; step > 0u; step >>= 1u) {
+            sum += subgroupShuffleXor(sum, step);
+        }
+        if (lane % (ADDING / 2u) == 0u) {
+            products[(at * PARTS + lane / ADDING) * 2u + u32(is_up)] = sum;
         }
     }
-#endif
-    for (var number = begin; number < stop; number += ROWS) {
-        let pair = number / params.rows;
-        // Rows count from the first one of that pair.
-        let first = number - pair * params.rows;
-        // What the chunk has of its rows. No compiler knows the bound, and unrolls the loop: a turn takes some 500 instructions, and a kernel
-        // that is not the one before it has to fetch its code, too.
-        let end = min(ROWS, stop - number);
-        let last = first + end - 1u;
-        locate(pair, pair + place_of(last), first_token, lid);
-        workgroupBarrier();
-        var next = fetch(min(first + team, last), unit);
-        var token = next.token;
-        var x = load_values(token, unit, params.columns);
-        if (number == begin) {
-            // While the first weights are on their way.
-            prepare(lid);
-            workgroupBarrier();
+    workgroupBarrier();
+    if (lid < end) {
+        var sums = vec2<f32>(0.0);
+        for (var part = 0u; part < PARTS; part++) {
+            let sum = (lid * PARTS + part) * 2u;
+            sums += vec2<f32>(products[sum], products[sum + 1u]);
         }
-        for (var at = team; at < end; at += TEAMS) {
-            let now = next;
-            if (at + TEAMS < end) {
-                next = fetch(first + at + TEAMS, unit);
-            }
-            // Neighbouring rows nearly always are of the same token.
-            if (now.token != token) {
-                token = now.token;
-                x = load_values(token, unit, params.columns);
-            }
-            var sums = vec2<f32>(0.0);
-            if (now.is_here != 0u && lane < units) {
-                sums = vec2<f32>(dot_unit(now.gate, x, lid), dot_unit(now.up, x, lid));
-            }
-            // The upper half of the lanes goes on with up's sum.
-            let is_up = (lane & (ADDING / 2u)) != 0u;
-            var sum = select(sums.x, sums.y, is_up) + subgroupShuffleXor(select(sums.y, sums.x, is_up), ADDING / 2u);
-            for (var step = ADDING / 4u; step > 0u; step >>= 1u) {
-                sum += subgroupShuffleXor(sum, step);
-            }
-            if (lane % (ADDING / 2u) == 0u) {
-                products[(at * PARTS + lane / ADDING) * 2u + u32(is_up)] = sum;
-            }
-        }
-        workgroupBarrier();
-        if (lid < end) {
-            var sums = vec2<f32>(0.0);
-            for (var part = 0u; part < PARTS; part++) {
-                let sum = (lid * PARTS + part) * 2u;
-                sums += vec2<f32>(products[sum], products[sum + 1u]);
-            }
-            values[lid] = swiglu(sums.x, sums.y, params.limit);
-        }
-        workgroupBarrier();
-        let at = lid * 4u;
-        let row = first + at;
-        let i = place_of(row);
-        if (at < end && places[i].is_here != 0u) {
-            let value = vec4<f32>(values[at], values[at + 1u], values[at + 2u], values[at + 3u]);
-            let channel = params.first_row + row - i * params.rows;
-            act[(places[i].pair * params.width + channel) >> 2u] = value;
-            quantize_quad(value, places[i].pair * quantized_words(params.width), params.width, channel >> 2u);
-        }
-        // The next chunk's places lie where these do.
-        workgroupBarrier();
+        values[lid] = swiglu(sums.x, sums.y, params.limit);
     }
+    workgroupBarrier();
+    let at = lid * 4u;
+    let row = first + at;
+    let i = place_of(row);
+    if (at >= end || places[i].is_here == 0u) {
+        return;
+    }
+    let value = vec4<f32>(values[at], values[at + 1u], values[at + 2u], values[at + 3u]);
+    let channel = params.first_row + row - i * params.rows;
+    act[(places[i].pair * params.width + channel) >> 2u] = value;
+    quantize_quad(value, places[i].pair * quantized_words(params.width), params.width, channel >> 2u);
 }

@@ -15,7 +15,7 @@ use crate::quant::BlockFormat;
 params! {
     MoeGateUpInt8Params for "moe_gate_up_int8" {
         columns: u32, rows: u32, width: u32, first_row: u32, base_gate: u32, base_up: u32, first_expert: u32, experts: u32, used: u32,
-        pairs: u32, limit: f32, stride: u32, offset: u32, scale: f32, gate: u32, up: u32, chunks: u32,
+        pairs: u32, limit: f32, stride: u32, offset: u32, scale: f32, gate: u32, up: u32,
     }
     MoeDownInt8Params for "moe_down_int8" {
         columns: u32, rows: u32, width: u32, first_row: u32, base: u32, first_expert: u32, experts: u32, base_shared: u32,
@@ -89,9 +89,8 @@ pub fn record_moe_int8(
     let down = has_units(moe.down).filter(|_| is_rounded);
     let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.used, shared));
     let folded = variant(true).filter(|_| foldable);
-    // Only of a result that no other launch adds to. Several tokens take so many workgroups that each one's end would be waited for longer than a
-    // launch of hc_mix takes.
-    let is_one = moe.down.slices.len() == 1 && t == 1;
+    // Only of a result that no other launch adds to.
+    let is_one = moe.down.slices.len() == 1;
     let fits = |leave: &HcLeave<'_>| folded.as_ref().is_some_and(|f| is_one && leave.is_for(&kit.dialect, f.1, moe.down.rows, t));
     let leave = int8.leave.filter(fits);
     if folded.is_none() {
@@ -127,9 +126,6 @@ fn launch_gate_up(
     let pairs = t * moe.used;
     let (inputs, shared) = (routing.inputs, &routing.shared);
     for slice in &stack.slices {
-        // Both variants have workgroups of one size. As many of them as one token takes keep a device busy, and have their tables to make once.
-        let all = pairs * slice.rows;
-        let chunks = t.min(moe.used * slice.rows / plain.rows).max(1);
         let params = MoeGateUpInt8Params {
             columns: stack.columns,
             rows: slice.rows,
@@ -147,7 +143,6 @@ fn launch_gate_up(
             scale: routing.scale,
             gate: shared.gate,
             up: shared.gate + shared.up,
-            chunks,
         };
         let mut bindings = [&slice.arena, &int8.x.slice, act, &int8.act.slice].map(Clone::clone).to_vec();
         let (variant, shares) = match routed.take() {
@@ -162,7 +157,7 @@ fn launch_gate_up(
             }
         };
         bindings.extend(kit.tables(&stack.formats));
-        rec.dispatch(variant.variant, &params, bindings, grid_1d(all.div_ceil(variant.rows * chunks) + shares));
+        rec.dispatch(variant.variant, &params, bindings, grid_1d((pairs * slice.rows).div_ceil(variant.rows) + shares));
         rec.cost(cost::experts_few(stack, slice, pairs));
     }
 }
@@ -230,7 +225,7 @@ pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, colum
     let shape = if is_large { LARGE } else { SMALL };
     let (wg, rows, copies) = shape;
     let pairs = rows / BLOCK;
-    let fits = choice.is_none_or(|choice| bytes(shape) + choice.workgroup_bytes(pairs.max(2)) <= caps.workgroup_bytes);
+    let fits = choice.is_none_or(|choice| bytes(shape) + choice.workgroup_bytes(pairs) <= caps.workgroup_bytes);
     if !wg.is_multiple_of(lanes) || !fits {
         return None;
     }
