@@ -24,10 +24,16 @@
 #ifdef W_Q2_K
 #import lib/dequant_q2_k
 #endif
+#ifdef W_Q2_KX4
+#import lib/dequant_q2_k
+#endif
 #ifdef W_Q4_K
 #import lib/dequant_q4_k
 #endif
 #ifdef W_IQ2_XXS
+#import lib/dequant_iq2_xxs
+#endif
+#ifdef W_IQ2_XXSX8
 #import lib/dequant_iq2_xxs
 #endif
 #ifdef W_MXFP4
@@ -74,6 +80,12 @@ fn dequant8(stored: u32, row: u32, column: u32) -> Weights8 {
 #ifdef W_Q8_0X8
     if (format == 9u) { return dequant8_q8_0x8(row, column); }
 #endif
+#ifdef W_IQ2_XXSX8
+    if (format == 10u) { return dequant8_iq2_xxsx8(row, column); }
+#endif
+#ifdef W_Q2_KX4
+    if (format == 11u) { return dequant8_q2_kx4(row, column); }
+#endif
     return Weights8(vec4<f32>(0.0), vec4<f32>(0.0));
 }
 
@@ -88,9 +100,9 @@ fn row_bytes(stored: u32, columns: u32) -> u32 {
         case 0u: { return columns * 4u; }
         case 1u, 2u: { return columns * 2u; }
         case 3u, 9u: { return columns / 32u * 34u; }
-        case 4u: { return columns / 256u * 84u; }
+        case 4u, 11u: { return columns / 256u * 84u; }
         case 5u: { return columns / 256u * 144u; }
-        case 6u: { return columns / 256u * 66u; }
+        case 6u, 10u: { return columns / 256u * 66u; }
         case 7u: { return columns / 32u * 17u; }
         default: { return (columns + 127u) / 128u * 132u; }
     }

@@ -11,14 +11,29 @@ fn iq2_xxs_signed(magnitudes: u32, signs: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(bitcast<vec4<u32>>(bytes_of(magnitudes)) ^ iq2_xxs_flips(signs));
 }
 
-fn dequant8_iq2_xxs(row: u32, column: u32) -> Weights8 {
-    let block = row + (column >> 8u) * 66u;
-    let group = block + 2u + ((column >> 5u) & 7u) * 8u;
+// `scale`: where d is; `groups`: where the groups of the block are, or of all blocks of a group of blocks.
+fn iq2_xxs_eight(scale: u32, groups: u32, column: u32) -> Weights8 {
+    let group = groups + (column >> 5u) * 8u;
     let k = (column >> 3u) & 3u;
     let codeword = iq2_xxs_grid[byte_at(group + k)];
     let word = word_at_even(group + 4u);
     let seven = (word >> (7u * k)) & 127u;
     let signs = seven | ((countOneBits(seven) & 1u) << 7u);
-    let d = f16_at(block) * (f32(2u * (word >> 28u) + 1u) * 0.125);
+    let d = f16_at(scale) * (f32(2u * (word >> 28u) + 1u) * 0.125);
     return Weights8(d * iq2_xxs_signed(codeword.x, signs), d * iq2_xxs_signed(codeword.y, signs >> 4u));
 }
+
+#ifdef W_IQ2_XXS
+fn dequant8_iq2_xxs(row: u32, column: u32) -> Weights8 {
+    let block = row + (column >> 8u) * 66u;
+    return iq2_xxs_eight(block, block + 2u, column & 255u);
+}
+#endif
+
+#ifdef W_IQ2_XXSX8
+// Eight blocks: their groups, then the f16 d of each (quant/grouped.rs). Rows start at multiples of 16.
+fn dequant8_iq2_xxsx8(row: u32, column: u32) -> Weights8 {
+    let eight = row + (column >> 11u) * 528u;
+    return iq2_xxs_eight(eight + 512u + ((column >> 8u) & 7u) * 2u, eight, column & 2047u);
+}
+#endif

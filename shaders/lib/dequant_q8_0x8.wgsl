@@ -1,4 +1,4 @@
-// Q8_0 by eight: 256 signed bytes q, then the f16 d of every 32 of them (quant/q8_0x8.rs); w = d q. Rows start at multiples of 16.
+// Q8_0 by eight: 256 signed bytes q, then the f16 d of every 32 of them (quant/grouped.rs); w = d q. Rows start at multiples of 16.
 fn scale_q8_0x8(row: u32, column: u32) -> f32 {
     return f16_at(row + (column >> 8u) * 272u + 256u + ((column >> 5u) & 7u) * 2u);
 }

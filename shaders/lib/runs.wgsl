@@ -15,26 +15,18 @@ struct Run {
 alias Halves32 = array<vec4<f16>, 8>;
 
 #ifdef W_IQ2_XXS
-// Four magnitudes in a word as f16, times 2^-5. They differ in these bits only, which leaves room for the last two, rotated left by 8.
-const IQ2_XXS_OWN: u32 = 0x0fe00fe0u;
-const IQ2_XXS_COMMON: u32 = 0x30003000u;
-
-// In workgroup memory: gathers from it do not wait for a cache.
-var<workgroup> iq2_xxs_table: array<vec2<u32>, 256>;
-
-fn iq2_xxs_packed(magnitudes: u32) -> u32 {
-    let four = bytes_of(magnitudes) * 0.03125;
-    let last = pack2x16float(four.zw) & IQ2_XXS_OWN;
-    return (pack2x16float(four.xy) & IQ2_XXS_OWN) | (last << 8u) | (last >> 24u);
-}
+#import lib/runs_iq2_xxs
+#endif
+#ifdef W_IQ2_XXSX8
+#import lib/runs_iq2_xxs
 #endif
 
 fn prepare_runs(lid: u32) {
 #ifdef W_IQ2_XXS
-    for (var i = lid; i < 256u; i += WG) {
-        let codeword = iq2_xxs_grid[i];
-        iq2_xxs_table[i] = vec2<u32>(iq2_xxs_packed(codeword.x), iq2_xxs_packed(codeword.y));
-    }
+    prepare_codewords(lid);
+#endif
+#ifdef W_IQ2_XXSX8
+    prepare_codewords(lid);
 #endif
 }
 
@@ -81,11 +73,31 @@ fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
             run.scales = vec2<u32>(w[block + ((column & 255u) >> 6u)], w[block + 20u]);
         }
 #endif
+#ifdef W_Q2_KX4
+        case 11u: {
+            let four = (row + (column >> 10u) * 336u) >> 2u;
+            let block = (column >> 8u) & 3u;
+            let half = (column >> 7u) & 1u;
+            let codes = four + block * 16u + half * 8u;
+            run.a = four_words(codes);
+            run.b = four_words(codes + 4u);
+            let scales = four + 64u + block * 4u + half * 2u;
+            run.scales = vec2<u32>(w[scales], w[scales + 1u]);
+            run.c.x = w[four + 80u + block];
+        }
+#endif
 #ifdef W_IQ2_XXS
         case 6u: {
             let block = row + (column >> 8u) * 66u;
             let group = (block + 2u + ((column >> 5u) & 7u) * 8u) >> 2u;
             run.a = vec4<u32>(w[group], w[group + 1u], w[group + 2u], w[block >> 2u]);
+        }
+#endif
+#ifdef W_IQ2_XXSX8
+        case 10u: {
+            let eight = (row + (column >> 11u) * 528u) >> 2u;
+            let group = eight + ((column & 2047u) >> 5u) * 2u;
+            run.a = vec4<u32>(w[group], w[group + 1u], w[eight + 128u + ((column & 2047u) >> 9u)], 0u);
         }
 #endif
 #ifdef W_Q8_0X8
@@ -147,20 +159,14 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
 #endif
 #ifdef W_Q2_K
         case 4u: {
-            let shift = vec4<u32>(((column >> 5u) & 3u) * 2u);
-            // Two sub-blocks, whose codes share their words and their shift.
+            // Two sub-blocks, whose scales are neighbours.
             let scales = run.scales.x >> ((column >> 1u) & 16u);
-            let dm = unpack2x16float(run.scales.y);
-            let a = run.a >> shift;
-            let b = run.b >> shift;
-            let d0 = vec4<f16>(f16(dm.x * f32(scales & 15u)));
-            let d1 = vec4<f16>(f16(dm.x * f32((scales >> 8u) & 15u)));
-            let m0 = vec4<f16>(f16(-(dm.y * f32((scales >> 4u) & 15u))));
-            let m1 = vec4<f16>(f16(-(dm.y * f32((scales >> 12u) & 15u))));
-            return Halves32(
-                fma(d0, two_bits(a.x), m0), fma(d0, two_bits(a.y), m0), fma(d0, two_bits(a.z), m0), fma(d0, two_bits(a.w), m0),
-                fma(d1, two_bits(b.x), m1), fma(d1, two_bits(b.y), m1), fma(d1, two_bits(b.z), m1), fma(d1, two_bits(b.w), m1),
-            );
+            return q2_k_halves(run, vec2<u32>(scales, scales >> 8u), run.scales.y, column);
+        }
+#endif
+#ifdef W_Q2_KX4
+        case 11u: {
+            return q2_k_halves(run, run.scales >> vec2<u32>((column >> 2u) & 24u), run.c.x, column);
         }
 #endif
 #ifdef W_IQ2_XXS
@@ -170,18 +176,12 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
             let late = (block & 2u) == 0u;
             let codes = select(run.a.x, (run.a.x >> 16u) | (run.a.y << 16u), late);
             let word = select(run.a.y, (run.a.y >> 16u) | (run.a.z << 16u), late);
-            // Times 2^5, for the magnitudes: small scales stay normal numbers.
-            let d = vec4<f16>(f16(unpack2x16float(run.a.w >> select(16u, 0u, late)).x * f32((word >> 28u) * 8u + 4u)));
-            let signs = iq2_xxs_signs(word);
-            var out: Halves32;
-#for K 4
-            let eight$K = iq2_xxs_table[(codes >> (8u * $Ku)) & 255u];
-            // Its first sign is at bit 0, 8, 1 or 9 of `signs`.
-            let first$K = 8u * ($Ku & 1u) + ($Ku >> 1u);
-            out[2 * $K] = d * iq2_xxs_four(eight$K.x, signs << (13u - first$K));
-            out[2 * $K + 1] = d * iq2_xxs_four(eight$K.y, signs << (9u - first$K));
-#end
-            return out;
+            return iq2_xxs_halves(codes, word, run.a.w >> select(16u, 0u, late));
+        }
+#endif
+#ifdef W_IQ2_XXSX8
+        case 10u: {
+            return iq2_xxs_halves(run.a.x, run.a.y, run.a.z >> ((column >> 4u) & 16u));
         }
 #endif
         default: {
@@ -191,6 +191,23 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
             );
         }
     }
+}
+
+// A run of Q2_K: in `scales` the last bytes count, one for each half of the run.
+fn q2_k_halves(run: Run, scales: vec2<u32>, both: u32, column: u32) -> Halves32 {
+    // Two sub-blocks, whose codes share their words and their shift.
+    let shift = vec4<u32>(((column >> 5u) & 3u) * 2u);
+    let dm = unpack2x16float(both);
+    let a = run.a >> shift;
+    let b = run.b >> shift;
+    let d0 = vec4<f16>(f16(dm.x * f32(scales.x & 15u)));
+    let d1 = vec4<f16>(f16(dm.x * f32(scales.y & 15u)));
+    let m0 = vec4<f16>(f16(-(dm.y * f32((scales.x >> 4u) & 15u))));
+    let m1 = vec4<f16>(f16(-(dm.y * f32((scales.y >> 4u) & 15u))));
+    return Halves32(
+        fma(d0, two_bits(a.x), m0), fma(d0, two_bits(a.y), m0), fma(d0, two_bits(a.z), m0), fma(d0, two_bits(a.w), m0),
+        fma(d1, two_bits(b.x), m1), fma(d1, two_bits(b.y), m1), fma(d1, two_bits(b.z), m1), fma(d1, two_bits(b.w), m1),
+    );
 }
 
 fn halves_of(words: vec2<u32>) -> vec4<f16> {
@@ -206,28 +223,6 @@ fn magic_bytes(word: u32, mask: u32, magic: u32) -> vec4<f16> {
 fn two_bits(word: u32) -> vec4<f16> {
     return magic_bytes(word, 0x00030003u, 0x64006400u) - 1024.0h;
 }
-
-#ifdef W_IQ2_XXS
-// All signs of a group: those of weights 2 i and 2 i + 1, which share a word as f16, 16 bits apart at bits p and p + 16;
-// p = 2 i in the first half of the group, 2 i - 15 in the second. So one shift brings both where f16 have them.
-fn iq2_xxs_signs(word: u32) -> u32 {
-    // Four times 7 bits to four bytes; the last bit of each is left to parity.
-    let halves = (word & 0x00003fffu) | ((word << 2u) & 0x3fff0000u);
-    let bytes = (halves & 0x007f007fu) | ((halves << 1u) & 0x7f007f00u);
-    // Of all bytes at once, without countOneBits, which takes four times as long as other operations on some GPUs.
-    let threes = bytes ^ (bytes << 1u) ^ (bytes << 2u);
-    let parity = (bytes << 7u) ^ (threes << 1u) ^ (threes << 4u);
-    let signs = bytes | (parity & 0x80808080u);
-    return (signs & 0xaaaa5555u) | ((signs >> 15u) & 0x0000aaaau) | ((signs << 15u) & 0x55550000u);
-}
-
-// Magnitudes from a word of the table; of `signs` the last two at bits 15 and 31, the first two at 13 and 29.
-fn iq2_xxs_four(packed: u32, signs: u32) -> vec4<f16> {
-    let own = vec2<u32>(packed, (packed >> 8u) | (packed << 24u)) & vec2<u32>(IQ2_XXS_OWN);
-    let flips = vec2<u32>(signs << 2u, signs) & vec2<u32>(0x80008000u);
-    return halves_of((own | vec2<u32>(IQ2_XXS_COMMON)) ^ flips);
-}
-#endif
 
 fn halves_of_q8(d: f32, low: vec4<u32>, high: vec4<u32>) -> Halves32 {
     let dh = f16(d);

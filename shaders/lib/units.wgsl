@@ -1,10 +1,11 @@
 // Rows of the experts' weights by units of 64 weights, one a lane, times x rounded to int8 (lib/quantize). A format's file has
+//   Stored        what `stack` is an array of
 //   prepare       its tables in workgroup memory: call it before the first barrier
 //   unit_row      bytes of a row
 //   load_unit     a unit of the row at a byte offset of `stack`
 //   load_values   what a unit meets of a row of x
 //   dot_unit      the sum of their products
-// Declare stack (array<u32>) and rounded (array<vec4<u32>>) first.
+// Declare stack and rounded (array<vec4<u32>>) first.
 
 // Where the codes of row `t` of x begin, in quads, and its scales, in words.
 fn values_at(t: u32, columns: u32) -> vec2<u32> {
@@ -23,6 +24,12 @@ fn dot16(a: vec4<u32>, b: vec4<u32>) -> i32 {
 #ifdef W_IQ2_XXS
 #import lib/units_iq2_xxs
 #endif
+#ifdef W_IQ2_XXSX8
+#import lib/units_iq2_xxs
+#endif
 #ifdef W_Q2_K
+#import lib/units_q2_k
+#endif
+#ifdef W_Q2_KX4
 #import lib/units_q2_k
 #endif

@@ -45,6 +45,18 @@ fn unit_row(columns: u32) -> u32 {
     return columns / 256u * 66u;
 }
 
+#ifdef W_IQ2_XXSX8
+// Rows start at multiples of 16.
+alias Stored = vec4<u32>;
+
+fn load_unit(row: u32, unit: u32) -> Unit {
+    let eight = (row >> 4u) + (unit >> 5u) * 33u;
+    let scales = stack[eight + 32u][(unit >> 3u) & 3u];
+    return Unit(stack[eight + (unit & 31u)], unpack2x16float(scales >> ((unit << 2u) & 16u)).x);
+}
+#else
+alias Stored = u32;
+
 fn load_unit(row: u32, unit: u32) -> Unit {
     let block = row + (unit >> 2u) * 66u;
     let at = block + 2u + (unit & 3u) * 16u;
@@ -54,6 +66,7 @@ fn load_unit(row: u32, unit: u32) -> Unit {
     let scale = unpack2x16float(stack[block >> 2u] >> ((block & 2u) << 3u)).x;
     return Unit(select(low, low >> vec4<u32>(16u) | high << vec4<u32>(16u), (at & 2u) != 0u), scale);
 }
+#endif
 
 fn load_values(t: u32, unit: u32, columns: u32) -> Values {
     let at = values_at(t, columns);

@@ -23,7 +23,7 @@ struct Params {
     outputs: u32,      // of fn
 }
 
-@group(0) @binding(auto) var<storage, read> stack: array<u32>;         // arena
+@group(0) @binding(auto) var<storage, read> stack: array<Stored>;      // arena
 @group(0) @binding(auto) var<storage, read> rounded: array<vec4<u32>>; // (T * used, 9 F / 128)
 @group(0) @binding(auto) var<storage, read> chosen: array<u32>;        // (T * used)
 @group(0) @binding(auto) var<storage, read> weights: array<f32>;       // (T * used)

@@ -29,7 +29,7 @@ struct Params {
     up: u32,           // floats
 }
 
-@group(0) @binding(auto) var<storage, read> stack: array<u32>;           // arena
+@group(0) @binding(auto) var<storage, read> stack: array<Stored>;        // arena
 @group(0) @binding(auto) var<storage, read> rounded: array<vec4<u32>>;   // (T, 9 C / 128)
 @group(0) @binding(auto) var<storage, read_write> act: array<vec4<f32>>; // (T * used, F/4)
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T * used, 9 F / 32)

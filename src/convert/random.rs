@@ -43,10 +43,9 @@ pub fn random_rows(format: BlockFormat, sd: f32, rng: &mut Rng, out: &mut [u8]) 
             blocks.for_each(|b| b.copy_from_slice(&bf16::from_f32(normal(u16::from_le_bytes([b[0], b[1]]), sd)).to_le_bytes()));
         }
         BlockFormat::Q8_0 => blocks.for_each(|b| put_f16(b, 0, jitter(b[2], sd / 73.9))),
-        BlockFormat::Q8_0x8 => {
-            random_rows(BlockFormat::Q8_0, sd, rng, out);
-            BlockFormat::Q8_0.repack(format.block_values(), out);
-        }
+        BlockFormat::Q8_0x8 => random_groups(BlockFormat::Q8_0, format, sd, rng, out),
+        BlockFormat::Iq2Xxsx8 => random_groups(BlockFormat::Iq2Xxs, format, sd, rng, out),
+        BlockFormat::Q2Kx4 => random_groups(BlockFormat::Q2K, format, sd, rng, out),
         BlockFormat::Q2K => {
             for block in blocks {
                 // The minimum is 1.5 times the scale, the mean of the codes: values then have mean zero.
@@ -84,6 +83,12 @@ pub fn random_rows(format: BlockFormat, sd: f32, rng: &mut Rng, out: &mut [u8]) 
             }
         }
     }
+}
+
+fn random_groups(stored: BlockFormat, format: BlockFormat, sd: f32, rng: &mut Rng, out: &mut [u8]) {
+    let mut blocks = vec![0; out.len()];
+    random_rows(stored, sd, rng, &mut blocks);
+    stored.repack(format.block_values(), &blocks, out);
 }
 
 /// Scales differ from block to block by up to 15%.

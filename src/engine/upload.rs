@@ -14,6 +14,9 @@ const MOST_THREADS: usize = 8;
 /// Bytes copied at a time at most.
 const PIECE_BYTES: usize = 32 << 20;
 
+/// Bytes repacked at a time, unless one row has more.
+const REPACKED_BYTES: usize = 128 << 10;
+
 /// A part of a copy that fits in staging memory.
 struct Piece<'a> {
     copy: &'a Copy,
@@ -33,7 +36,7 @@ pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], progress: &Progress
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let work = || -> Result<()> {
         let mut uploader = Uploader::new(gpu, (largest as u64).next_multiple_of(4))?;
-        // Of whole rows that are kept in another order than stored.
+        // Rows that are kept in another order than stored, as many as stay in a processor's cache.
         let mut scratch = Vec::new();
         while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
             if cancel.load(Ordering::Relaxed) {
@@ -49,10 +52,12 @@ pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], progress: &Progress
                     if !piece.copy.is_rearranged() {
                         return staging.put(at, part);
                     }
-                    scratch.clear();
-                    scratch.extend_from_slice(part);
-                    tensor.format.repack(tensor.columns, &mut scratch);
-                    staging.put(at, &scratch);
+                    let each = REPACKED_BYTES.next_multiple_of(stride);
+                    for (i, rows) in part.chunks(each).enumerate() {
+                        scratch.resize(rows.len(), 0);
+                        tensor.format.repack(tensor.columns, rows, &mut scratch);
+                        staging.put(at + i * each, &scratch);
+                    }
                 });
                 staging.put(bytes, &[0; 4][..bytes.next_multiple_of(4) - bytes]);
             })?;

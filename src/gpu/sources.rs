@@ -86,6 +86,7 @@ shaders! {
     "lib/route"
     "lib/rows"
     "lib/runs"
+    "lib/runs_iq2_xxs"
     "lib/threefry"
     "lib/tile"
     "lib/visible"

@@ -181,7 +181,8 @@ impl Kit {
 
     /// The tables that `formats` need, to be bound after a kernel's own bindings.
     pub(super) fn tables(&self, formats: &[BlockFormat]) -> Option<Slice> {
-        formats.contains(&BlockFormat::Iq2Xxs).then(|| self.iq2_xxs_grid.clone())
+        let has_codewords = |f: &BlockFormat| matches!(f, BlockFormat::Iq2Xxs | BlockFormat::Iq2Xxsx8);
+        formats.iter().any(has_codewords).then(|| self.iq2_xxs_grid.clone())
     }
 
     pub(super) fn variant(&self, kernel: &'static str) -> Variant {
@@ -214,5 +215,7 @@ fn weight_flag(format: BlockFormat) -> &'static str {
         BlockFormat::Mxfp4 => "W_MXFP4",
         BlockFormat::Fp8 => "W_FP8",
         BlockFormat::Q8_0x8 => "W_Q8_0X8",
+        BlockFormat::Iq2Xxsx8 => "W_IQ2_XXSX8",
+        BlockFormat::Q2Kx4 => "W_Q2_KX4",
     }
 }

@@ -184,7 +184,15 @@ pub(super) fn decode_runs_variant(formats: &[BlockFormat]) -> Variant {
 }
 
 /// Formats whose runs `lib/runs` loads as they are stored, and decodes later.
-const RUNS: [BlockFormat; 5] = [BlockFormat::F16, BlockFormat::Q8_0, BlockFormat::Q2K, BlockFormat::Iq2Xxs, BlockFormat::Q8_0x8];
+const RUNS: [BlockFormat; 7] = [
+    BlockFormat::F16,
+    BlockFormat::Q8_0,
+    BlockFormat::Q2K,
+    BlockFormat::Iq2Xxs,
+    BlockFormat::Q8_0x8,
+    BlockFormat::Iq2Xxsx8,
+    BlockFormat::Q2Kx4,
+];
 
 /// As [`with_formats`], for kernels that import `lib/runs`.
 fn with_runs(variant: Variant, formats: &[BlockFormat]) -> Variant {

@@ -24,7 +24,7 @@ params! {
 }
 
 /// Formats that `lib/units` reads.
-const FORMATS: [BlockFormat; 2] = [BlockFormat::Iq2Xxs, BlockFormat::Q2K];
+pub(super) const FORMATS: [BlockFormat; 4] = [BlockFormat::Iq2Xxs, BlockFormat::Q2K, BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4];
 
 /// Weights of a row that one lane handles at a time.
 const UNIT: u32 = 64;

@@ -8,7 +8,7 @@ use super::kit::{Dialect, with_formats};
 use super::latents::latents_variant;
 use super::linear::{Tile, decode_runs_variant, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
-use super::moe_int8::{down_int8_variant, gate_up_int8_variant};
+use super::moe_int8::{FORMATS, down_int8_variant, gate_up_int8_variant};
 use super::normed::matvec_normed_variant;
 use super::quantized::{leaving_variant, matvec_int8_variant, quantizing};
 use super::rings::ring_store_variant;
@@ -60,7 +60,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         all.extend(collapses.map(|variant| quantizing(variant, true)));
         all.extend([1, 2, 3].map(|rings| quantizing(merge_variant(dialect, heads, rings), true)));
         for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
-            if let [format @ (BlockFormat::Iq2Xxs | BlockFormat::Q2K)] = formats {
+            if let [format] = formats && FORMATS.contains(format) {
                 // V4 Flash, V4 Pro, and what the small test models have.
                 for columns in [4096, 7168, 256] {
                     let all_choices = choices.clone().map(Some).chain([None]);

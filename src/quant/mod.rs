@@ -6,6 +6,7 @@
 
 mod affine;
 pub mod fp8;
+mod grouped;
 mod iq2_xxs;
 mod iq2_xxs_encode;
 mod iq2_xxs_grid;
@@ -14,10 +15,10 @@ mod plain;
 mod q2_k;
 mod q4_k;
 mod q8_0;
-mod q8_0x8;
 
 pub use iq2_xxs_grid::GRID;
 
+use grouped::{Group, Iq2Xxsx8, Q2Kx4, Q8_0x8};
 use std::fmt;
 
 /// A way to store rows of weights. A row is a whole number of blocks; rows follow one another without padding.
@@ -43,6 +44,10 @@ pub enum BlockFormat {
     Fp8,
     /// Q8_0 with the codes of eight blocks together, then their scales. Exists in GPU memory only, no file has it.
     Q8_0x8,
+    /// IQ2_XXS with the codes of eight blocks together, likewise.
+    Iq2Xxsx8,
+    /// Q2_K with the codes of four blocks together, likewise.
+    Q2Kx4,
 }
 
 /// One row of [`FORMATS`].
@@ -60,7 +65,7 @@ struct Layout {
 }
 
 /// All formats, in the order of the enum.
-const FORMATS: [Layout; 10] = [
+const FORMATS: [Layout; 12] = [
     Layout { format: BlockFormat::F32, name: "f32", values: 1, bytes: 4, decode: plain::f32, encode: plain::to_f32 },
     Layout { format: BlockFormat::F16, name: "f16", values: 1, bytes: 2, decode: plain::f16, encode: plain::to_f16 },
     Layout { format: BlockFormat::Bf16, name: "bf16", values: 1, bytes: 2, decode: plain::bf16, encode: plain::to_bf16 },
@@ -91,15 +96,14 @@ const FORMATS: [Layout; 10] = [
         encode: mxfp4::encode,
     },
     Layout { format: BlockFormat::Fp8, name: "fp8", values: fp8::VALUES, bytes: fp8::BYTES, decode: fp8::decode, encode: fp8::encode },
-    Layout {
-        format: BlockFormat::Q8_0x8,
-        name: "q8_0x8",
-        values: q8_0x8::VALUES,
-        bytes: q8_0x8::BYTES,
-        decode: q8_0x8::decode,
-        encode: q8_0x8::encode,
-    },
+    group::<Q8_0x8>(BlockFormat::Q8_0x8, "q8_0x8"),
+    group::<Iq2Xxsx8>(BlockFormat::Iq2Xxsx8, "iq2_xxsx8"),
+    group::<Q2Kx4>(BlockFormat::Q2Kx4, "q2_kx4"),
 ];
+
+const fn group<G: Group>(format: BlockFormat, name: &'static str) -> Layout {
+    Layout { format, name, values: G::VALUES, bytes: G::BYTES, decode: grouped::decode::<G>, encode: grouped::encode::<G> }
+}
 
 // A format finds its row by its own number.
 const _: () = {
@@ -112,18 +116,39 @@ const _: () = {
 
 impl BlockFormat {
     /// Every format.
-    pub const ALL: [Self; 10] =
-        [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q2K, Self::Q4K, Self::Iq2Xxs, Self::Mxfp4, Self::Fp8, Self::Q8_0x8];
+    pub const ALL: [Self; 12] = [
+        Self::F32,
+        Self::F16,
+        Self::Bf16,
+        Self::Q8_0,
+        Self::Q2K,
+        Self::Q4K,
+        Self::Iq2Xxs,
+        Self::Mxfp4,
+        Self::Fp8,
+        Self::Q8_0x8,
+        Self::Iq2Xxsx8,
+        Self::Q2Kx4,
+    ];
 
     /// The format in which a device keeps rows of `cols` values: as long as the stored one, and quicker to read.
     pub fn on_device(self, cols: usize) -> Self {
-        if self == Self::Q8_0 && cols.is_multiple_of(q8_0x8::VALUES) { Self::Q8_0x8 } else { self }
+        let grouped = match self {
+            Self::Q8_0 => Self::Q8_0x8,
+            Self::Iq2Xxs => Self::Iq2Xxsx8,
+            Self::Q2K => Self::Q2Kx4,
+            other => other,
+        };
+        if cols.is_multiple_of(grouped.block_values()) { grouped } else { self }
     }
 
-    /// Rearranges whole rows of `cols` values into what [`BlockFormat::on_device`] says.
-    pub fn repack(self, cols: usize, rows: &mut [u8]) {
-        if self.on_device(cols) != self {
-            q8_0x8::repack(rows);
+    /// Rearranges whole rows of `cols` values into what [`BlockFormat::on_device`] says. `out` is as long as `stored`.
+    pub fn repack(self, cols: usize, stored: &[u8], out: &mut [u8]) {
+        match self.on_device(cols) {
+            Self::Q8_0x8 => grouped::repack::<Q8_0x8>(stored, out),
+            Self::Iq2Xxsx8 => grouped::repack::<Iq2Xxsx8>(stored, out),
+            Self::Q2Kx4 => grouped::repack::<Q2Kx4>(stored, out),
+            _ => out.copy_from_slice(stored),
         }
     }
 
@@ -205,21 +230,23 @@ mod tests {
     #[test]
     fn repacked_rows_mean_the_same() {
         let mut rng = fastrand::Rng::with_seed(4);
-        let mut bytes: Vec<u8> = (0..3 * 272).map(|_| rng.u8(..)).collect();
-        // Scales that are finite.
-        bytes.chunks_exact_mut(34).for_each(|block| block[1] &= 0x3b);
-        let values = |format: BlockFormat, bytes: &[u8]| {
-            let mut out = vec![0.0; 768];
-            format.dequantize(bytes, &mut out);
-            out
-        };
-        let stored = values(BlockFormat::Q8_0, &bytes);
-        let before = bytes.clone();
-        BlockFormat::Q8_0.repack(96, &mut bytes);
-        assert_eq!(bytes, before);
-        BlockFormat::Q8_0.repack(768, &mut bytes);
-        assert_ne!(bytes, before);
-        assert_eq!(values(BlockFormat::Q8_0.on_device(768), &bytes), stored);
+        for (format, columns) in [(BlockFormat::Q8_0, 768), (BlockFormat::Iq2Xxs, 6144), (BlockFormat::Q2K, 3072)] {
+            let mut stored = vec![0; format.row_bytes(columns).unwrap()];
+            rng.fill(&mut stored);
+            // Scales that are finite: no f16 has more than one of its higher exponent bits.
+            stored.iter_mut().for_each(|byte| *byte &= 0xbb);
+            let values = |format: BlockFormat, bytes: &[u8]| {
+                let mut out = vec![0.0; columns];
+                format.dequantize(bytes, &mut out);
+                out
+            };
+            let mut repacked = vec![0; stored.len()];
+            format.repack(columns / 3 / 8, &stored, &mut repacked);
+            assert_eq!(repacked, stored, "{format}: not whole groups");
+            format.repack(columns, &stored, &mut repacked);
+            assert_ne!(repacked, stored, "{format}");
+            assert_eq!(values(format.on_device(columns), &repacked), values(format, &stored), "{format}");
+        }
     }
 
     #[test]

@@ -282,6 +282,11 @@ pub fn as_floats(words: &[u32]) -> Vec<f32> {
     words.iter().map(|&w| f32::from_bits(w)).collect()
 }
 
+/// At least `columns` columns, in whole blocks of `format`.
+pub fn whole_blocks(format: BlockFormat, columns: usize) -> usize {
+    columns.next_multiple_of(format.block_values())
+}
+
 /// The reference's view of weights made by [`Bench::matrix`].
 pub fn view<'a>(matrix: &Matrix, bytes: &'a [u8]) -> reference::Matrix<'a> {
     reference::Matrix { format: matrix.format, rows: matrix.rows as usize, columns: matrix.columns as usize, bytes }

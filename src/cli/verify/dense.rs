@@ -1,6 +1,6 @@
 //! Checks of embedding, norms, hyper-connections and dense matrices.
 
-use super::bench::{Bench, Limit, as_elements, as_floats, view};
+use super::bench::{Bench, Limit, as_elements, as_floats, view, whole_blocks};
 use crate::Result;
 use crate::kernels::{
     DECODE_ROWS, Grouping, HcPost, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_decode_runs, record_embed,
@@ -16,7 +16,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         for tokens in [1, 3, 16, 17, 130] {
             linear(bench, format, tokens, 1)?;
         }
-        decode_runs(bench, format, 512)?;
+        decode_runs(bench, format, whole_blocks(format, 512))?;
     }
     decode_runs(bench, BlockFormat::F16, 264)?;
     decode_runs(bench, BlockFormat::Bf16, 264)?;
@@ -34,7 +34,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 fn embed(bench: &mut Bench<'_>, format: BlockFormat, slices: usize) -> Result<()> {
-    let (ids, dim, tokens) = (50, 512, 7u32);
+    let (ids, dim, tokens) = (50, whole_blocks(format, 512), 7u32);
     let case = format!("{format} {ids}x{dim} in {slices} slices");
     let (bytes, table) = bench.matrix(format, ids, dim, slices)?;
     let ids: Vec<u32> = (0..tokens).map(|t| t * 8 + 1).collect();
@@ -52,7 +52,7 @@ fn embed(bench: &mut Bench<'_>, format: BlockFormat, slices: usize) -> Result<()
         want.extend(row.repeat(4));
     }
     // Formats with a minimum multiply and subtract in one step on the GPU, in two on the CPU.
-    let limit = if matches!(format, BlockFormat::Q2K | BlockFormat::Q4K) { Limit::F32 } else { Limit::EXACT };
+    let limit = if matches!(format, BlockFormat::Q2K | BlockFormat::Q2Kx4 | BlockFormat::Q4K) { Limit::F32 } else { Limit::EXACT };
     bench.compare("embed", &case, &as_floats(&words[0]), &want, limit);
     Ok(())
 }
@@ -84,7 +84,7 @@ fn linear_kernel(bench: &Bench<'_>, tokens: u32) -> &'static str {
 }
 
 fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, slices: usize) -> Result<()> {
-    let (rows, columns) = (77, 512);
+    let (rows, columns) = (77, whole_blocks(format, 512));
     let case = format!("{format} {rows}x{columns}, {tokens} tokens, {slices} slices");
     let kernel = linear_kernel(bench, tokens);
     let (bytes, matrix) = bench.matrix(format, rows, columns, slices)?;

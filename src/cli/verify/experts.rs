@@ -1,6 +1,6 @@
 //! Checks of the router, the experts and the sampler.
 
-use super::bench::{Bench, Limit, as_elements, as_floats};
+use super::bench::{Bench, Limit, as_elements, as_floats, whole_blocks};
 use crate::Result;
 use crate::kernels::{
     DECODE_ROWS, Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Routing, Row, SampleBuffers, Sampler, SharedAct, Strided, record_moe,
@@ -93,7 +93,8 @@ fn part<'a>(stack: &Experts, member: usize, bytes: &'a [u8], expert: u32) -> Mat
 }
 
 fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, tokens: u32, experts_each: usize) -> Result<()> {
-    let (experts, used, dim, width, limit) = (8u32, 3u32, 512usize, 256usize, 2.0);
+    let (experts, used, limit) = (8u32, 3u32, 2.0);
+    let (dim, width) = (whole_blocks(gate_up[0], 512), whole_blocks(down, 256));
     let t = tokens as usize;
     let case = format!("{}/{} and {down}, {tokens} tokens, {experts_each} experts a slice", gate_up[0], gate_up[1]);
     let (gate_up_bytes, gate_up) = bench.experts(gate_up, (experts as usize, width, dim), experts_each)?;

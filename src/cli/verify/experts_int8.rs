@@ -1,6 +1,6 @@
 //! Checks of experts that multiply activations rounded to int8, with the router before them and the streams behind.
 
-use super::bench::{Bench, Limit, as_floats, view};
+use super::bench::{Bench, Limit, as_floats, view, whole_blocks};
 use super::int8::Following;
 use crate::Result;
 use crate::kernels::{Experts, Moe, MoeInt8, Quantized, Router, Routing, Row, SAMPLED, SharedAct, Strided, record_hc_mix, record_moe_int8};
@@ -12,21 +12,22 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     if !bench.kit.dialect.int8() {
         return Ok(());
     }
-    let pair = [BlockFormat::Iq2Xxs, BlockFormat::Q2K];
-    let alone = moe(bench, pair, 1, (8, 512), Choosing::Scored)?;
+    let stored = [BlockFormat::Iq2Xxs, BlockFormat::Q2K];
+    let pair = [BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4];
+    let alone = moe(bench, pair, 1, (8, 2048), Choosing::Scored)?;
     for tokens in 2..=16 {
-        if moe(bench, pair, tokens, (8, 512), Choosing::Scored)? != alone {
+        if moe(bench, pair, tokens, (8, 2048), Choosing::Scored)? != alone {
             bench.fail("moe_down_int8", &format!("{tokens} tokens"), "the first token's bits differ from those it has alone".into());
         }
     }
     for tokens in [1, 7] {
-        moe(bench, pair, tokens, (8, 512), Choosing::Hashed)?;
+        moe(bench, stored, tokens, (8, 512), Choosing::Hashed)?;
     }
     for format in BlockFormat::ALL {
-        moe(bench, [format; 2], 2, (3, 256), Choosing::Scored)?;
+        moe(bench, [format; 2], 2, (3, whole_blocks(format, 256)), Choosing::Scored)?;
     }
     moe(bench, pair, 3, (5, 4096), Choosing::Scored)?;
-    moe(bench, pair, 1, (5, 7168), Choosing::Hashed)?;
+    moe(bench, stored, 1, (5, 7168), Choosing::Hashed)?;
     Ok(())
 }
 
@@ -47,7 +48,7 @@ fn moe(
 ) -> Result<Vec<u32>> {
     // With two experts of 512 rows a token: some workgroups have rows of two tokens.
     let used = if choosing == Choosing::Scored { 2 } else { 3 };
-    let (experts, width, limit) = (8usize, 512usize, 2.0);
+    let (experts, width, limit) = (8usize, whole_blocks(formats[1], 512), 2.0);
     let case = format!("{} and {} of {dim}, {choosing:?}, {tokens} tokens, {experts_each} experts a slice", formats[0], formats[1]);
     // The same weights and the same first row whatever the step.
     bench.rng.seed(7);
@@ -127,7 +128,7 @@ fn moe(
         record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32);
     })?;
     // Formats without units go through the f32 kernels.
-    let has_units = |format: BlockFormat| matches!(format, BlockFormat::Iq2Xxs | BlockFormat::Q2K);
+    let has_units = |format| [BlockFormat::Iq2Xxs, BlockFormat::Q2K, BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4].contains(&format);
     let left = |x: &[f32], rounds: bool| if rounds { reference::rounded(x) } else { x.to_vec() };
     let got_act = as_floats(&words[0]);
     let kernels = if has_units(formats[0]) { ["moe_gate_up_int8", "moe_down_int8"] } else { ["moe_gate_up", "moe_down"] };

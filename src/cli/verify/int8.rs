@@ -1,6 +1,6 @@
 //! Checks of activations rounded to int8 and of dense matrices that multiply them.
 
-use super::bench::{Bench, Limit, Output, as_floats, view};
+use super::bench::{Bench, Limit, Output, as_floats, view, whole_blocks};
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
@@ -16,7 +16,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         return Ok(());
     }
     for format in BlockFormat::ALL {
-        linear(bench, format, 1, 77, 512)?;
+        linear(bench, format, 1, 77, whole_blocks(format, 512))?;
     }
     for tokens in 2..=16 {
         linear(bench, BlockFormat::Q8_0x8, tokens, 77, 512)?;
