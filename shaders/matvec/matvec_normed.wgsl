@@ -4,9 +4,9 @@
 // out     y (T, y_stride) f32
 // params  Params 96 B; matrices as in matvec_int8
 // grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES * EACH; LANES lanes share EACH neighbouring rows
-// needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; F16: HALF = EACH / 2; C = COLUMNS, a multiple of 256, at most 16 QUADS_EACH LANES; T at most SUMS;
-//         matrices begin at multiples of EACH;
-//         SUMS * (9 C / 8 + 4 WG / SUBGROUP) bytes of workgroup memory
+// needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; EACH = SUMS, at most LANES; F16: HALF = EACH / 2; C = COLUMNS, a multiple of 256, at most
+//         16 QUADS_EACH LANES; T at most TOKENS; matrices begin at multiples of EACH;
+//         TOKENS * (9 C / 8 + 4 WG / SUBGROUP) bytes of workgroup memory
 // cost    the bytes of W: bandwidth bound. Every workgroup makes the norm for itself, while its weights, asked for first, are on their way
 // source  SPEC 2 (N), SPEC 3.1 step 3
 struct Params {
@@ -30,14 +30,15 @@ struct Params {
 #import lib/locate
 #import lib/q8_0x8_quads
 #import lib/round_quad
+#import lib/halve_sums
 
 const QUADS: u32 = COLUMNS / 16u;     // of codes in a row
 const FOURS: u32 = COLUMNS / 4u;      // of values
 const SUBGROUPS: u32 = WG / SUBGROUP;
 
-var<workgroup> squares: array<f32, SUMS * SUBGROUPS>;
-var<workgroup> codes: array<vec4<u32>, SUMS * QUADS>;
-var<workgroup> scales: array<f32, SUMS * COLUMNS / 32u>;
+var<workgroup> squares: array<f32, TOKENS * SUBGROUPS>;
+var<workgroup> codes: array<vec4<u32>, TOKENS * QUADS>;
+var<workgroup> scales: array<f32, TOKENS * COLUMNS / 32u>;
 
 // 16 values of row `t` of N(x); those behind its end have a scale of zero.
 fn load_values(t: u32, quad: u32) -> Quad {
@@ -45,8 +46,9 @@ fn load_values(t: u32, quad: u32) -> Quad {
     return Quad(codes[t * QUADS + at], select(0.0, scales[t * (COLUMNS / 32u) + (at >> 1u)], quad < QUADS));
 }
 
-fn store(t: u32, row: u32, sum: f32) {
-    if (row < params.rows) {
+// By a team's first lanes, each of which has a sum.
+fn store(t: u32, row: u32, sum: f32, lane: u32) {
+    if (lane < EACH && t < params.tokens && row < params.rows) {
         y[t * params.y_stride + params.y_offset + row] = sum;
     }
 }
@@ -115,11 +117,11 @@ fn matvec_normed(
 #for P PIECES
     let four$P = min(lid + $Pu * WG, FOURS - 1u);
     let weight$P = weight[four$P];
-#for T SUMS
+#for T TOKENS
     let x$T_$P = x[((min($Tu, params.tokens - 1u) * params.x_stride + params.x_offset) >> 2u) + four$P];
 #end
 #end
-#for T SUMS
+#for T TOKENS
     {
         var square = 0.0;
 #for P PIECES
@@ -172,26 +174,25 @@ fn matvec_normed(
             if (half > 0u) {
                 loaded = load_halves(place.x + HALF * row_bytes(1u, COLUMNS), lane);
             }
-            for (var t = 0u; t < params.tokens; t++) {
-                var sums: array<f32, HALF>;
+            // Two tokens at a time: as many sums as for the other format.
+            for (var t = 0u; t < params.tokens; t += 2u) {
+                var sums: array<f32, EACH>;
+#for T 2
+                if (t + $Tu < params.tokens) {
 #for Q QUADS_EACH
-                {
-                    let values = load_values(t, lane + $Qu * LANES);
+                    {
+                        let values = load_values(t + $Tu, lane + $Qu * LANES);
 #for R HALF
-                    let low$R = loaded[($Ru * QUADS_EACH + $Qu) * 2u];
-                    let high$R = loaded[($Ru * QUADS_EACH + $Qu) * 2u + 1u];
-                    sums[$R] = fma(dot_halves(low$R, high$R, values.codes), values.scale, sums[$R]);
+                        let low$R = loaded[($Ru * QUADS_EACH + $Qu) * 2u];
+                        let high$R = loaded[($Ru * QUADS_EACH + $Qu) * 2u + 1u];
+                        sums[$T * HALF + $R] = fma(dot_halves(low$R, high$R, values.codes), values.scale, sums[$T * HALF + $R]);
+#end
+                    }
 #end
                 }
 #end
-#for R HALF
-                for (var step = 1u; step < LANES; step <<= 1u) {
-                    sums[$R] += subgroupShuffleXor(sums[$R], step);
-                }
-                if (lane == 0u) {
-                    store(t, first_row + half * HALF + $Ru, sums[$R]);
-                }
-#end
+                let own = halve_sums(sums, lid);
+                store(t + own.first / HALF, first_row + half * HALF + own.first % HALF, own.sums[0], lane);
             }
         }
     }
@@ -208,14 +209,8 @@ fn matvec_normed(
 #end
             }
 #end
-#for R EACH
-            for (var step = 1u; step < LANES; step <<= 1u) {
-                sums[$R] += subgroupShuffleXor(sums[$R], step);
-            }
-            if (lane == 0u) {
-                store(t, first_row + $Ru, sums[$R]);
-            }
-#end
+            let own = halve_sums(sums, lid);
+            store(t, first_row + own.first, own.sums[0], lane);
         }
     }
 #endif

@@ -57,6 +57,7 @@ shaders! {
     "lib/dequant_q8_0x8"
     "lib/element"
     "lib/half"
+    "lib/halve_sums"
     "lib/hc_collapse"
     "lib/hc_leave"
     "lib/hc_mixed"

@@ -38,8 +38,11 @@ const BLOCK: u32 = 32;
 const LARGE: (u32, u32, u32) = (768, 96, 16);
 const SMALL: (u32, u32, u32) = (256, 32, 8);
 
-/// Subgroups of a team that share the shared expert's rows: one of its rows has as many bytes as three of a routed expert's.
-const SHARED_PARTS: u32 = 4;
+/// Workgroups of `moe_down_int8`: teams, and subgroups of a team that share the shared expert's rows, one of which has as many bytes as three
+/// of a routed expert's. One token has too few rows to keep a device busy: large workgroups, which can leave the streams, too. Of several
+/// tokens' small workgroups some go on while others wait (at 8 tokens 66 instead of 90 us a layer, with a launch for the streams).
+const DOWN_ONE: [(u32, u32); 4] = [(2, 4), (1, 4), (1, 2), (1, 1)];
+const DOWN_SEVERAL: [(u32, u32); 2] = [(1, 2), (1, 1)];
 
 /// What the experts of a decode step read besides what [`Moe`] names.
 #[derive(Clone, Debug)]
@@ -87,7 +90,7 @@ pub fn record_moe_int8(
     let foldable =
         whole && shared.act_int8.is_some() && int8.shared_down.format == BlockFormat::Q8_0x8 && int8.shared_down.slices.len() == 1;
     let down = has_units(moe.down).filter(|_| is_rounded);
-    let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.used, shared));
+    let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.used, shared, t));
     let folded = variant(true).filter(|_| foldable);
     // Only of a result that no other launch adds to.
     let is_one = moe.down.slices.len() == 1;
@@ -243,11 +246,11 @@ pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, colum
 }
 
 /// The variant for `used` experts, and the rows of a workgroup; none where so many subgroups are too many for one.
-pub(super) fn down_int8_variant(dialect: &Dialect, format: BlockFormat, used: u32, shared: bool) -> Option<(Variant, u32)> {
+pub(super) fn down_int8_variant(dialect: &Dialect, format: BlockFormat, used: u32, shared: bool, tokens: u32) -> Option<(Variant, u32)> {
     let subgroup = dialect.caps.subgroup?;
-    let shapes = [(2, SHARED_PARTS), (1, SHARED_PARTS), (1, 2), (1, 1)];
+    let shapes = if tokens == 1 { &DOWN_ONE[..] } else { &DOWN_SEVERAL[..] };
     let wg = |teams: u32, parts: u32| teams * (used + if shared { parts } else { 0 }) * subgroup;
-    let (teams, parts) = shapes.into_iter().find(|&(teams, parts)| wg(teams, parts) <= dialect.caps.invocations)?;
+    let &(teams, parts) = shapes.iter().find(|&&(teams, parts)| wg(teams, parts) <= dialect.caps.invocations)?;
     let variant = Variant::new("moe_down_int8")
         .flag_if(shared, "SHARED")
         .constant("WG", wg(teams, parts))

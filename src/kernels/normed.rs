@@ -70,11 +70,11 @@ pub(super) fn matvec_normed_variant(
     let quads = columns / 16;
     // A lane with two loads of a row, as far as a subgroup goes.
     let lanes = (quads / 2).next_power_of_two().clamp(8, subgroup);
-    let (sums, quads_each) = (tokens.next_power_of_two(), quads.div_ceil(lanes));
+    let quads_each = quads.div_ceil(lanes);
     // Rows of F16 come in two halves.
     let least = if formats.contains(&BlockFormat::F16) { 2 } else { 1 };
     let each = each.min((LOADS / quads_each).max(least));
-    let bytes = sums * (columns / 8 * 9 + 4 * WG / subgroup);
+    let bytes = tokens.next_power_of_two() * (columns / 8 * 9 + 4 * WG / subgroup);
     if !columns.is_multiple_of(256) || quads_each > LOADS || each < least || bytes > dialect.caps.workgroup_bytes {
         return None;
     }
@@ -87,6 +87,7 @@ pub(super) fn matvec_normed_variant(
         .constant("COLUMNS", columns)
         .constant("QUADS_EACH", quads_each)
         .constant("PIECES", (columns / 4).div_ceil(WG))
-        .constant("SUMS", sums);
+        .constant("TOKENS", tokens.next_power_of_two())
+        .constant("SUMS", each);
     Some((with_formats(variant, formats), WG / lanes * each))
 }

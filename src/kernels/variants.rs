@@ -67,9 +67,10 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
                     let gate_ups = all_choices.filter_map(|choice| gate_up_int8_variant(dialect, *format, columns, choice));
                     all.extend(gate_ups.map(|gate_up| gate_up.variant));
                 }
-                let downs = [(6, true), (6, false), (2, true)];
-                all.extend(downs.into_iter().filter_map(|(used, shared)| down_int8_variant(dialect, *format, used, shared)).map(|v| v.0));
-                let folded = [6, 2].into_iter().filter_map(|used| down_int8_variant(dialect, *format, used, true));
+                let downs = [(6, true, 1), (6, true, 2), (6, false, 1), (2, true, 1), (2, true, 2)];
+                let variant = |(used, shared, tokens)| down_int8_variant(dialect, *format, used, shared, tokens);
+                all.extend(downs.into_iter().filter_map(variant).map(|v| v.0));
+                let folded = [6, 2].into_iter().filter_map(|used| variant((used, true, 1)));
                 all.extend(folded.filter(|v| v.1 == 16).map(|v| leaving(v.0, 1)));
             }
             for (columns, tokens, each) in [(1024, 1, 1), (4096, 2, 1), (4096, 4, 2), (8192, 16, 1), (8192, 16, 4)] {
