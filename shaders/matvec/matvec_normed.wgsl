@@ -85,7 +85,9 @@ fn matvec_normed(
     @builtin(local_invocation_index) lid: u32,
 ) {
     let lane = lid % LANES;
-    let first_row = ((wid.x + wid.y * workgroups.x) * (WG / LANES) + lid / LANES) * EACH;
+    // From the last rows on: F16, which takes longest, comes behind Q8_0.
+    let workgroup = workgroups.x * workgroups.y - 1u - (wid.x + wid.y * workgroups.x);
+    let first_row = (workgroup * (WG / LANES) + lid / LANES) * EACH;
     // Teams beyond the last rows repeat them, and quads beyond a row's end have a scale of zero.
     let place = locate(min(first_row, params.rows - EACH));
 #ifdef FORMAT

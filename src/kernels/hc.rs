@@ -46,8 +46,9 @@ pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: b
     let slice = slice_channels(dialect, tokens);
     // A lane takes eight channels at least.
     let lanes = dialect.caps.subgroup.map_or(32, |size| size.min(slice / 2));
-    // Rows of a long step that share their weights in registers: each takes 4 KiB of workgroup memory, and as much again without subgroups.
+    // Rows that share their weights in registers: each of a long step takes 4 KiB of workgroup memory, and as much again without subgroups.
     let rows = match dialect.caps.subgroup {
+        _ if slice == LEAVE_SLICE => tokens.next_power_of_two().min(8),
         _ if tokens <= DECODE_ROWS => 1,
         Some(_) if dialect.caps.workgroup_bytes >= 48 << 10 => 8,
         _ => 4,

@@ -32,10 +32,10 @@ const UNIT: u32 = 64;
 /// Rows of the result whose values share a scale.
 const BLOCK: u32 = 32;
 
-/// A workgroup of `moe_gate_up_int8`: invocations, rows, copies of the tables in workgroup memory. The first where the device has room:
-/// one to a multiprocessor, with a bank for each lane of half a subgroup.
-/// Of 1024 invocations each would have fewer registers than a row in flight takes.
+/// A workgroup of `moe_gate_up_int8`: invocations, rows, copies of the tables in workgroup memory. The first two where the device has room:
+/// for one token one to a multiprocessor, with a bank for each lane of half a subgroup, and smaller ones for several.
 const LARGE: (u32, u32, u32) = (768, 96, 16);
+const MEDIUM: (u32, u32, u32) = (512, 64, 8);
 const SMALL: (u32, u32, u32) = (256, 32, 8);
 
 /// Workgroups of `moe_down_int8`: teams, and subgroups of a team that share the shared expert's rows, one of which has as many bytes as three
@@ -72,7 +72,7 @@ pub fn record_moe_int8(
     let (chosen, weights) = (routing.chosen, routing.weights);
     let blocks = moe.gate_up.slices.iter().all(|s| s.rows.is_multiple_of(BLOCK) && s.first_row.is_multiple_of(BLOCK));
     let gate_up = has_units(moe.gate_up).filter(|_| blocks);
-    let variant = |choice| gate_up.and_then(|f| gate_up_int8_variant(&kit.dialect, f, moe.gate_up.columns, choice));
+    let variant = |choice| gate_up.and_then(|f| gate_up_int8_variant(&kit.dialect, f, moe.gate_up.columns, choice, t));
     let plain = variant(None);
     let is_rounded = plain.is_some();
     let shared = &routing.shared;
@@ -218,14 +218,15 @@ pub(super) struct GateUp {
 }
 
 /// The variant for rows of `columns`; none where a row is too wide for a workgroup, or `choice` takes more memory than is left.
-pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, columns: u32, choice: Option<Choice>) -> Option<GateUp> {
+pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, columns: u32, choice: Option<Choice>, tokens: u32) -> Option<GateUp> {
     let (caps, subgroup) = (&dialect.caps, dialect.caps.subgroup?);
     let lanes = (columns / UNIT).next_power_of_two().max(8);
     // Tables of 2560 bytes, two sums of every subgroup of a row and its value, and 16 bytes of each of the experts that rows may be of.
     let bytes = |(_, rows, copies): (u32, u32, u32)| 2560 * copies + 8 * rows * lanes.div_ceil(subgroup) + 4 * rows + rows / BLOCK * 16;
+    let large = if tokens == 1 { LARGE } else { MEDIUM };
     // Narrow rows would leave lanes of the large one without any.
-    let is_large = caps.invocations >= LARGE.0 && caps.workgroup_bytes >= bytes(LARGE) && LARGE.1 * lanes >= LARGE.0;
-    let shape = if is_large { LARGE } else { SMALL };
+    let has_room = caps.invocations >= large.0 && caps.workgroup_bytes >= bytes(large) && large.1 * lanes >= large.0;
+    let shape = if has_room { large } else { SMALL };
     let (wg, rows, copies) = shape;
     let pairs = rows / BLOCK;
     let fits = choice.is_none_or(|choice| bytes(shape) + choice.workgroup_bytes(pairs) <= caps.workgroup_bytes);

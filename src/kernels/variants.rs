@@ -43,7 +43,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         if dialect.caps.f16 {
             all.push(decode_runs_variant(formats));
         }
-        all.extend([(false, 1), (true, 1), (true, 17)].map(|(post, tokens)| hc_mix_variant(dialect, formats, post, tokens).0));
+        all.extend([(false, 1), (true, 1), (true, 16), (true, 17)].map(|(post, tokens)| hc_mix_variant(dialect, formats, post, tokens).0));
         all.extend([1, 2, 4, 8, 16].map(|tokens| matvec_variant(dialect, formats, tokens).0));
         all.extend([gate_up_variant(dialect, formats).0, down_variant(dialect, formats).0]);
         let tiles = if tiles[0].half { &tiles[..] } else { &tiles[..1] };
@@ -63,8 +63,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
             if let [format] = formats && FORMATS.contains(format) {
                 // V4 Flash, V4 Pro, and what the small test models have.
                 for columns in [4096, 7168, 256] {
-                    let all_choices = choices.clone().map(Some).chain([None]);
-                    let gate_ups = all_choices.filter_map(|choice| gate_up_int8_variant(dialect, *format, columns, choice));
+                    let all_choices = choices.clone().map(Some).chain([None]).flat_map(|choice| [(choice, 1), (choice, 2)]);
+                    let gate_ups = all_choices.filter_map(|(c, tokens)| gate_up_int8_variant(dialect, *format, columns, c, tokens));
                     all.extend(gate_ups.map(|gate_up| gate_up.variant));
                 }
                 let downs = [(6, true, 1), (6, true, 2), (6, false, 1), (2, true, 1), (2, true, 2)];
