@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Threads that copy at most: more do not help one link, and each takes two pieces of staging memory.
-const MOST_THREADS: usize = 8;
+/// Threads that copy at most: each takes two pieces of staging memory. What takes them longest is mapping the file's pages.
+const MOST_THREADS: usize = 12;
 
 /// Bytes copied at a time at most.
-const PIECE_BYTES: usize = 32 << 20;
+const PIECE_BYTES: usize = 16 << 20;
 
 /// Bytes repacked at a time, unless one row has more.
 const REPACKED_BYTES: usize = 128 << 10;

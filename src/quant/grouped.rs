@@ -11,8 +11,7 @@
 //! | | | 256..320 | scales and minima, those of 64 values that share 16 bytes of codes in 4 neighbouring bytes |
 //! | | | 320..336 | f16 scales d and m of the same blocks |
 
-use super::{iq2_xxs, q2_k, q8_0};
-use std::ops::Range;
+use super::{iq2_xxs, iq2_xxs_encode, q2_k, q8_0};
 
 /// How the blocks of a format are grouped.
 pub(super) trait Group {
@@ -22,12 +21,13 @@ pub(super) trait Group {
     const BLOCK_VALUES: usize;
     /// Bytes of a block.
     const BLOCK_BYTES: usize;
-    /// Where the parts of a block lie that follow one another in a group: each of all blocks before the next one.
-    const PARTS: &'static [&'static [Range<usize>]];
     /// Decodes blocks.
     const DECODE: fn(&[u8], &mut [f32]);
     /// Encodes blocks.
     const ENCODE: fn(&[f32], &[f32], &mut [u8]);
+
+    /// Makes a group of its blocks.
+    fn gather(blocks: &[u8], group: &mut [u8]);
 
     /// Values in a group.
     const VALUES: usize = Self::BLOCKS * Self::BLOCK_VALUES;
@@ -41,9 +41,15 @@ impl Group for Q8_0x8 {
     const BLOCKS: usize = 8;
     const BLOCK_VALUES: usize = q8_0::VALUES;
     const BLOCK_BYTES: usize = q8_0::BYTES;
-    const PARTS: &'static [&'static [Range<usize>]] = &[&[2..34], &[0..2]];
     const DECODE: fn(&[u8], &mut [f32]) = q8_0::decode;
     const ENCODE: fn(&[f32], &[f32], &mut [u8]) = q8_0::encode;
+
+    #[inline]
+    fn gather(blocks: &[u8], group: &mut [u8]) {
+        let (codes, scales) = group.split_at_mut(256);
+        part::<{ q8_0::BYTES }, 2, 32>(blocks, codes);
+        part::<{ q8_0::BYTES }, 0, 2>(blocks, scales);
+    }
 }
 
 pub(super) struct Iq2Xxsx8;
@@ -52,9 +58,15 @@ impl Group for Iq2Xxsx8 {
     const BLOCKS: usize = 8;
     const BLOCK_VALUES: usize = iq2_xxs::VALUES;
     const BLOCK_BYTES: usize = iq2_xxs::BYTES;
-    const PARTS: &'static [&'static [Range<usize>]] = &[&[2..66], &[0..2]];
     const DECODE: fn(&[u8], &mut [f32]) = iq2_xxs::decode;
-    const ENCODE: fn(&[f32], &[f32], &mut [u8]) = super::iq2_xxs_encode::encode;
+    const ENCODE: fn(&[f32], &[f32], &mut [u8]) = iq2_xxs_encode::encode;
+
+    #[inline]
+    fn gather(blocks: &[u8], group: &mut [u8]) {
+        let (codes, scales) = group.split_at_mut(512);
+        part::<{ iq2_xxs::BYTES }, 2, 64>(blocks, codes);
+        part::<{ iq2_xxs::BYTES }, 0, 2>(blocks, scales);
+    }
 }
 
 pub(super) struct Q2Kx4;
@@ -63,43 +75,60 @@ impl Group for Q2Kx4 {
     const BLOCKS: usize = 4;
     const BLOCK_VALUES: usize = q2_k::VALUES;
     const BLOCK_BYTES: usize = q2_k::BYTES;
-    #[rustfmt::skip]
-    const PARTS: &'static [&'static [Range<usize>]] = &[
-        &[16..80],
-        &[0..1, 2..3, 4..5, 6..7, 1..2, 3..4, 5..6, 7..8, 8..9, 10..11, 12..13, 14..15, 9..10, 11..12, 13..14, 15..16],
-        &[80..84],
-    ];
     const DECODE: fn(&[u8], &mut [f32]) = q2_k::decode;
     const ENCODE: fn(&[f32], &[f32], &mut [u8]) = q2_k::encode;
+
+    #[inline]
+    fn gather(blocks: &[u8], group: &mut [u8]) {
+        let (codes, rest) = group.split_at_mut(256);
+        let (scales, both) = rest.split_at_mut(64);
+        part::<{ q2_k::BYTES }, 16, 64>(blocks, codes);
+        part::<{ q2_k::BYTES }, 0, 16>(blocks, scales);
+        // Of each half of a block: first those of its first 16 columns.
+        for half in scales.as_chunks_mut::<8>().0 {
+            let pairs = u64::from_le_bytes(*half);
+            *half = (even_bytes(pairs) | even_bytes(pairs >> 8) << 32).to_le_bytes();
+        }
+        part::<{ q2_k::BYTES }, 80, 4>(blocks, both);
+    }
 }
 
-/// Calls `copy` for every part of a group with where it lies in the blocks, and in the group.
-#[inline(always)]
-fn each_part<G: Group>(mut copy: impl FnMut(Range<usize>, Range<usize>)) {
-    let mut first = 0;
-    for plane in G::PARTS {
-        for block in 0..G::BLOCKS {
-            for part in *plane {
-                let stored = block * G::BLOCK_BYTES + part.start..block * G::BLOCK_BYTES + part.end;
-                copy(stored, first..first + part.len());
-                first += part.len();
-            }
-        }
+/// Bytes 0, 2, 4 and 6, in the lower half.
+fn even_bytes(word: u64) -> u64 {
+    let spread = word & 0x00ff_00ff_00ff_00ff;
+    let pairs = (spread | spread >> 8) & 0x0000_ffff_0000_ffff;
+    (pairs | pairs >> 16) & 0xffff_ffff
+}
+
+/// `BYTES` bytes from `AT` on of each block of `BLOCK`, one after another.
+#[inline]
+fn part<const BLOCK: usize, const AT: usize, const BYTES: usize>(blocks: &[u8], out: &mut [u8]) {
+    for (block, out) in blocks.as_chunks::<BLOCK>().0.iter().zip(out.as_chunks_mut::<BYTES>().0) {
+        out.copy_from_slice(&block[AT..AT + BYTES]);
     }
 }
 
 /// Groups whole rows of blocks.
 pub(super) fn repack<G: Group>(stored: &[u8], out: &mut [u8]) {
     for (blocks, group) in stored.chunks_exact(G::BYTES).zip(out.chunks_exact_mut(G::BYTES)) {
-        each_part::<G>(|in_blocks, in_group| group[in_group].copy_from_slice(&blocks[in_blocks]));
+        G::gather(blocks, group);
     }
 }
 
 /// Decodes whole groups.
 pub(super) fn decode<G: Group>(bytes: &[u8], out: &mut [f32]) {
+    // Where each byte comes from: what becomes of the bytes of their numbers.
+    let [low, high] = [0, 8].map(|shift| {
+        let numbers: Vec<u8> = (0..G::BYTES).map(|i| (i >> shift) as u8).collect();
+        let mut gathered = vec![0; G::BYTES];
+        G::gather(&numbers, &mut gathered);
+        gathered
+    });
     let mut blocks = vec![0; G::BYTES];
     for (group, values) in bytes.chunks_exact(G::BYTES).zip(out.chunks_exact_mut(G::VALUES)) {
-        each_part::<G>(|in_blocks, in_group| blocks[in_blocks].copy_from_slice(&group[in_group]));
+        for ((&byte, &low), &high) in group.iter().zip(&low).zip(&high) {
+            blocks[usize::from(low) | usize::from(high) << 8] = byte;
+        }
         (G::DECODE)(&blocks, values);
     }
 }
