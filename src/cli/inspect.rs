@@ -99,7 +99,7 @@ impl Inspect {
         let arenas = layout.arenas().len();
         let rearranged = layout.rearranged_bytes();
         let order = if rearranged > 0 {
-            format!("{} of it (Q8_0) with eight blocks of a row side by side", mib(rearranged))
+            format!("{} of it with the codes of several blocks together", mib(rearranged))
         } else {
             "as in the file".into()
         };

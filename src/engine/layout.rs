@@ -167,7 +167,7 @@ impl Layout {
         arenas + 4 * (self.vectors.values.len() + tables) as u64
     }
 
-    /// Bytes of weights that are kept in another order than stored: rows of Q8_0 by eight blocks.
+    /// Bytes of weights that are kept in another order than stored: codes of several blocks together.
     pub fn rearranged_bytes(&self) -> u64 {
         self.placer.copies.iter().filter(|copy| copy.is_rearranged()).map(Copy::bytes).sum()
     }

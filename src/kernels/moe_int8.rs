@@ -218,7 +218,13 @@ pub(super) struct GateUp {
 }
 
 /// The variant for rows of `columns`; none where a row is too wide for a workgroup, or `choice` takes more memory than is left.
-pub(super) fn gate_up_int8_variant(dialect: &Dialect, format: BlockFormat, columns: u32, choice: Option<Choice>, tokens: u32) -> Option<GateUp> {
+pub(super) fn gate_up_int8_variant(
+    dialect: &Dialect,
+    format: BlockFormat,
+    columns: u32,
+    choice: Option<Choice>,
+    tokens: u32,
+) -> Option<GateUp> {
     let (caps, subgroup) = (&dialect.caps, dialect.caps.subgroup?);
     let lanes = (columns / UNIT).next_power_of_two().max(8);
     // Tables of 2560 bytes, two sums of every subgroup of a row and its value, and 16 bytes of each of the experts that rows may be of.

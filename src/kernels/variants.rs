@@ -60,7 +60,9 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         all.extend(collapses.map(|variant| quantizing(variant, true)));
         all.extend([1, 2, 3].map(|rings| quantizing(merge_variant(dialect, heads, rings), true)));
         for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
-            if let [format] = formats && FORMATS.contains(format) {
+            if let [format] = formats
+                && FORMATS.contains(format)
+            {
                 // V4 Flash, V4 Pro, and what the small test models have.
                 for columns in [4096, 7168, 256] {
                     let all_choices = choices.clone().map(Some).chain([None]).flat_map(|choice| [(choice, 1), (choice, 2)]);
