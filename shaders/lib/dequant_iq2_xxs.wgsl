@@ -11,7 +11,7 @@ fn iq2_xxs_signed(magnitudes: u32, signs: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(bitcast<vec4<u32>>(bytes_of(magnitudes)) ^ iq2_xxs_flips(signs));
 }
 
-// `scale`: where d is; `groups`: where the groups of the block are, or of all blocks of a group of blocks.
+// `scale`: where d is; `groups`: where the 32 weights at column 0 are, from which `column` counts.
 fn iq2_xxs_eight(scale: u32, groups: u32, column: u32) -> Weights8 {
     let group = groups + (column >> 5u) * 8u;
     let k = (column >> 3u) & 3u;

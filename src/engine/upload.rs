@@ -52,7 +52,7 @@ pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], progress: &Progress
                     if !piece.copy.is_rearranged() {
                         return staging.put(at, part);
                     }
-                    let each = REPACKED_BYTES.next_multiple_of(stride);
+                    let each = REPACKED_BYTES.next_multiple_of(stride.max(1));
                     for (i, rows) in part.chunks(each).enumerate() {
                         scratch.resize(rows.len(), 0);
                         tensor.format.repack(tensor.columns, rows, &mut scratch);

@@ -11,38 +11,27 @@
 //! | | | 256..320 | scales and minima, those of 64 values that share 16 bytes of codes in 4 neighbouring bytes |
 //! | | | 320..336 | f16 scales d and m of the same blocks |
 
-use super::{iq2_xxs, iq2_xxs_encode, q2_k, q8_0};
+use super::{BlockFormat, iq2_xxs, q2_k, q8_0};
 
 /// How the blocks of a format are grouped.
 pub(super) trait Group {
-    /// Blocks in a group.
-    const BLOCKS: usize;
-    /// Values in a block.
-    const BLOCK_VALUES: usize;
-    /// Bytes of a block.
-    const BLOCK_BYTES: usize;
-    /// Decodes blocks.
-    const DECODE: fn(&[u8], &mut [f32]);
-    /// Encodes blocks.
-    const ENCODE: fn(&[f32], &[f32], &mut [u8]);
+    /// The format of the blocks.
+    const STORED: BlockFormat;
+    /// Values in a group.
+    const VALUES: usize;
+    /// Bytes of a group: those of its blocks.
+    const BYTES: usize;
 
     /// Makes a group of its blocks.
     fn gather(blocks: &[u8], group: &mut [u8]);
-
-    /// Values in a group.
-    const VALUES: usize = Self::BLOCKS * Self::BLOCK_VALUES;
-    /// Bytes of a group.
-    const BYTES: usize = Self::BLOCKS * Self::BLOCK_BYTES;
 }
 
 pub(super) struct Q8_0x8;
 
 impl Group for Q8_0x8 {
-    const BLOCKS: usize = 8;
-    const BLOCK_VALUES: usize = q8_0::VALUES;
-    const BLOCK_BYTES: usize = q8_0::BYTES;
-    const DECODE: fn(&[u8], &mut [f32]) = q8_0::decode;
-    const ENCODE: fn(&[f32], &[f32], &mut [u8]) = q8_0::encode;
+    const STORED: BlockFormat = BlockFormat::Q8_0;
+    const VALUES: usize = 8 * q8_0::VALUES;
+    const BYTES: usize = 8 * q8_0::BYTES;
 
     #[inline]
     fn gather(blocks: &[u8], group: &mut [u8]) {
@@ -55,11 +44,9 @@ impl Group for Q8_0x8 {
 pub(super) struct Iq2Xxsx8;
 
 impl Group for Iq2Xxsx8 {
-    const BLOCKS: usize = 8;
-    const BLOCK_VALUES: usize = iq2_xxs::VALUES;
-    const BLOCK_BYTES: usize = iq2_xxs::BYTES;
-    const DECODE: fn(&[u8], &mut [f32]) = iq2_xxs::decode;
-    const ENCODE: fn(&[f32], &[f32], &mut [u8]) = iq2_xxs_encode::encode;
+    const STORED: BlockFormat = BlockFormat::Iq2Xxs;
+    const VALUES: usize = 8 * iq2_xxs::VALUES;
+    const BYTES: usize = 8 * iq2_xxs::BYTES;
 
     #[inline]
     fn gather(blocks: &[u8], group: &mut [u8]) {
@@ -72,11 +59,9 @@ impl Group for Iq2Xxsx8 {
 pub(super) struct Q2Kx4;
 
 impl Group for Q2Kx4 {
-    const BLOCKS: usize = 4;
-    const BLOCK_VALUES: usize = q2_k::VALUES;
-    const BLOCK_BYTES: usize = q2_k::BYTES;
-    const DECODE: fn(&[u8], &mut [f32]) = q2_k::decode;
-    const ENCODE: fn(&[f32], &[f32], &mut [u8]) = q2_k::encode;
+    const STORED: BlockFormat = BlockFormat::Q2K;
+    const VALUES: usize = 4 * q2_k::VALUES;
+    const BYTES: usize = 4 * q2_k::BYTES;
 
     #[inline]
     fn gather(blocks: &[u8], group: &mut [u8]) {
@@ -129,13 +114,46 @@ pub(super) fn decode<G: Group>(bytes: &[u8], out: &mut [f32]) {
         for ((&byte, &low), &high) in group.iter().zip(&low).zip(&high) {
             blocks[usize::from(low) | usize::from(high) << 8] = byte;
         }
-        (G::DECODE)(&blocks, values);
+        G::STORED.dequantize(&blocks, values);
     }
 }
 
 /// Quantises whole groups, weighing squared errors.
 pub(super) fn encode<G: Group>(values: &[f32], weights: &[f32], out: &mut [u8]) {
     let mut blocks = vec![0; out.len()];
-    (G::ENCODE)(values, weights, &mut blocks);
+    G::STORED.quantize(values, weights, &mut blocks);
     repack::<G>(&blocks, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The group of blocks whose bytes are all different from block to block and from place to place, and its blocks.
+    fn group<G: Group>(block: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let stored: Vec<u8> = (0..G::BYTES).map(|i| (i % block + 31 * (i / block)) as u8).collect();
+        let mut out = vec![0; G::BYTES];
+        repack::<G>(&stored, &mut out);
+        (stored.chunks_exact(block).map(<[u8]>::to_vec).collect(), out)
+    }
+
+    // Decoding undoes whatever `gather` does: only this says that bytes lie where shaders look for them.
+    #[test]
+    fn groups_are_laid_out_as_the_table_says() {
+        for (bytes, codes, (blocks, out)) in [(34, 32, group::<Q8_0x8>(34)), (66, 64, group::<Iq2Xxsx8>(66))] {
+            for (i, block) in blocks.iter().enumerate() {
+                assert_eq!(out[i * codes..][..codes], block[2..], "codes of block {i} of {bytes} bytes");
+                assert_eq!(out[8 * codes + 2 * i..][..2], block[..2], "scale of block {i} of {bytes} bytes");
+            }
+        }
+        let (blocks, out) = group::<Q2Kx4>(84);
+        for (i, block) in blocks.iter().enumerate() {
+            assert_eq!(out[64 * i..][..64], block[16..80], "codes of block {i}");
+            assert_eq!(out[320 + 4 * i..][..4], block[80..], "factors of block {i}");
+            // Sub-block 8a + 2b + c has 16 values from column 128a + 32b + 16c on.
+            for (a, b, c) in (0..16).map(|s| (s / 8, s / 2 % 4, s % 2)) {
+                assert_eq!(out[256 + 16 * i + 8 * a + 4 * c + b], block[8 * a + 2 * b + c], "sub-block {a} {b} {c} of block {i}");
+            }
+        }
+    }
 }
