@@ -2,11 +2,11 @@
 // in      stack (experts, F, C) gate and up of this slice, in one format; rounded (T) rows of C values of x (lib/quantize);
 //         chosen (T * used); ROUTED: what router reads in its place
 // out     act (T * used, F) f32; quantized (T * used) rows of F values; ROUTED: what router writes
-// params  Params 64 B
-// grid    ceil(T * used * rows / ROWS) workgroups: rows are numbered through all pairs p, so that the load is even;
+// params  Params 68 B
+// grid    ceil(T * used * rows / rows_each) workgroups: rows are numbered through all pairs p, so that the load is even;
 //         ROUTED: each finds by itself what its tokens chose, and T * ceil(F / 4 / WG) more make the shared expert's act
-// needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row multiples of 32;
-//         ROWS = 32 * PAIRS, at most WG;
+// needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row, rows_each multiples of 32;
+//         rows_each at most ROWS, which is at most WG; the rows of a workgroup are of PAIRS pairs at most;
 //         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
 // source  SPEC 3.5
@@ -27,6 +27,7 @@ struct Params {
     scale: f32,
     gate: u32,         // floats
     up: u32,           // floats
+    rows_each: u32,    // of a workgroup
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<Stored>;        // arena
@@ -44,8 +45,6 @@ const CHOICES: u32 = PAIRS;
 #import lib/units
 
 const TEAMS: u32 = WG / LANES;
-// Rows come in 32s: those of a workgroup are of PAIRS pairs at most.
-const ROWS: u32 = 32u * PAIRS;
 // Subgroups of a team, and how many lanes of it add within one.
 const ADDING: u32 = min(LANES, SUBGROUP);
 const PARTS: u32 = LANES / ADDING;
@@ -119,7 +118,7 @@ fn moe_gate_up_int8(
 ) {
     let workgroup = wid.x + wid.y * workgroups.x;
 #ifdef ROUTED
-    let own_workgroups = (params.pairs * params.rows + ROWS - 1u) / ROWS;
+    let own_workgroups = (params.pairs * params.rows + params.rows_each - 1u) / params.rows_each;
     if (workgroup >= own_workgroups) {
         let each = (params.width / 4u + WG - 1u) / WG;
         let t = (workgroup - own_workgroups) / each;
@@ -133,17 +132,17 @@ fn moe_gate_up_int8(
     let lane = lid % LANES;
     let units = params.columns >> 6u;
     let unit = min(lane, units - 1u);
-    let number = workgroup * ROWS;
+    let number = workgroup * params.rows_each;
     let all = params.pairs * params.rows;
     let pair = min(number, all - 1u) / params.rows;
     // Rows count from the first one of that pair.
     let first = number - pair * params.rows;
     let last = all - 1u - pair * params.rows;
-    locate(pair, pair + place_of(min(first + ROWS - 1u, last)), first == 0u, lid);
+    locate(pair, pair + place_of(min(first + params.rows_each - 1u, last)), first == 0u, lid);
     workgroupBarrier();
     // What the workgroup has of its rows. No compiler knows the bound, and unrolls the loop: a turn takes some 500 instructions, and a kernel
     // that is not the one before it has to fetch its code, too.
-    let end = min(ROWS, all - number);
+    let end = min(params.rows_each, all - number);
     var next = fetch(min(first + team, last), unit);
     var token = next.token;
     var x = load_values(token, unit, params.columns);

@@ -64,9 +64,9 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
                 && FORMATS.contains(format)
             {
                 // V4 Flash, V4 Pro, and what the small test models have.
-                for columns in [4096, 7168, 256] {
+                for sizes in [(4096, 2048), (7168, 3072), (256, 32)] {
                     let all_choices = choices.clone().map(Some).chain([None]).flat_map(|choice| [(choice, 1), (choice, 2)]);
-                    let gate_ups = all_choices.filter_map(|(c, tokens)| gate_up_int8_variant(dialect, *format, columns, c, tokens));
+                    let gate_ups = all_choices.filter_map(|(c, tokens)| gate_up_int8_variant(dialect, *format, sizes, c, tokens));
                     all.extend(gate_ups.map(|gate_up| gate_up.variant));
                 }
                 let downs = [(6, true, 1), (6, true, 2), (6, false, 1), (2, true, 1), (2, true, 2)];
