@@ -9,6 +9,7 @@ macro_rules! shaders {
 
 shaders! {
     "attention/attention"
+    "attention/attention_coop"
     "attention/attention_merge"
     "attention/attention_scores"
     "attention/attention_stats"

@@ -1,12 +1,12 @@
 //! Attention over the sliding window and compressed rows: one key, which is the value too, for all heads.
 //!
-//! Rows of a decode step split their keys into parts that run side by side and are merged; rows of a prefill chunk do it whole, or on
-//! devices with cooperative matrices in three kernels: scores, their maxima and sums, and values. Rings are written behind that.
+//! Rows of a decode step split their keys into parts that run side by side, on cooperative matrices where the device and the heads allow it,
+//! and are merged; rows of a prefill chunk do it whole, or as in `attention_long`. Rings are written behind that.
 
+use super::attention_long::record_cooperative;
 use super::cost;
 use super::indexer::pages_variant;
 use super::kit::{CoopShape, Dialect, Kit, Strided, WG};
-use super::kv::{QRope, record_q_rope};
 use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
 use super::quantized::{Quantized, binding, quantizing};
@@ -15,7 +15,7 @@ use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
 
 params! {
-    AttentionParams for "attention" {
+    AttentionParams for "attention" | "attention_coop" {
         heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, scale: f32, rope: u32, angle_set: u32,
         norm_eps: f32, staged: u32,
     }
@@ -23,25 +23,10 @@ params! {
         sources: [[u32; 4]; 3], places: [[u32; 4]; 3], heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
         ring_workgroups: u32, parts: u32,
     }
-    AttentionScoresParams for "attention_scores" {
-        heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, first_token: u32, columns: u32,
-    }
-    AttentionStatsParams for "attention_stats" {
-        heads: u32, window: u32, ratio: u32, top_k: u32, first_token: u32, columns: u32, scale: f32,
-    }
-    AttentionValuesParams for "attention_values" {
-        heads: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, first_token: u32, columns: u32, scale: f32,
-        rope: u32, angle_set: u32,
-    }
 }
 
 /// Parts that a row's keys are split into at most, on a device that can bind the sums of as many.
 pub const MAX_PARTS: u32 = 24;
-
-/// Parts for `keys` keys: as in `lib/parts`, a function of the row's own position alone.
-pub fn parts(keys: u32, max_parts: u32) -> u32 {
-    keys.div_ceil(32).min(max_parts)
-}
 
 /// Sizes of a layer's attention and where its rows lie.
 #[derive(Clone, Debug)]
@@ -79,7 +64,21 @@ pub struct Attention<'a> {
 }
 
 impl Attention<'_> {
-    fn segments(&self) -> Segments {
+    /// Parts of a row that sees `keys` keys: as in `lib/parts`, a function of the row's own position alone.
+    pub fn parts(&self, dialect: &Dialect, keys: u32) -> u32 {
+        keys.div_ceil(split_keys(dialect, self.sizes())).min(self.max_parts)
+    }
+
+    /// Whether a step of `rows` rows rounds queries and the keys' shares to f16.
+    pub fn uses_half(&self, dialect: &Dialect, rows: u32) -> bool {
+        if rows > DECODE_ROWS { dialect.uses_half() } else { coop_shape(dialect, self.sizes()).is_some() }
+    }
+
+    pub(super) fn sizes(&self) -> Heads {
+        Heads { heads: self.heads, dim: self.dim, rope: self.rope, max_parts: self.max_parts }
+    }
+
+    pub(super) fn segments(&self) -> Segments {
         Segments {
             ring: self.ring.segments.len() as u32,
             ring_held: self.ring.held,
@@ -116,11 +115,12 @@ pub(super) struct Segments {
 pub(super) struct Heads {
     pub heads: u32,
     pub dim: u32,
+    pub rope: u32,
     pub max_parts: u32,
 }
 
 /// `variant` of a kernel that reads keys: cached rows of `dim` values in rings and in pages of `page_rows` rows.
-fn keys_variant(variant: Variant, dim: u32, page_rows: u32, segments: Segments) -> Variant {
+pub(super) fn keys_variant(variant: Variant, dim: u32, page_rows: u32, segments: Segments) -> Variant {
     let variant = variant.constant("DIM", dim).constant("RING_SEGMENTS", segments.ring);
     let variant = if segments.ring > 1 { variant.flag("RING_SPLIT").constant("RING_SEGMENT_ROWS", segments.ring_held) } else { variant };
     pages_variant(variant, dim, page_rows, segments.pages, segments.pages_held)
@@ -148,6 +148,7 @@ pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32,
         .constant("QUADS_EACH", words_each * (channels / 4))
         .constant("PIECES", (keys * words).div_ceil(WG))
         .flag_if(subgroup.is_some_and(|size| lanes > size), "WIDE")
+        .constant("SPLIT_KEYS", split_keys(dialect, heads))
         .constant("MAX_PARTS", heads.max_parts);
     let variant = match subgroup {
         Some(size) => variant.constant("SUBGROUP", size),
@@ -156,49 +157,42 @@ pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32,
     keys_variant(variant, heads.dim, page_rows, segments)
 }
 
-/// Subgroups of a cooperative kernel's workgroup over the heads, and over keys or channels; each makes two by two matrices.
-const COOP_SUBGROUPS: [u32; 2] = [2, 4];
+/// Heads of a workgroup of `attention_coop`, its keys of a stage, and its subgroups, each for sixteen channels.
+const COOP_HEADS: u32 = 16;
+const COOP_KEYS: u32 = 64;
+const COOP_SUBGROUPS: u32 = 8;
 
-/// Heads as the cooperative kernels count them: whole tiles.
-fn padded_heads(shape: CoopShape, heads: u32) -> u32 {
-    heads.next_multiple_of(COOP_SUBGROUPS[0] * 2 * shape.size)
+/// The device's matrices, where `attention_coop` is written for them and for heads like these.
+fn coop_shape(dialect: &Dialect, heads: Heads) -> Option<CoopShape> {
+    let shape = dialect.cooperative().filter(|shape| (shape.size, shape.subgroup, shape.depth) == (16, 32, 64))?;
+    let whole = heads.heads.is_multiple_of(COOP_HEADS) && heads.dim.is_multiple_of(COOP_SUBGROUPS * shape.size) && heads.dim <= 512;
+    (whole && heads.rope.is_multiple_of(4) && dialect.kv == KvType::F16).then_some(shape)
 }
 
-/// The cooperative kernels' variants: scores, stats, values.
-pub(super) fn coop_variants(
-    dialect: &Dialect,
-    shape: CoopShape,
-    heads: Heads,
-    page_rows: u32,
-    segments: Segments,
-    half: bool,
-) -> [Variant; 3] {
-    let [over_heads, over_keys] = COOP_SUBGROUPS;
-    let padded = padded_heads(shape, heads.heads);
-    // Vectors of four that an invocation stages of its workgroup's heads, and of its keys or channels.
-    let pieces = |subgroups: u32| (subgroups * 2 * shape.size * shape.depth / 4).div_ceil(over_heads * over_keys * shape.subgroup);
-    let coop = |kernel| {
-        let variant = shape.variant(kernel).flag_if(dialect.kv == KvType::F16, "KV_F16");
-        let variant = variant.constant("SUBGROUPS_H", over_heads).constant("SUBGROUPS_K", over_keys).constant("HEADS", padded);
-        let variant = variant.constant("HEAD_PIECES", pieces(over_heads)).constant("KEY_PIECES", pieces(over_keys));
-        keys_variant(variant, heads.dim, page_rows, segments)
-    };
-    let stats = dialect.lanes_variant("attention_stats", 1).0.constant("HEADS", padded);
-    [coop("attention_scores"), stats, coop("attention_values").flag("PLACED").flag_if(half, "Y_F16")]
+/// Keys that a part has at least where a row has several.
+fn split_keys(dialect: &Dialect, heads: Heads) -> u32 {
+    if coop_shape(dialect, heads).is_some() { COOP_KEYS } else { 32 }
 }
 
-/// Heads and keys as the cooperative kernels count them, where the device has some: the scores of a row are that many.
-pub fn score_shape(dialect: &Dialect, heads: u32, keys: u32) -> Option<[u32; 2]> {
-    dialect.cooperative().map(|shape| [padded_heads(shape, heads), columns(shape, keys)])
-}
-
-/// Bytes of scores that `rows` rows of up to `keys` keys take in the cooperative kernels.
-pub fn score_bytes(dialect: &Dialect, heads: u32, keys: u32, rows: u32) -> u64 {
-    score_shape(dialect, heads, keys).map_or(0, |[heads, keys]| u64::from(heads) * u64::from(keys) * u64::from(rows) * 4)
-}
-
-fn columns(shape: CoopShape, keys: u32) -> u32 {
-    keys.next_multiple_of(COOP_SUBGROUPS[1] * 2 * shape.size)
+/// The cooperative kernel for steps of few rows, where the device and the sizes allow it.
+pub(super) fn attention_coop_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments) -> Option<Variant> {
+    let shape = coop_shape(dialect, heads)?;
+    let wg = COOP_SUBGROUPS * shape.subgroup;
+    let (team, words) = (wg / COOP_HEADS, COOP_SUBGROUPS * shape.size / 8);
+    let variant = shape
+        .variant("attention_coop")
+        .flag("KV_F16")
+        .flag("KEYS_BY_EIGHT")
+        .constant("WG", wg)
+        .constant("SUBGROUPS", COOP_SUBGROUPS)
+        .constant("CHUNKS", heads.dim / (COOP_SUBGROUPS * shape.size))
+        .constant("PIECES", COOP_KEYS * words / wg)
+        .constant("QUADS_EACH", heads.dim / 4 / team)
+        .constant("PLAIN_EACH", (heads.dim - heads.rope) / 4 / team)
+        .constant("TEAM_BITS", team.ilog2())
+        .constant("SPLIT_KEYS", COOP_KEYS)
+        .constant("MAX_PARTS", heads.max_parts);
+    Some(keys_variant(variant, heads.dim, page_rows, segments))
 }
 
 /// What attention reads and writes in a step.
@@ -245,9 +239,15 @@ pub fn record_attention(
         return record_ring_store(rec, kit, rings, buffers.rows, t);
     }
     let most_keys = keys.iter().copied().max().unwrap_or(0);
-    let segments = sizes.segments();
-    let heads = Heads { heads: sizes.heads, dim: sizes.dim, max_parts: sizes.max_parts };
-    let variant = attention_variant(&kit.dialect, heads, sizes.page_rows, segments, whole);
+    let (heads, segments) = (sizes.sizes(), sizes.segments());
+    let coop = if whole { None } else { attention_coop_variant(&kit.dialect, heads, sizes.page_rows, segments) };
+    let (variant, heads_each, staged) = match coop {
+        Some(variant) => (variant, COOP_HEADS, COOP_KEYS),
+        None => {
+            let variant = attention_variant(&kit.dialect, heads, sizes.page_rows, segments, whole);
+            (variant, heads_each(sizes.heads), staged_keys(kit.dialect.kv))
+        }
+    };
     let params = AttentionParams {
         heads: sizes.heads,
         q_stride: buffers.q.stride,
@@ -260,7 +260,7 @@ pub fn record_attention(
         rope: sizes.rope,
         angle_set: u32::from(sizes.ratio > 0),
         norm_eps: sizes.norm_eps,
-        staged: staged_keys(kit.dialect.kv),
+        staged,
     };
     let mut bindings: Vec<Slice> =
         [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.angles].map(Clone::clone).to_vec();
@@ -270,8 +270,8 @@ pub fn record_attention(
         bindings.extend([buffers.partial, buffers.stats].map(Clone::clone));
     }
     bindings.extend(sizes.ring.segments.iter().chain([sizes.page_table]).chain(&sizes.pages.segments).cloned());
-    let parts = if whole { 1 } else { parts(most_keys, sizes.max_parts) };
-    rec.dispatch(variant, &params, bindings, [sizes.heads / heads_each(sizes.heads), parts, t]);
+    let parts = if whole { 1 } else { sizes.parts(&kit.dialect, most_keys) };
+    rec.dispatch(variant, &params, bindings, [sizes.heads / heads_each, parts, t]);
     rec.cost(cost::attention(&kit.dialect, sizes.heads, sizes.dim, keys, whole));
     if whole {
         return record_ring_store(rec, kit, rings, buffers.rows, t);
@@ -299,57 +299,14 @@ fn record_merge(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, buffers: 
     let own = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice];
     let ring_bindings = first.into_iter().flat_map(|part| part.bindings);
     let bindings = own.into_iter().cloned().chain(binding(buffers.out_int8)).chain(ring_bindings).collect();
-    let heads = Heads { heads: sizes.heads, dim: sizes.dim, max_parts: sizes.max_parts };
-    let variant = quantizing(merge_variant(&kit.dialect, heads, count), buffers.out_int8.is_some());
+    let variant = quantizing(merge_variant(&kit.dialect, sizes.sizes(), count), buffers.out_int8.is_some());
     rec.dispatch(variant, &params, bindings, [sizes.heads + count * workgroups, t, 1]);
     ring_parts.for_each(|part| record_ring_part(rec, kit, part, buffers.rows, t));
 }
 
-/// In tiles of rows, whose scores fit the buffer for them.
-fn record_cooperative(
-    rec: &mut Recording,
-    kit: &Kit,
-    shape: CoopShape,
-    sizes: &Attention<'_>,
-    buffers: &AttentionBuffers<'_>,
-    keys: &[u32],
-) {
-    let (t, padded) = (keys.len() as u32, padded_heads(shape, sizes.heads));
-    let rotation = QRope { heads: sizes.heads, dim: sizes.dim, rope: sizes.rope, compressed: sizes.ratio > 0, norm_eps: sizes.norm_eps };
-    record_q_rope(rec, kit, rotation, buffers.angles, buffers.q, t);
-    let heads = Heads { heads: sizes.heads, dim: sizes.dim, max_parts: sizes.max_parts };
-    let variants = coop_variants(&kit.dialect, shape, heads, sizes.page_rows, sizes.segments(), buffers.out.half);
-    let [tile_h, tile_k] = COOP_SUBGROUPS.map(|n| n * 2 * shape.size);
-    let most = keys.iter().copied().max().unwrap_or(1);
-    let tile = (buffers.scores.bytes / score_bytes(&kit.dialect, sizes.heads, most, 1)).clamp(1, u64::from(t)) as u32;
-    let pools = || sizes.ring.segments.iter().chain([sizes.page_table]).chain(&sizes.pages.segments);
-    let (scale, angle_set) = (1.0 / (sizes.dim as f32).sqrt(), u32::from(sizes.ratio > 0));
-    let &Attention { heads, window, ratio, top_k, ring_rows, max_pages, rope, .. } = sizes;
-    for (first_token, some) in (0..t).step_by(tile as usize).zip(keys.chunks(tile as usize)) {
-        let n = some.len() as u32;
-        let columns = columns(shape, some.iter().copied().max().unwrap_or(1));
-        let [scores, stats, values] = variants.clone();
-        let params =
-            AttentionScoresParams { heads, q_stride: buffers.q.stride, window, ratio, top_k, ring_rows, max_pages, first_token, columns };
-        let own = [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.scores, buffers.places];
-        rec.dispatch(scores, &params, own.into_iter().chain(pools()).cloned().collect(), [columns / tile_k, padded / tile_h, n]);
-        rec.cost(cost::attention_half(heads, sizes.dim, some, columns));
-        let lanes = kit.dialect.lanes_variant("attention_stats", 1).1;
-        let params = AttentionStatsParams { heads, window, ratio, top_k, first_token, columns, scale };
-        let own = [buffers.rows, buffers.scores, sizes.sinks, buffers.stats].map(Clone::clone);
-        rec.dispatch(stats, &params, own.to_vec(), [heads.div_ceil(lanes), n, 1]);
-        let params =
-            AttentionValuesParams { heads, window, ratio, top_k, ring_rows, max_pages, first_token, columns, scale, rope, angle_set };
-        let own = [buffers.rows, buffers.scores, buffers.places, buffers.stats, buffers.kv, buffers.angles, &buffers.out.slice];
-        let grid = [sizes.dim.div_ceil(tile_k), padded / tile_h, n];
-        rec.dispatch(values, &params, own.into_iter().chain(pools()).cloned().collect(), grid);
-        rec.cost(cost::attention_half(heads, sizes.dim, some, columns));
-    }
-}
-
 pub(super) fn merge_variant(dialect: &Dialect, heads: Heads, rings: u32) -> Variant {
     let variant = dialect.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts);
-    let variant = variant.constant("PARTS_EACH", heads.max_parts.div_ceil(2));
+    let variant = variant.constant("SPLIT_KEYS", split_keys(dialect, heads)).constant("PARTS_EACH", heads.max_parts.div_ceil(2));
     if rings > 0 { variant.constant("RINGS", rings) } else { variant }
 }
 

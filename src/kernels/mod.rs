@@ -7,6 +7,7 @@
 #[macro_use]
 mod params;
 mod attention;
+mod attention_long;
 mod compressor;
 mod cost;
 mod embed;
@@ -28,7 +29,8 @@ mod sample;
 mod stream;
 mod variants;
 
-pub use attention::{Attention, AttentionBuffers, MAX_PARTS, parts, record_attention, score_bytes, score_shape};
+pub use attention::{Attention, AttentionBuffers, MAX_PARTS, record_attention};
+pub use attention_long::{score_bytes, score_shape};
 pub use compressor::{Compress, Window, Windows, record_compress};
 pub use embed::{record_embed, record_mtp_join};
 pub use hc::{HcLeave, HcPost, HcWeights, hc_mix_words, record_hc_head, record_hc_mix, record_hc_pre};

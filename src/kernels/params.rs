@@ -32,11 +32,12 @@ macro_rules! params {
 /// Every kernel's parameter block.
 pub fn layouts() -> impl Iterator<Item = &'static ParamsLayout> {
     use super::{
-        attention, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, normed, quantized, rings, router, sample,
-        stream,
+        attention, attention_long, compressor, embed, hc, indexer, kv, latents, linear, moe, moe_int8, norm, normed, quantized, rings,
+        router, sample, stream,
     };
     [
         attention::LAYOUTS,
+        attention_long::LAYOUTS,
         compressor::LAYOUTS,
         embed::LAYOUTS,
         hc::LAYOUTS,

@@ -1,6 +1,7 @@
 //! Every variant that a device can select, for the tests that translate them all without a GPU.
 
-use super::attention::{Heads, MAX_PARTS, Segments, attention_variant, coop_variants, merge_variant};
+use super::attention::{Heads, MAX_PARTS, Segments, attention_coop_variant, attention_variant, merge_variant};
+use super::attention_long::coop_variants;
 use super::compressor::compress_variant;
 use super::hc::{hc_collapse_variant, hc_mix_variant, leaving};
 use super::indexer::{index_score_coop_variant, index_score_variant, top_k_variant};
@@ -19,7 +20,7 @@ use crate::quant::BlockFormat;
 
 /// All variants for a device, with V4 Flash's head sizes and with each pool whole and split.
 pub fn variants(dialect: &Dialect) -> Vec<Variant> {
-    let heads = Heads { heads: 64, dim: 512, max_parts: MAX_PARTS };
+    let heads = Heads { heads: 64, dim: 512, rope: 64, max_parts: MAX_PARTS };
     let mut all: Vec<Variant> =
         ["rms_norm", "mtp_join", "q_rope", "moe_combine", "stream_read"].map(|kernel| dialect.variant(kernel)).to_vec();
     // V4 Flash, V4 Pro, the most that there may be, and what the small test models have.
@@ -99,6 +100,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
                     all.push(attention_variant(dialect, heads, page_rows, segments, whole));
                 }
             }
+            all.extend(attention_coop_variant(dialect, heads, page_rows, segments));
             if let Some(shape) = coop {
                 all.extend([false, true].into_iter().flat_map(|half| coop_variants(dialect, shape, heads, page_rows, segments, half)));
             }

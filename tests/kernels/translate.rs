@@ -181,7 +181,14 @@ fn workgroup_memory_and_invocations_stay_within_the_device() {
 #[test]
 fn parameter_blocks_are_laid_out_as_the_shaders_declare_them() {
     let dialect = Dialect {
-        caps: Caps { subgroup: Some(32), dot_int8: true, f16: true, cooperative: Cooperative::Size16, ..Caps::portable() },
+        caps: Caps {
+            subgroup: Some(32),
+            dot_int8: true,
+            f16: true,
+            cooperative: Cooperative::Size16,
+            workgroup_bytes: 48 << 10,
+            ..Caps::portable()
+        },
         kv: KvType::F16,
         exact: false,
     };

@@ -4,7 +4,7 @@ use super::bench::{Bench, Limit, Output, as_elements, as_floats};
 use crate::Result;
 use crate::kernels::{
     Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Rings, Row, Strided, Window,
-    Windows, parts, record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k,
+    Windows, record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k,
     score_bytes, score_shape,
 };
 use crate::num::KvType;
@@ -30,13 +30,22 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     top_k(bench)?;
     for tokens in [1, 3, 20] {
         for ratio in [0, 4, 128] {
-            attention(bench, ratio, tokens, 512, 8, 1)?;
+            attention(bench, (ratio, tokens), FEW_KEYS, (512, 8), 1)?;
         }
-        attention(bench, 4, tokens, 128, 4, 2)?;
-        attention(bench, 128, tokens, 64, 6, 1)?;
+        attention(bench, (4, tokens), FEW_KEYS, (128, 4), 2)?;
+        attention(bench, (128, tokens), FEW_KEYS, (64, 6), 1)?;
+    }
+    // Heads for cooperative matrices in steps of few rows: one part, several, and parts that take more stages than one.
+    for tokens in [1, 3] {
+        attention(bench, (128, tokens), FEW_KEYS, (512, 64), 1)?;
+        attention(bench, (4, tokens), (150, 100), (512, 32), 1)?;
+        attention(bench, (4, tokens), (150, 100), (128, 16), 2)?;
     }
     Ok(())
 }
+
+/// A window, and a choice of compressed rows.
+const FEW_KEYS: (usize, usize) = (40, 30);
 
 /// What the cache keeps of a value.
 fn cached(kv: KvType, value: f32) -> f32 {
@@ -377,11 +386,18 @@ fn top_k(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: usize, segments: usize) -> Result<()> {
+/// `window` and `top_k`: keys of the window, and compressed rows, that a row sees at most.
+fn attention(
+    bench: &mut Bench<'_>,
+    (ratio, tokens): (u32, u32),
+    (window, top_k): (usize, usize),
+    (dim, heads): (usize, usize),
+    segments: usize,
+) -> Result<()> {
     let kv = bench.kit.dialect.kv;
-    let case = format!("ratio {ratio}, {tokens} tokens, {heads} heads of {dim}, {segments} buffers");
-    let (window, ring_rows, rope) = (40usize, 56usize, 32usize);
-    let (page_rows, top_k) = (if ratio == 128 { 4 } else { 128 }, 30usize);
+    let case = format!("ratio {ratio}, {tokens} tokens, window {window}, {heads} heads of {dim}, {segments} buffers");
+    let (ring_rows, rope) = (window + 16, 32usize);
+    let page_rows = if ratio == 128 { 4 } else { 128 };
     let (pool_words, page_table, compressed) = paged(bench, dim, page_rows);
     // The last session's run starts at its first token.
     let runs = match tokens {
@@ -488,10 +504,12 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         out: &out_rows,
         out_int8: int8.as_ref().map(|(_, quantized)| quantized),
     };
-    let kernel = match tokens {
-        0..=DECODE_ROWS => "attention_merge",
-        _ if bench.kit.dialect.uses_half() => "attention_values",
-        _ => "attention",
+    let coop = sizes.uses_half(&bench.kit.dialect, t as u32);
+    let kernel = match (tokens <= DECODE_ROWS, coop) {
+        (true, true) => "attention_coop",
+        (true, false) => "attention_merge",
+        (false, true) => "attention_values",
+        (false, false) => "attention",
     };
     // The step's keys go into other rings than those that are read, so that both can be looked at.
     let stored: Vec<Output> =
@@ -510,8 +528,8 @@ fn attention(bench: &mut Bench<'_>, ratio: u32, tokens: u32, dim: usize, heads: 
         kept[(row.slot as usize * ring_rows + row.position as usize % ring_rows) * dim..][..dim].copy_from_slice(key);
     }
     bench.compare(kernel, &format!("{case}, rings"), &stored, &kept, Limit::EXACT);
-    let case = format!("{case}, {} parts", parts(most_keys as u32, max_parts));
-    bench.compare(kernel, &case, &as_elements(&got[0], half), &want, bench.matmul_limit(tokens));
+    let case = format!("{case}, {} parts", sizes.parts(&bench.kit.dialect, most_keys as u32));
+    bench.compare(kernel, &case, &as_elements(&got[0], half), &want, if coop { Limit::HALF } else { Limit::F32 });
     if let (true, Some([padded, columns])) = (half, score_shape(&bench.kit.dialect, heads as u32, counts[t - 1])) {
         // The last row is what the scratch still holds, behind the one before it where rows are an even number.
         let first = (1 - t % 2) * padded as usize;
