@@ -212,7 +212,7 @@ pub struct AttentionBuffers<'a> {
     pub partial: &'a Slice,
     /// Their (maximum, sum) (16, max_parts, H); of the cooperative kernels (T, H rounded up to whole tiles).
     pub stats: &'a Slice,
-    /// Scores, for the cooperative kernels: [`score_bytes`] of at least one row.
+    /// Scores, for the cooperative kernels: [`score_bytes`](super::score_bytes) of at least one row.
     pub scores: &'a Slice,
     /// Places of keys, as many bytes as the scores of one head.
     pub places: &'a Slice,
