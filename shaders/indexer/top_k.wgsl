@@ -3,8 +3,8 @@
 // out     selected (T, top_k): always in range and distinct; rows that see no more than top_k are left alone
 // params  Params 16 B
 // grid    x: n; one workgroup a token
-// needs   10 KiB workgroup memory; WG is at least 256, a multiple of 32
-// cost    five passes over the scores of the row: four digits of a radix selection, one to collect
+// needs   26 KiB workgroup memory; WG is at least 256, a multiple of 32
+// cost    five passes over the scores of the row: four digits of a radix selection, one to collect; in all of them neighbours read neighbours
 // source  SPEC 3.4
 struct Params {
     ratio: u32,
@@ -19,10 +19,17 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> selected: array<u32>;    // (T, top_k)
 #import lib/math
 
-var<workgroup> bins: array<atomic<u32>, 256>;
-var<workgroup> sixteens: array<u32, 16>;          // sums of 16 bins each
+// Most scores share their first digit, and neighbours that count in one bin wait for one another: each bin is there COPIES times.
+const COPIES: u32 = 8u;
+const CHUNK: u32 = 32u * WG;                      // scores collected at a time: a word of bits for each invocation
+
+var<workgroup> bins: array<atomic<u32>, 256u * COPIES>;
+var<workgroup> totals: array<u32, 256>;           // of a bin's copies
+var<workgroup> sixteens: array<u32, 16>;          // sums of 16 totals each
 var<workgroup> chosen: vec2<u32>;                 // digit, and how many keys above it were counted
-var<workgroup> counts: array<vec2<u32>, WG>;      // of each invocation: keys that are better than the last one taken, and that equal it
+var<workgroup> better: array<atomic<u32>, WG>;    // bits of a chunk: keys that are better than the last one taken
+var<workgroup> equal: array<atomic<u32>, WG>;     // and that equal it
+var<workgroup> counts: array<vec2<u32>, WG>;      // how many of each there are in an invocation's words
 var<workgroup> groups: array<vec2<u32>, WG / 32>; // sums of 32 counts each
 
 @compute @workgroup_size(WG)
@@ -40,7 +47,7 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
     // A bound of which compilers do not see that it is four: the loop stays one.
     for (var digit = 0u; digit < min(4u, seen + 2u); digit++) {
         let shift = 24u - digit * 8u;
-        for (var i = lid; i < 256u; i += WG) {
+        for (var i = lid; i < 256u * COPIES; i += WG) {
             atomicStore(&bins[i], 0u);
         }
         workgroupBarrier();
@@ -51,15 +58,23 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
 #end
 #for J 8
             if (some + $Ju * WG < seen && (digit == 0u || (key$J >> (shift + 8u)) == prefix)) {
-                atomicAdd(&bins[(key$J >> shift) & 255u], 1u);
+                atomicAdd(&bins[((key$J >> shift) & 255u) * COPIES + lid % COPIES], 1u);
             }
 #end
+        }
+        workgroupBarrier();
+        if (lid < 256u) {
+            var sum = 0u;
+#for C 8
+            sum += atomicLoad(&bins[lid * COPIES + (lid + $Cu) % COPIES]);
+#end
+            totals[lid] = sum;
         }
         workgroupBarrier();
         if (lid < 16u) {
             var sum = 0u;
 #for I 16
-            sum += atomicLoad(&bins[lid * 16u + $Iu]);
+            sum += totals[lid * 16u + $Iu];
 #end
             sixteens[lid] = sum;
         }
@@ -70,9 +85,9 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
             var above = 0u;
 #for I 16
             above += select(0u, sixteens[$I], $Iu > sixteen);
-            above += select(0u, atomicLoad(&bins[sixteen * 16u + $Iu]), $Iu > (lid & 15u));
+            above += select(0u, totals[sixteen * 16u + $Iu], $Iu > (lid & 15u));
 #end
-            if (above < wanted && above + atomicLoad(&bins[lid]) >= wanted) {
+            if (above < wanted && above + totals[lid] >= wanted) {
                 chosen = vec2<u32>(lid, above);
             }
         }
@@ -81,54 +96,63 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
         wanted -= chosen.y;
     }
 
-    // Every invocation collects a contiguous run, so that the result is in ascending order.
-    let run = (seen + WG - 1u) / WG;
-    let begin = min(lid * run, seen);
-    let end = min(begin + run, seen);
-    var own = vec2<u32>(0u);
-    for (var some = begin; some < end; some += 8u) {
+    // Neighbours read neighbours and mark what is taken as bits; then an invocation writes what lies in its own 32, so that the result is in
+    // ascending order.
+    var earlier = vec2<u32>(0u); // better and equal keys of the chunks before
+    for (var chunk = 0u; chunk < seen; chunk += CHUNK) {
+        atomicStore(&better[lid], 0u);
+        atomicStore(&equal[lid], 0u);
+        workgroupBarrier();
+        let end = min(seen - chunk, CHUNK);
+        for (var some = lid; some < end; some += 8u * WG) {
 #for J 8
-        let key$J = sort_key(scores[first + min(some + $Ju, end - 1u)]);
+            let key$J = sort_key(scores[first + chunk + min(some + $Ju * WG, end - 1u)]);
 #end
 #for J 8
-        own += select(vec2<u32>(0u), vec2<u32>(1u), vec2<bool>(key$J > prefix, key$J == prefix) & vec2<bool>(some + $Ju < end));
-#end
-    }
-    counts[lid] = own;
-    workgroupBarrier();
-    if (lid < WG / 32u) {
-        var sum = vec2<u32>(0u);
-        for (var i = 0u; i < 32u; i++) {
-            sum += counts[lid * 32u + i];
-        }
-        groups[lid] = sum;
-    }
-    workgroupBarrier();
-    var before = vec2<u32>(0u);
-    for (var i = 0u; i < WG / 32u; i++) {
-        before += select(vec2<u32>(0u), groups[i], i < (lid >> 5u));
-    }
-    for (var i = 0u; i < 32u; i++) {
-        before += select(vec2<u32>(0u), counts[(lid & ~31u) + i], i < (lid & 31u));
-    }
-    var equal_before = before.y;
-    var place = before.x + min(equal_before, wanted);
-    for (var some = begin; some < end; some += 8u) {
-#for J 8
-        let key$J = sort_key(scores[first + min(some + $Ju, end - 1u)]);
-#end
-#for J 8
-        if (some + $Ju < end) {
-            var take = key$J > prefix;
-            if (key$J == prefix) {
-                take = equal_before < wanted;
-                equal_before++;
+            {
+                let n = some + $Ju * WG;
+                if (n < end && key$J >= prefix) {
+                    if (key$J > prefix) {
+                        atomicOr(&better[n >> 5u], 1u << (n & 31u));
+                    } else {
+                        atomicOr(&equal[n >> 5u], 1u << (n & 31u));
+                    }
+                }
             }
-            if (take) {
-                selected[t * params.top_k + place] = some + $Ju;
+#end
+        }
+        workgroupBarrier();
+        let own_better = atomicLoad(&better[lid]);
+        var left = own_better | atomicLoad(&equal[lid]);
+        counts[lid] = vec2<u32>(countOneBits(own_better), countOneBits(left ^ own_better));
+        workgroupBarrier();
+        if (lid < WG / 32u) {
+            var sum = vec2<u32>(0u);
+            for (var i = 0u; i < 32u; i++) {
+                sum += counts[lid * 32u + i];
+            }
+            groups[lid] = sum;
+        }
+        workgroupBarrier();
+        var before = earlier;
+        for (var i = 0u; i < WG / 32u; i++) {
+            before += select(vec2<u32>(0u), groups[i], i < (lid >> 5u));
+            earlier += groups[i];
+        }
+        for (var i = 0u; i < 32u; i++) {
+            before += select(vec2<u32>(0u), counts[(lid & ~31u) + i], i < (lid & 31u));
+        }
+        var equals = min(before.y, wanted);
+        var place = t * params.top_k + before.x + equals;
+        while (left != 0u) {
+            let bit = firstTrailingBit(left);
+            left &= left - 1u;
+            let is_better = ((own_better >> bit) & 1u) != 0u;
+            if (is_better || equals < wanted) {
+                equals += select(1u, 0u, is_better);
+                selected[place] = chunk + lid * 32u + bit;
                 place++;
             }
         }
-#end
     }
 }
