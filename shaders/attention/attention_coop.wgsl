@@ -7,27 +7,7 @@
 //         attention is the portable twin
 // cost    4 * DIM * keys * heads flop a row on the matrix units; keys * DIM * 2 bytes for each HEADS heads, from cache: of few rows latency bound
 // source  SPEC 3.1 steps 4 and 5
-struct Params {
-    heads: u32,
-    q_stride: u32,      // floats
-    window: u32,
-    ratio: u32,         // 0, 4, 128
-    top_k: u32,         // compressed rows at most; the indexer selects beyond it
-    ring_rows: u32,
-    max_pages: u32,
-    scale: f32,
-    rope: u32,          // R
-    angle_set: u32,
-    norm_eps: f32,
-    staged: u32,        // KEYS
-}
-
-#import lib/rows
-@group(0) @binding(auto) var<storage, read> rows: array<Row>;              // (T)
-@group(0) @binding(auto) var<storage, read> q_quads: array<vec4<f32>>;     // (T, q_stride/4)
-@group(0) @binding(auto) var<storage, read> kv: array<KeyWord>;            // (T, DIM/2) pairs
-@group(0) @binding(auto) var<storage, read> selected: array<u32>;          // (T, top_k)
-@group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>;      // (T, 2, R/2) (cos, sin)
+#import lib/attention_inputs
 @group(0) @binding(auto) var<storage, read_write> partial: array<f32>;     // (T, MAX_PARTS, heads, DIM)
 @group(0) @binding(auto) var<storage, read_write> stats: array<vec2<f32>>; // (T, MAX_PARTS, heads)
 #for S RING_SEGMENTS
@@ -42,7 +22,7 @@ struct Params {
 #import lib/rotate
 
 const HEADS: u32 = SIZE;
-const KEYS: u32 = 4u * SIZE;                // of a stage
+const KEYS: u32 = STEPS * SIZE;             // of a stage
 const CHUNK: u32 = SUBGROUPS * SIZE;        // channels of keys that are staged at a time
 const WORDS: u32 = CHUNK / WORD_CHANNELS;   // of a staged key
 const TEAM: u32 = WG / HEADS;               // invocations with the same head of the queries and of the scores
@@ -114,14 +94,14 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
 #end
         {
             let place = places[own_key + $Pu * KEY_STEP];
-            let at = (place & 0x3fffffffu) * PAGE_ROW_WORDS + own_word;
+            let at = (place & PLACE_ROW) * PAGE_ROW_WORDS + own_word;
             if (place < FROM_RING) {
 #for C CHUNKS
                 word$C_$P = kv[at + $Cu * WORDS];
 #end
             } else if (place < FROM_PAGES) {
 #for C CHUNKS
-                word$C_$P = ring_word(place & 0x3fffffffu, own_word + $Cu * WORDS);
+                word$C_$P = ring_word(place & PLACE_ROW, own_word + $Cu * WORDS);
 #end
             } else {
 #for C CHUNKS
@@ -151,10 +131,10 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
             }
 #end
         }
-        // A subgroup multiplies one matrix of keys with one half of each chunk's channels.
+        // A subgroup multiplies one matrix of keys with one half of each chunk's channels: DEPTH of them.
         var products: Sums;
-        let own_half = subgroup / 4u;
-        let own_keys = subgroup % 4u * SIZE;
+        let own_half = subgroup / STEPS;
+        let own_keys = subgroup % STEPS * SIZE;
 #for C CHUNKS
         if ($Cu > 0u) {
             workgroupBarrier();
@@ -163,9 +143,9 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
         put_key(own_key + $Pu * KEY_STEP, own_word, word$C_$P);
 #end
         workgroupBarrier();
-#for K 4
+#for K STEPS
         {
-            let depth = own_half * (CHUNK / 2u) + $Ku * SIZE;
+            let depth = own_half * DEPTH + $Ku * SIZE;
             let left = coopLoadT<Left>(&staged[($Cu * CHUNK + depth) / UNIT], Q_STRIDE / UNIT);
             let right = coopLoad<Right>(&staged[(K_AT + own_keys * K_STRIDE + depth) / UNIT], K_STRIDE / UNIT);
             products = coopMultiplyAdd(left, right, products);
@@ -190,7 +170,7 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
         put(P_AT + head * P_STRIDE + lane * 4u, share);
         workgroupBarrier();
         // A subgroup makes one matrix of channels of each chunk.
-#for K 4
+#for K STEPS
         let share$K = coopLoadT<Left>(&staged[(P_AT + $Ku * SIZE) / UNIT], P_STRIDE / UNIT);
 #end
 #for C CHUNKS
@@ -201,7 +181,7 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
         put_key(own_key + $Pu * KEY_STEP, own_word, word$C_$P);
 #end
         workgroupBarrier();
-#for K 4
+#for K STEPS
         {
             let right = coopLoadT<Right>(&staged[(K_AT + $Ku * SIZE * K_STRIDE + subgroup * SIZE) / UNIT], K_STRIDE / UNIT);
             sum$C = coopMultiplyAdd(share$K, right, sum$C);

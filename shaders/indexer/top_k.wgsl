@@ -19,10 +19,9 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> selected: array<u32>;    // (T, top_k)
 #import lib/math
 
-// Most scores share their first digit, and neighbours that count in one bin wait for one another: each bin is there COPIES times.
-const COPIES: u32 = 8u;
 const CHUNK: u32 = 32u * WG;                      // scores collected at a time: a word of bits for each invocation
 
+// Most scores share their first digit, and neighbours that count in one bin wait for one another: each bin is there COPIES times.
 var<workgroup> bins: array<atomic<u32>, 256u * COPIES>;
 var<workgroup> totals: array<u32, 256>;           // of a bin's copies
 var<workgroup> sixteens: array<u32, 16>;          // sums of 16 totals each
@@ -65,7 +64,7 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
         workgroupBarrier();
         if (lid < 256u) {
             var sum = 0u;
-#for C 8
+#for C COPIES
             sum += atomicLoad(&bins[lid * COPIES + (lid + $Cu) % COPIES]);
 #end
             totals[lid] = sum;

@@ -4,6 +4,7 @@
 const FROM_STEP: u32 = 0u;
 const FROM_RING: u32 = 1u << 30u;
 const FROM_PAGES: u32 = 2u << 30u;
+const PLACE_ROW: u32 = 0x3fffffffu; // the bits of the number
 
 #ifndef PLACED
 fn key_place(row: Row, t: u32, sees: Visible, n: u32) -> u32 {
@@ -37,7 +38,7 @@ fn ring_word(row: u32, word: u32) -> KeyWord {
 }
 
 fn key_word(place: u32, word: u32) -> KeyWord {
-    let row = place & 0x3fffffffu;
+    let row = place & PLACE_ROW;
     if (place < FROM_RING) {
         return kv[row * PAGE_ROW_WORDS + word];
     }

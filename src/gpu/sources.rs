@@ -43,6 +43,7 @@ shaders! {
     "router/router"
     "sample/sample"
     "stream/stream_read"
+    "lib/attention_inputs"
     "lib/bytes"
     "lib/coop"
     "lib/dequant"

@@ -147,7 +147,7 @@ const MANY_COLUMNS: u32 = 4096;
 
 pub(super) fn top_k_variant(dialect: &Dialect, columns: u32) -> Variant {
     let large = columns >= MANY_COLUMNS && dialect.caps.invocations >= 1024;
-    Variant::new("top_k").constant("WG", if large { 1024 } else { WG })
+    Variant::new("top_k").constant("WG", if large { 1024 } else { WG }).constant("COPIES", 8)
 }
 
 /// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.
