@@ -1,9 +1,12 @@
 // Runs of 32 neighbouring weights of a row as f16, in two steps: fetch32 only loads, so that nothing waits for memory before decode32 needs
-// the values. Import lib/dequant and lib/half first, and call prepare_runs before the first barrier. DECODED: formats without a case of their
-// own in fetch32, too.
+// the values. Loads are 16 bytes where the format allows: lanes are in different rows, and each of their loads keeps the caches as busy as
+// the whole row of a matrix would. Declare w (array<u32>) and w_quads (the same, array<vec4<u32>>), import lib/dequant and lib/half first,
+// and call prepare_runs before the first barrier. DECODED: formats without a case of their own in fetch32, too; RAGGED: rows may end within
+// what is fetched at a time.
 // Decoding competes with the matrix units for issue slots: so f16 are put together from bits, two in a word, and calculated with as such.
 
-// The words of a run as stored, at most 16, and two that hold its scales.
+// The words of a run as stored, at most 16, and two that hold its scales. Of formats whose rows are grouped by blocks of 256, those of the
+// 128 columns around the run: decode32 makes all four runs of them.
 struct Run {
     a: vec4<u32>,
     b: vec4<u32>,
@@ -34,11 +37,13 @@ fn four_words(i: u32) -> vec4<u32> {
     return vec4<u32>(w[i], w[i + 1u], w[i + 2u], w[i + 3u]);
 }
 
-// The run at `column`, a multiple of 32, of the row at byte `row` of `w`; nothing from column `end` on.
+// The run at `column`, a multiple of 32, of the row at byte `row` of `w`; RAGGED: nothing from column `end` on.
 fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
+#ifdef RAGGED
     if (column >= end) {
         return Run();
     }
+#endif
 #ifdef FORMAT
     let format = FORMAT;
 #else
@@ -48,12 +53,17 @@ fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
     switch format {
 #ifdef W_F16
         case 1u: {
-            let first = (row >> 2u) + (column >> 1u);
-            // Rows of f16 may end within a run.
-            run.a = four_words(first);
-            if (column + 8u < end) { run.b = four_words(first + 4u); }
-            if (column + 16u < end) { run.c = four_words(first + 8u); }
-            if (column + 24u < end) { run.d = four_words(first + 12u); }
+            let first = (row >> 4u) + (column >> 3u);
+            run.a = w_quads[first];
+#ifdef RAGGED
+            if (column + 8u < end) { run.b = w_quads[first + 1u]; }
+            if (column + 16u < end) { run.c = w_quads[first + 2u]; }
+            if (column + 24u < end) { run.d = w_quads[first + 3u]; }
+#else
+            run.b = w_quads[first + 1u];
+            run.c = w_quads[first + 2u];
+            run.d = w_quads[first + 3u];
+#endif
         }
 #endif
 #ifdef W_Q8_0
@@ -75,15 +85,15 @@ fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
 #endif
 #ifdef W_Q2_KX4
         case 11u: {
-            let four = (row + (column >> 10u) * 336u) >> 2u;
+            let four = (row >> 4u) + (column >> 10u) * 21u;
             let block = (column >> 8u) & 3u;
             let half = (column >> 7u) & 1u;
-            let codes = four + block * 16u + half * 8u;
-            run.a = four_words(codes);
-            run.b = four_words(codes + 4u);
-            let scales = four + 64u + block * 4u + half * 2u;
-            run.scales = vec2<u32>(w[scales], w[scales + 1u]);
-            run.c.x = w[four + 80u + block];
+            let codes = four + block * 4u + half * 2u;
+            run.a = w_quads[codes];
+            run.b = w_quads[codes + 1u];
+            let scales = w_quads[four + 16u + block];
+            run.scales = select(scales.xy, scales.zw, half == 1u);
+            run.c.x = w[(four + 20u) * 4u + block];
         }
 #endif
 #ifdef W_IQ2_XXS
@@ -95,18 +105,20 @@ fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
 #endif
 #ifdef W_IQ2_XXSX8
         case 10u: {
-            let eight = (row + (column >> 11u) * 528u) >> 2u;
-            let group = eight + ((column & 2047u) >> 5u) * 2u;
-            run.a = vec4<u32>(w[group], w[group + 1u], w[eight + 128u + ((column & 2047u) >> 9u)], 0u);
+            let eight = (row >> 4u) + (column >> 11u) * 33u;
+            let first = eight + ((column & 2047u) >> 7u) * 2u;
+            run.a = w_quads[first];
+            run.b = w_quads[first + 1u];
+            run.scales.x = w[(eight + 32u) * 4u + ((column & 2047u) >> 9u)];
         }
 #endif
 #ifdef W_Q8_0X8
         case 9u: {
-            let block = row + (column >> 8u) * 272u;
-            let first = (block + (column & 255u)) >> 2u;
-            run.a = four_words(first);
-            run.b = four_words(first + 4u);
-            run.scales.x = w[(block >> 2u) + 64u + ((column & 255u) >> 6u)];
+            let block = (row >> 4u) + (column >> 8u) * 17u;
+            let first = block + ((column & 255u) >> 4u);
+            run.a = w_quads[first];
+            run.b = w_quads[first + 1u];
+            run.scales.x = w[(block + 16u) * 4u + ((column & 255u) >> 6u)];
         }
 #endif
 #ifdef DECODED
@@ -133,7 +145,7 @@ fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
     return run;
 }
 
-// What fetch32 loaded from the same place.
+// The run at `column` of what fetch32 loaded there.
 fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
 #ifdef FORMAT
     let format = FORMAT;
@@ -181,7 +193,9 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
 #endif
 #ifdef W_IQ2_XXSX8
         case 10u: {
-            return iq2_xxs_halves(run.a.x, run.a.y, run.a.z >> ((column >> 4u) & 16u));
+            let two = select(run.a, run.b, (column & 64u) != 0u);
+            let group = select(two.xy, two.zw, (column & 32u) != 0u);
+            return iq2_xxs_halves(group.x, group.y, run.scales.x >> ((column >> 4u) & 16u));
         }
 #endif
         default: {
@@ -208,10 +222,6 @@ fn q2_k_halves(run: Run, scales: vec2<u32>, both: u32, column: u32) -> Halves32 
         fma(d0, two_bits(a.x), m0), fma(d0, two_bits(a.y), m0), fma(d0, two_bits(a.z), m0), fma(d0, two_bits(a.w), m0),
         fma(d1, two_bits(b.x), m1), fma(d1, two_bits(b.y), m1), fma(d1, two_bits(b.z), m1), fma(d1, two_bits(b.w), m1),
     );
-}
-
-fn halves_of(words: vec2<u32>) -> vec4<f16> {
-    return vec4<f16>(vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)));
 }
 
 // The bits of `mask` in each byte of a word, as the last bits of f16 that begin like `magic`: 1024 plus a number needs no conversion.

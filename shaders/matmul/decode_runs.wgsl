@@ -12,7 +12,8 @@ struct Params {
     format: u32,
 }
 
-@group(0) @binding(auto) var<storage, read> w: array<u32>;           // arena
+@group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
+@group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same
 @group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>; // (R, 8 runs)
 #import lib/dequant
 #import lib/half

@@ -4,13 +4,15 @@
 // out     y (T, y_stride) f32, or f16 with Y_F16; with EXPERTS a row for each (token, k)
 // params  Params 128 B (lib/matmul); up to eight matrices of one input, or of neighbouring columns of it
 // grid    x: ceil(R / TILE_W) of every matrix, or ceil(channels / (TILE_W / 2)) for GATE_UP; y: ceil(T / TILE_T) or the largest possible number of tiles
-// needs   f16, cooperative matrices f16 x f16 -> f32, subgroups of SUBGROUP; no fallback here: matmul is the portable twin
+// needs   f16, cooperative matrices f16 x f16 -> f32, subgroups of SUBGROUP; no fallback here: matmul is the portable twin.
+//         x_stride, x_offset, x_step multiples of 8; C too, and without RAGGED one of HELD DEPTH, which is at most what fetch32 fetches
 // cost    2 T R C flop on the matrix units; W is decoded once for TILE_T tokens
 // source  SPEC 2 (A @ x), SPEC 3.5 (experts)
 #import lib/matmul
-@group(0) @binding(auto) var<storage, read> w: array<u32>;       // arena
+@group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
+@group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same
 #ifdef X_F16
-@group(0) @binding(auto) var<storage, read> x: array<vec4<f16>>; // (T, x_stride/4)
+@group(0) @binding(auto) var<storage, read> x: array<vec4<u32>>; // (T, x_stride/8), eight f16 each
 #else
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>; // (T, x_stride/4)
 #endif
@@ -44,35 +46,53 @@ const STAGED: u32 = (TILE_T + TILE_W) * STRIDE;
 var<workgroup> results: array<f32, SUBGROUPS_T * SUBGROUPS_W * SIZE * SIZE>;
 var<workgroup> shared_tile: vec4<u32>;
 
-// Eight neighbours of a row of x, as they are stored.
+// Eight neighbours of a row of x, as they are stored: as f16 they would be put together again, and waited for, before they are needed.
 #ifdef X_F16
-alias XQuad = vec4<f16>;
-#else
-alias XQuad = vec4<f32>;
-#endif
-
 struct XPiece {
-    low: XQuad,
-    high: XQuad,
+    eight: vec4<u32>,
 }
 
-fn x_half(quad: XQuad) -> vec4<f16> {
-#ifdef X_F16
-    return quad;
+fn load_x(at: u32) -> XPiece {
+    return XPiece(x[at >> 3u]);
+}
+
+fn put_x(at: u32, piece: XPiece) {
+    put(at, halves_of(piece.eight.xy));
+    put(at + 4u, halves_of(piece.eight.zw));
+}
 #else
-    return to_half(quad);
-#endif
+struct XPiece {
+    low: vec4<f32>,
+    high: vec4<f32>,
 }
 
-const NO_ROW: u32 = 0xffffffffu;
+fn load_x(at: u32) -> XPiece {
+    return XPiece(x[at >> 2u], x[(at >> 2u) + 1u]);
+}
 
-// Columns `column` + `first` and on of the row whose column `column` is vector `start`.
-fn fetch_x(start: u32, column: u32, first: u32) -> XPiece {
-    if (start == NO_ROW || column + first >= params.columns) {
+fn put_x(at: u32, piece: XPiece) {
+    put(at, to_half(piece.low));
+    put(at + 4u, to_half(piece.high));
+}
+#endif
+
+// Columns `column` and on of the row that starts at element `row` of x.
+fn fetch_x(row: u32, column: u32) -> XPiece {
+#ifdef RAGGED
+    if (column >= params.columns) {
         return XPiece();
     }
-    let at = start + (first >> 2u);
-    return XPiece(x[at], x[at + 1u]);
+#endif
+    return load_x(row + column);
+}
+
+// The columns behind a stage; behind the last one nothing, or the last ones once more.
+fn next_stage(first: u32) -> u32 {
+#ifdef RAGGED
+    return first + DEPTH;
+#else
+    return min(first + DEPTH, params.columns - DEPTH);
+#endif
 }
 
 #ifndef RUN_32
@@ -81,10 +101,12 @@ struct WPiece {
     high: vec4<f16>,
 }
 
-fn fetch_w(format: u32, row: u32, column: u32, end: u32) -> WPiece {
-    if (column >= end) {
+fn fetch_w(format: u32, row: u32, column: u32) -> WPiece {
+#ifdef RAGGED
+    if (column >= params.columns) {
         return WPiece();
     }
+#endif
     let weights = dequant8(format, row, column);
     return WPiece(to_half(weights.a), to_half(weights.b));
 }
@@ -117,16 +139,13 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let block_w = subgroup % SUBGROUPS_W * (2u * SIZE);
 
     // What the invocation stages: pieces of rows of x, and a run of one row of W. Gate and up alternate by SIZE rows, so that a
-    // subgroup's two matrices are the same channels of both.
+    // subgroup's two matrices are the same channels of both. Rows behind the last one repeat it: what comes of them is not stored.
 #for P X_PIECES
     let x_column$P = (lid + $Pu * WG) % EIGHTS * 8u;
     let x_row$P = (lid + $Pu * WG) / EIGHTS;
     let x_put$P = x_row$P * STRIDE + x_column$P;
-    var x_from$P = NO_ROW;
-    if (x_row$P < tile.count) {
-        x_from$P = (x_row(tile, x_row$P) * params.x_stride + params.x_offset + part.number * params.x_step + x_column$P) >> 2u;
-    }
-    var x_piece$P = fetch_x(x_from$P, x_column$P, 0u);
+    let x_from$P = x_row(tile, min(x_row$P, tile.count - 1u)) * params.x_stride + params.x_offset + part.number * params.x_step;
+    var x_piece$P = fetch_x(x_from$P, x_column$P);
 #end
     let w_row = lid / RUNS;
     let w_column = lid % RUNS * RUN;
@@ -140,14 +159,13 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let format = part.format;
     let base = part.base;
 #endif
-    let w_end = select(0u, params.columns, channel < part.rows);
     let w_from = base + (tile.expert * part.rows + min(channel, part.rows - 1u)) * row_bytes(format, params.columns);
     let w_put = W_AT + w_row * STRIDE + w_column;
 #ifdef RUN_32
-    var w_run = fetch32(format, w_from, w_column, w_end);
+    var w_run = fetch32(format, w_from, w_column, params.columns);
 #else
 #for P W_PIECES
-    var w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u, w_end);
+    var w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u);
 #end
 #endif
 
@@ -155,48 +173,55 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     var c$I_0: Sums;
     var c$I_1: Sums;
 #end
-    // Each stage is fetched while the one before it is multiplied, and decoded behind that.
-    for (var first = 0u; first < params.columns; first += DEPTH) {
+    // Each stage is fetched while the one before it is multiplied, and decoded behind that. HELD stages are of one fetch of W.
+    let fetches = (params.columns + HELD * DEPTH - 1u) / (HELD * DEPTH);
+    for (var i = 0u; i < fetches; i++) {
+#for S HELD
+        {
+            let first = (i * HELD + $Su) * DEPTH;
 #ifdef RUN_32
-        let halves = decode32(format, w_from, w_column + first, w_run);
+            let halves = decode32(format, w_from, w_column + first, w_run);
 #endif
-        workgroupBarrier();
+            workgroupBarrier();
 #for P X_PIECES
-        if (x_row$P < TILE_T) {
-            put(x_put$P, x_half(x_piece$P.low));
-            put(x_put$P + 4u, x_half(x_piece$P.high));
-        }
+            if (x_row$P < TILE_T) {
+                put_x(x_put$P, x_piece$P);
+            }
 #end
 #ifdef RUN_32
 #for P 8
-        put(w_put + $Pu * 4u, halves[$P]);
+            put(w_put + $Pu * 4u, halves[$P]);
 #end
 #else
 #for P W_PIECES
-        put(w_put + $Pu * 8u, w_piece$P.low);
-        put(w_put + $Pu * 8u + 4u, w_piece$P.high);
+            put(w_put + $Pu * 8u, w_piece$P.low);
+            put(w_put + $Pu * 8u + 4u, w_piece$P.high);
 #end
 #endif
-        workgroupBarrier();
-        let next = first + DEPTH;
+            workgroupBarrier();
+            let next = next_stage(first);
 #for P X_PIECES
-        x_piece$P = fetch_x(x_from$P, x_column$P, next);
+            x_piece$P = fetch_x(x_from$P, x_column$P + next);
 #end
+            if ($Su == HELD - 1u) {
 #ifdef RUN_32
-        w_run = fetch32(format, w_from, w_column + next, w_end);
+                w_run = fetch32(format, w_from, w_column + next, params.columns);
 #else
 #for P W_PIECES
-        w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u + next, w_end);
+                w_piece$P = fetch_w(format, w_from, w_column + $Pu * 8u + next);
 #end
 #endif
+            }
 #for K STEPS
-        {
-            let w0 = coopLoad<Right>(&staged[(W_AT + block_w * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
-            let w1 = coopLoad<Right>(&staged[(W_AT + (block_w + SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
+            {
+                let w0 = coopLoad<Right>(&staged[(W_AT + block_w * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
+                let w1 = coopLoad<Right>(&staged[(W_AT + (block_w + SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
 #for I BLOCKS_T
-            let x$I = coopLoadT<Left>(&staged[((block_t + $Iu * SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
-            c$I_0 = coopMultiplyAdd(x$I, w0, c$I_0);
-            c$I_1 = coopMultiplyAdd(x$I, w1, c$I_1);
+                let x$I = coopLoadT<Left>(&staged[((block_t + $Iu * SIZE) * STRIDE + $Ku * SIZE) / UNIT], STRIDE / UNIT);
+                c$I_0 = coopMultiplyAdd(x$I, w0, c$I_0);
+                c$I_1 = coopMultiplyAdd(x$I, w1, c$I_1);
+#end
+            }
 #end
         }
 #end

@@ -74,7 +74,8 @@ impl Variant {
         &self.constants
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Whether it has a flag or constant `name`.
+    pub fn has(&self, name: &str) -> bool {
         self.flags.contains(&name) || self.value(name).is_some()
     }
 

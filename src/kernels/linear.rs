@@ -163,10 +163,11 @@ fn record_matmul(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping:
             ..Default::default()
         };
         let formats: Vec<_> = run.iter().map(|p| p.format).collect();
-        let mut bindings = vec![run[0].arena.clone(), x.slice.clone(), y.slice.clone()];
+        let mut bindings = tile.weights(run[0].arena);
+        bindings.extend([x.slice.clone(), y.slice.clone()]);
         bindings.extend(kit.tables(&formats));
         let tiles = run.iter().map(|p| p.rows.div_ceil(tile.rows)).sum();
-        rec.dispatch(tile.variant(&formats, x.half, y.half), &params, bindings, [tiles, t.div_ceil(tile.tokens), 1]);
+        rec.dispatch(tile.variant(&formats, columns, x.half, y.half), &params, bindings, [tiles, t.div_ceil(tile.tokens), 1]);
         rec.cost(cost::linear(run, columns, grouping.rows(), (x, y), t));
     }
 }
@@ -175,12 +176,12 @@ fn record_matmul(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping:
 pub fn record_decode_runs(rec: &mut Recording, kit: &Kit, matrix: &Matrix, y: &Slice) {
     let (formats, slice) = ([matrix.format], &matrix.slices[0]);
     let params = DecodeRunsParams { base: slice.base, columns: matrix.columns, format: matrix.format as u32 };
-    let bindings = [slice.arena.clone(), y.clone()].into_iter().chain(kit.tables(&formats)).collect();
+    let bindings = [&slice.arena, &slice.arena, y].map(Clone::clone).into_iter().chain(kit.tables(&formats)).collect();
     rec.dispatch(decode_runs_variant(&formats), &params, bindings, [matrix.columns.div_ceil(32 * WG), slice.rows, 1]);
 }
 
 pub(super) fn decode_runs_variant(formats: &[BlockFormat]) -> Variant {
-    with_runs(Variant::new("decode_runs").flag("F16").constant("WG", WG), formats)
+    with_runs(Variant::new("decode_runs").flag("F16").flag("RAGGED").constant("WG", WG), formats)
 }
 
 /// Formats whose runs `lib/runs` loads as they are stored, and decodes later.
@@ -193,6 +194,10 @@ const RUNS: [BlockFormat; 7] = [
     BlockFormat::Iq2Xxsx8,
     BlockFormat::Q2Kx4,
 ];
+
+/// Those of which it fetches four runs at a time.
+const WIDE_RUNS: [BlockFormat; 2] = [BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4];
+const WIDE_COLUMNS: u32 = 128;
 
 /// As [`with_formats`], for kernels that import `lib/runs`.
 fn with_runs(variant: Variant, formats: &[BlockFormat]) -> Variant {
@@ -235,8 +240,21 @@ impl Tile {
         Self { variant, tokens: tile_t, rows: tile_w, half: true }
     }
 
-    /// The variant for weights in `formats`, and for rows of f16 where x or y are.
-    pub fn variant(&self, formats: &[BlockFormat], x_half: bool, y_half: bool) -> Variant {
-        with_runs(self.variant.clone().flag_if(x_half, "X_F16").flag_if(y_half, "Y_F16"), formats)
+    /// The variant for rows of `columns` weights in `formats`, and for rows of f16 where x or y are.
+    pub fn variant(&self, formats: &[BlockFormat], columns: u32, x_half: bool, y_half: bool) -> Variant {
+        let variant = match self.variant.value("DEPTH") {
+            Some(depth) => {
+                let is_wide = formats.iter().all(|f| *f == formats[0]) && WIDE_RUNS.contains(&formats[0]);
+                let held = if is_wide && self.variant.has("RUN_32") { WIDE_COLUMNS / depth } else { 1 };
+                self.variant.clone().constant("HELD", held).flag_if(!columns.is_multiple_of(held * depth), "RAGGED")
+            }
+            None => self.variant.clone(),
+        };
+        with_runs(variant.flag_if(x_half, "X_F16").flag_if(y_half, "Y_F16"), formats)
+    }
+
+    /// How the kernel binds the arena of its weights: cooperative ones by words and by 16 bytes.
+    pub fn weights(&self, arena: &Slice) -> Vec<Slice> {
+        vec![arena.clone(); if self.half { 2 } else { 1 }]
     }
 }

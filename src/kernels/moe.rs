@@ -169,9 +169,11 @@ fn record_grouped(
             limit: moe.limit,
             ..Default::default()
         };
-        let variant = tile.variant(&stack.formats, x.half, scratch.act.half).flag("EXPERTS").flag("GATE_UP");
-        let own = [scratch.tiles, scratch.pairs, &slice.arena, &x.slice, &scratch.act.slice];
-        let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
+        let variant = tile.variant(&stack.formats, stack.columns, x.half, scratch.act.half).flag("EXPERTS").flag("GATE_UP");
+        let mut bindings = vec![scratch.tiles.clone(), scratch.pairs.clone()];
+        bindings.extend(tile.weights(&slice.arena));
+        bindings.extend([x.slice.clone(), scratch.act.slice.clone()]);
+        bindings.extend(kit.tables(&stack.formats));
         rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(tile.rows / 2), most_tiles, 1]);
         rec.cost(cost::experts_many(stack, slice, pairs));
     }
@@ -190,9 +192,11 @@ fn record_grouped(
             used: moe.used,
             ..Default::default()
         };
-        let variant = tile.variant(&stack.formats, scratch.act.half, false).flag("EXPERTS");
-        let own = [scratch.tiles, scratch.pairs, &slice.arena, &scratch.act.slice, scratch.out];
-        let bindings = own.into_iter().cloned().chain(kit.tables(&stack.formats)).collect();
+        let variant = tile.variant(&stack.formats, stack.columns, scratch.act.half, false).flag("EXPERTS");
+        let mut bindings = vec![scratch.tiles.clone(), scratch.pairs.clone()];
+        bindings.extend(tile.weights(&slice.arena));
+        bindings.extend([scratch.act.slice.clone(), scratch.out.clone()]);
+        bindings.extend(kit.tables(&stack.formats));
         rec.dispatch(variant, &params, bindings, [slice.rows.div_ceil(tile.rows), most_tiles, 1]);
         rec.cost(cost::experts_many(stack, slice, pairs));
     }

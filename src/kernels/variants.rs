@@ -51,7 +51,9 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         for (i, flags) in [&[][..], &["EXPERTS"], &["EXPERTS", "GATE_UP"]].iter().enumerate() {
             for (j, tile) in tiles.iter().enumerate() {
                 let half = tile.half && (i + j) % 2 == 1;
-                all.push(flags.iter().fold(tile.variant(formats, half, half), |v, flag| v.flag(flag)));
+                for columns in [4096, 264] {
+                    all.push(flags.iter().fold(tile.variant(formats, columns, half, half), |v, flag| v.flag(flag)));
+                }
             }
         }
     }
