@@ -5,11 +5,9 @@
 // Whatever else b holds in bits that m leaves free cancels out too. Magnitudes are doubled: their lowest bit is free.
 @group(0) @binding(auto) var<storage, read> iq2_xxs_grid: array<vec2<u32>>; // (256) codewords, one magnitude a byte
 
-var<workgroup> codewords: array<vec2<u32>, 256 * COPIES>; // doubled
-var<workgroup> flips: array<u32, 128 * COPIES>;           // byte i: the sign of magnitude i at bit 0, of magnitude i + 4 at bits 1 to 7
-
-// Where the numbers of a table's entries start in an index.
-const COPY_BITS: u32 = countTrailingZeros(COPIES);
+// Two dimensions, so that an entry's number is multiplied beside the logic, and the copy's place added to it once and for all.
+var<workgroup> codewords: array<array<vec2<u32>, COPIES>, 256>; // doubled
+var<workgroup> flips: array<array<u32, COPIES>, 128>;           // byte i: the sign of magnitude i at bit 0, of magnitude i + 4 at bits 1 to 7
 
 struct Unit {
     groups: vec4<u32>, // codeword numbers and signs of the first group, then of the second
@@ -30,13 +28,13 @@ fn prepare(lid: u32) {
         let signs = vec2<u32>(seven, seven >> 4u | (countOneBits(seven) & 1u) << 3u) & vec2<u32>(15u);
         let spread = (signs * 0x00204081u) & vec2<u32>(0x01010101u);
         for (var c = 0u; c < COPIES; c++) {
-            flips[seven * COPIES + (seven + c) % COPIES] = spread.x | spread.y * 254u;
+            flips[seven][(seven + c) % COPIES] = spread.x | spread.y * 254u;
         }
     }
     for (var i = lid; i < 256u; i += WG) {
         let codeword = iq2_xxs_grid[i] << vec2<u32>(1u);
         for (var c = 0u; c < COPIES; c++) {
-            codewords[i * COPIES + (i + c) % COPIES] = codeword;
+            codewords[i][(i + c) % COPIES] = codeword;
         }
     }
 }
@@ -76,10 +74,10 @@ fn load_values(t: u32, unit: u32, columns: u32) -> Values {
     return Values(rounded[first], rounded[first + 1u], rounded[first + 2u], rounded[first + 3u], scales);
 }
 
-// Adds to what is to be subtracted from each other. `number` and `signs` have their lowest bit at COPY_BITS, and other bits around.
+// Adds to what is to be subtracted from each other.
 fn dot_codeword(number: u32, signs: u32, xa: u32, xb: u32, copy: u32, sums: vec2<i32>) -> vec2<i32> {
-    let magnitudes = codewords[(number & (255u * COPIES)) | copy];
-    let flip = flips[(signs & (127u * COPIES)) | copy];
+    let magnitudes = codewords[number][copy];
+    let flip = flips[signs][copy];
     let ones = flip & 0x01010101u;
     let negated = magnitudes.x ^ (ones * 255u);
     let plus = sums.x + dot4I8Packed(negated, xa) + dot4I8Packed(ones, xa) + dot4I8Packed(magnitudes.y ^ flip, xb);
@@ -87,10 +85,10 @@ fn dot_codeword(number: u32, signs: u32, xa: u32, xb: u32, copy: u32, sums: vec2
 }
 
 fn dot_group(numbers: u32, signs: u32, xa: vec4<u32>, xb: vec4<u32>, copy: u32) -> f32 {
-    var sums = dot_codeword(numbers << COPY_BITS, signs << COPY_BITS, xa.x, xa.y, copy, vec2<i32>(0));
-    sums = dot_codeword(numbers >> (8u - COPY_BITS), signs >> (7u - COPY_BITS), xa.z, xa.w, copy, sums);
-    sums = dot_codeword(numbers >> (16u - COPY_BITS), signs >> (14u - COPY_BITS), xb.x, xb.y, copy, sums);
-    sums = dot_codeword(numbers >> (24u - COPY_BITS), signs >> (21u - COPY_BITS), xb.z, xb.w, copy, sums);
+    var sums = dot_codeword(numbers & 255u, signs & 127u, xa.x, xa.y, copy, vec2<i32>(0));
+    sums = dot_codeword(extractBits(numbers, 8u, 8u), extractBits(signs, 7u, 7u), xa.z, xa.w, copy, sums);
+    sums = dot_codeword(extractBits(numbers, 16u, 8u), extractBits(signs, 14u, 7u), xb.x, xb.y, copy, sums);
+    sums = dot_codeword(numbers >> 24u, extractBits(signs, 21u, 7u), xb.z, xb.w, copy, sums);
     return f32(i32((signs >> 28u) * 2u + 1u) * (sums.x - sums.y));
 }
 

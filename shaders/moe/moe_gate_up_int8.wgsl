@@ -5,7 +5,7 @@
 // params  Params 68 B
 // grid    ceil(T * used * rows / rows_each) workgroups: rows are numbered through all pairs p, so that the load is even;
 //         ROUTED: each finds by itself what its tokens chose, and T * ceil(F / 4 / WG) more make the shared expert's act
-// needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row, rows_each multiples of 32;
+// needs   ONE_TOKEN: T = 1; subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row, rows_each multiples of 32;
 //         rows_each at most ROWS, which is at most WG; the rows of a workgroup are of PAIRS pairs at most;
 //         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
@@ -144,21 +144,25 @@ fn moe_gate_up_int8(
     // that is not the one before it has to fetch its code, too.
     let end = min(params.rows_each, all - number);
     var next = fetch(min(first + team, last), unit);
+#ifdef ONE_TOKEN
+    let x = load_values(0u, unit, params.columns);
+#else
     var token = next.token;
     var x = load_values(token, unit, params.columns);
+#endif
     // While the first weights are on their way.
     prepare(lid);
     workgroupBarrier();
     for (var at = team; at < end; at += TEAMS) {
         let now = next;
-        if (at + TEAMS < end) {
-            next = fetch(first + at + TEAMS, unit);
-        }
+        next = fetch(first + min(at + TEAMS, end - 1u), unit);
+#ifndef ONE_TOKEN
         // Neighbouring rows nearly always are of the same token.
         if (now.token != token) {
             token = now.token;
             x = load_values(token, unit, params.columns);
         }
+#endif
         var sums = vec2<f32>(0.0);
         if (now.is_here != 0u && lane < units) {
             sums = vec2<f32>(dot_unit(now.gate, x, lid), dot_unit(now.up, x, lid));

@@ -243,6 +243,7 @@ pub(super) fn gate_up_int8_variant(
     let passes = (LARGE.1 * tokens).div_ceil(most);
     let rows_each = (LARGE.1 * tokens).div_ceil(passes).next_multiple_of(BLOCK);
     let variant = Variant::new("moe_gate_up_int8")
+        .flag_if(tokens == 1, "ONE_TOKEN")
         .constant("WG", wg)
         .constant("SUBGROUP", subgroup)
         .constant("LANES", lanes)

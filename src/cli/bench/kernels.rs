@@ -1,7 +1,8 @@
 //! `bench --kernels`: where a step's time goes, by kind of launch. A timestamp between two launches costs more than many of them take, so
 //! that each kind runs alone, all its launches of the step in a row and over and over: what is left of the step's time as a whole is what
 //! kinds lose by waiting for one another, or gain by finding each other's results in a cache. A kind whose launches together read less
-//! than a cache holds finds it there when it is repeated: a share above 1 of what memory gives says so.
+//! than a cache holds finds it there when it is repeated: a share above 1 of what memory gives says so. What a kind takes in its place is
+//! what the step is shorter without it: its code and tables of addresses are cold there, and others may run beside it.
 
 use super::greedy;
 use crate::cli::common::{interrupted, put};
@@ -124,6 +125,9 @@ fn print(engine: &Engine, step: &Recording, name: &'static str, title: String, b
     Ok(true)
 }
 
+/// Steps of no more launches than this are timed without each kind, too: decode steps, of which many runs take no time.
+const MOST_LEFT_OUT: usize = 1000;
+
 /// A row of a table: a kind and what it takes.
 struct Line {
     kernel: &'static str,
@@ -134,6 +138,8 @@ struct Line {
     /// Of all launches, together.
     cost: Cost,
     seconds: f64,
+    /// What the step is shorter without them.
+    in_place: Option<f64>,
 }
 
 impl Line {
@@ -176,6 +182,10 @@ fn measure(gpu: &Gpu, step: &Recording, name: &'static str, title: String, bandw
         }
         // The step first: whatever the kind before this one left in the buffers, this one finds what it finds in a step.
         let seconds = gpu.time(step, &Recording::of(kind.launches.iter().copied()))?;
+        let others = step.dispatches().iter().filter(|launch| launch.grid != kind.grid || launch.variant != *kind.variant);
+        let others = Recording::of(others);
+        let is_timed = name == "decode" && !others.dispatches().is_empty() && step.dispatches().len() <= MOST_LEFT_OUT;
+        let in_place = if is_timed { Some(table.whole - gpu.time(step, &others)?) } else { None };
         table.lines.push(Line {
             kernel: kind.variant.kernel(),
             label: label(kind.variant, &kinds),
@@ -184,6 +194,7 @@ fn measure(gpu: &Gpu, step: &Recording, name: &'static str, title: String, bandw
             launches: kind.launches.len(),
             cost: kind.cost(),
             seconds,
+            in_place,
         });
         progress.add(1);
     }
@@ -217,18 +228,31 @@ impl Table {
         let wide = self.lines.iter().map(|line| line.label.len()).max().unwrap_or(0).max("variant".len());
         let sum = self.sum();
         let mut text = format!(
-            "\n{}: {} launches\n{:<16} {:<wide$} {:>14} {:>8} {:>9} {:>8} {:>7} {:>8} {:>10} {:>6}\n",
-            self.title, self.launches, "kernel", "variant", "grid", "launches", "us each", "GB/s", "of peak", "TFLOP/s", "us a step", "%"
+            "\n{}: {} launches\n{:<16} {:<wide$} {:>14} {:>8} {:>9} {:>8} {:>8} {:>7} {:>8} {:>10} {:>6}\n",
+            self.title,
+            self.launches,
+            "kernel",
+            "variant",
+            "grid",
+            "launches",
+            "us each",
+            "in place",
+            "GB/s",
+            "of peak",
+            "TFLOP/s",
+            "us a step",
+            "%"
         );
         for line in &self.lines {
             let [x, y, z] = line.grid;
             text += &format!(
-                "{:<16} {:<wide$} {:>14} {:>8} {:>9.2} {:>8} {:>7} {:>8} {:>10.1} {:>6.1}\n",
+                "{:<16} {:<wide$} {:>14} {:>8} {:>9.2} {:>8} {:>8} {:>7} {:>8} {:>10.1} {:>6.1}\n",
                 line.kernel,
                 line.label,
                 format!("{x}x{y}x{z}"),
                 line.launches,
                 line.seconds * 1e6 / line.launches as f64,
+                number(line.in_place.map(|seconds| seconds * 1e6 / line.launches as f64), 2),
                 number(line.gigabytes(), 1),
                 number(self.share(line), 2),
                 number(line.teraflops(), 3),
@@ -251,7 +275,8 @@ impl Table {
             let us = line.seconds * 1e6;
             let row = json!({
                 "step": step, "kernel": line.kernel, "variant": line.label, "family": line.family, "grid": line.grid,
-                "launches": line.launches, "us": us / line.launches as f64, "gb_per_s": line.gigabytes(),
+                "launches": line.launches, "us": us / line.launches as f64,
+                "us_in_place": line.in_place.map(|seconds| seconds * 1e6 / line.launches as f64), "gb_per_s": line.gigabytes(),
                 "share_of_bandwidth": self.share(line), "tflops": line.teraflops(), "us_a_step": us,
             });
             text += &format!("{row}\n");
@@ -302,13 +327,14 @@ mod tests {
             launches: 2,
             cost: Cost { bytes, flops: 0 },
             seconds,
+            in_place: (bytes > 0).then_some(4e-6),
         };
         let lines = vec![line("a", 3000, 3e-6), line("b", 0, 1e-6)];
         let table = Table { name: "decode", title: "a step".into(), launches: 4, lines, whole: 5e-6, bandwidth: Some(4e9) };
         let text = table.text();
         let words = |n: usize| text.lines().nth(n).unwrap().split_whitespace().collect::<Vec<_>>();
-        assert_eq!(words(3), ["a", "-", "1x2x3", "2", "1.50", "1.0", "0.25", "-", "3.0", "75.0"]);
-        assert_eq!(words(4), ["b", "-", "1x2x3", "2", "0.50", "-", "-", "-", "1.0", "25.0"]);
+        assert_eq!(words(3), ["a", "-", "1x2x3", "2", "1.50", "2.00", "1.0", "0.25", "-", "3.0", "75.0"]);
+        assert_eq!(words(4), ["b", "-", "1x2x3", "2", "0.50", "-", "-", "-", "-", "1.0", "25.0"]);
         assert!(text.ends_with("  all                    4        4.0 us; the step in one pass 5.0 us\n"), "{text}");
         assert_eq!(table.rows().lines().count(), 3);
     }
