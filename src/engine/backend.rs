@@ -55,6 +55,9 @@ pub trait Backend {
     /// The GPU, where it is one.
     fn gpu(&self) -> Option<&gpu::Gpu>;
 
+    /// Kernels compiled so far.
+    fn compiled(&self) -> usize;
+
     /// Tells how long a long step of `rows` rows took, so that the next ones are cut to suit.
     fn measured(&mut self, rows: usize, seconds: f64);
 }

@@ -106,6 +106,10 @@ impl Backend for CpuBackend {
         None
     }
 
+    fn compiled(&self) -> usize {
+        0
+    }
+
     fn measured(&mut self, _: usize, _: f64) {}
 }
 

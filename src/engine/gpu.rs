@@ -331,6 +331,10 @@ impl Backend for GpuBackend {
         Some(&self.gpu)
     }
 
+    fn compiled(&self) -> usize {
+        self.gpu.compiled()
+    }
+
     fn measured(&mut self, rows: usize, seconds: f64) {
         self.seconds_per_row_layer = Some(seconds / (rows * self.model.layers.len()) as f64);
     }

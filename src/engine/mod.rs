@@ -11,6 +11,7 @@ mod cpu;
 mod device;
 mod gpu;
 mod layout;
+mod pace;
 mod place;
 mod plan;
 mod record;
@@ -33,6 +34,7 @@ use crate::num::KvType;
 use crate::progress::{Progress, Unit};
 use crate::{Error, Result};
 use backend::Backend;
+use pace::Pace;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -81,8 +83,7 @@ pub struct Engine {
     device: String,
     plan: Option<MemoryPlan>,
     load_seconds: f64,
-    /// Rows and seconds of the last long step.
-    measured: Option<(usize, f64)>,
+    pace: Pace,
 }
 
 impl Engine {
@@ -134,7 +135,7 @@ impl Engine {
         started: Instant,
     ) -> Self {
         let load_seconds = started.elapsed().as_secs_f64();
-        Self { backend, config: model.config.clone(), capacity, device, plan, load_seconds, measured: None }
+        Self { backend, config: model.config.clone(), capacity, device, plan, load_seconds, pace: Pace::default() }
     }
 
     /// Hyper-parameters of the model.
@@ -215,15 +216,12 @@ impl Engine {
     }
 
     /// Rows of the next prefill piece.
-    fn chunk_rows(&self) -> usize {
-        session::chunk_rows(self.measured).min(self.max_rows())
+    fn piece_rows(&self) -> usize {
+        self.pace.rows().min(self.max_rows())
     }
 
     fn measured(&mut self, rows: usize, seconds: f64) {
-        // A short last piece says little about long ones.
-        if self.measured.is_none_or(|(before, _)| rows >= before) {
-            self.measured = Some((rows, seconds));
-        }
+        self.pace.measured(rows, seconds);
         self.backend.measured(rows, seconds);
     }
 }

@@ -11,19 +11,6 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// A prefill piece should take no longer than this, seconds: cancel is looked at in between. Its submissions are shorter: a long piece
-/// is cut at layer borders.
-const CHUNK_SECONDS: f64 = 2.0;
-
-/// Rows of the first piece, before anything is measured, and of the shortest.
-const FIRST_CHUNK: usize = 64;
-
-/// Rows of the next prefill piece, after one of `rows` rows took `seconds`. Longer pieces cost less a row, so this grows until it fits.
-pub(super) fn chunk_rows(measured: Option<(usize, f64)>) -> usize {
-    let next = measured.map_or(0.0, |(rows, seconds)| rows as f64 * CHUNK_SECONDS / seconds.max(1e-6));
-    (next as usize).max(FIRST_CHUNK)
-}
-
 /// One timeline of tokens on an engine. Close it with [`Engine::close`]; its slot is taken until then.
 #[derive(Debug)]
 pub struct Session {
@@ -144,11 +131,14 @@ impl Session {
     fn prefill(&mut self, engine: &mut Engine, tokens: &[TokenId], progress: &Progress, cancel: &AtomicBool) -> Result<()> {
         let mut left = tokens;
         while !left.is_empty() && !cancel.load(Ordering::Relaxed) {
-            let rows = engine.chunk_rows().min(left.len());
+            let wanted = engine.piece_rows();
+            let rows = wanted.min(left.len());
             let (now, later) = left.split_at(rows);
-            let started = Instant::now();
+            let (started, compiled) = (Instant::now(), engine.backend.compiled());
             self.step(engine, now, Vec::new(), Vec::new(), &mut NoTaps)?;
-            engine.measured(rows, started.elapsed().as_secs_f64());
+            if rows == wanted && engine.backend.compiled() == compiled {
+                engine.measured(rows, started.elapsed().as_secs_f64());
+            }
             progress.add(rows as u64);
             left = later;
         }

@@ -37,6 +37,11 @@ struct Group {
 }
 
 impl Gpu {
+    /// How many kernels were compiled so far.
+    pub fn compiled(&self) -> usize {
+        self.cache().pipelines.len()
+    }
+
     /// The pipeline of `variant`, compiled if it is new.
     pub(super) fn pipeline(&self, cache: &mut Cache, variant: &Variant) -> Result<Arc<Pipeline>> {
         if let Some(pipeline) = cache.pipelines.get(variant) {
