@@ -3,7 +3,7 @@
 // out     selected (T, top_k): always in range and distinct; rows that see no more than top_k are left alone
 // params  Params 16 B
 // grid    x: n; one workgroup a token
-// needs   26 KiB workgroup memory; WG is at least 256, a multiple of 32
+// needs   26 KiB workgroup memory; WG is at least 256, a multiple of 32; FLIGHT: scores that an invocation has on their way
 // cost    five passes over the scores of the row: four digits of a radix selection, one to collect; in all of them neighbours read neighbours
 // source  SPEC 3.4
 struct Params {
@@ -26,8 +26,7 @@ var<workgroup> bins: array<atomic<u32>, 256u * COPIES>;
 var<workgroup> totals: array<u32, 256>;           // of a bin's copies
 var<workgroup> sixteens: array<u32, 16>;          // sums of 16 totals each
 var<workgroup> chosen: vec2<u32>;                 // digit, and how many keys above it were counted
-var<workgroup> better: array<atomic<u32>, WG>;    // bits of a chunk: keys that are better than the last one taken
-var<workgroup> equal: array<atomic<u32>, WG>;     // and that equal it
+var<workgroup> bits: array<atomic<u32>, 2 * WG>;  // of a chunk: keys that are better than the last one taken, then those that equal it
 var<workgroup> counts: array<vec2<u32>, WG>;      // how many of each there are in an invocation's words
 var<workgroup> groups: array<vec2<u32>, WG / 32>; // sums of 32 counts each
 
@@ -43,19 +42,18 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
     // The key of the top_k-th best, digit by digit; `wanted` counts how many of the keys equal so far are still to be taken.
     var prefix = 0u;
     var wanted = params.top_k;
-    // A bound of which compilers do not see that it is four: the loop stays one.
-    for (var digit = 0u; digit < min(4u, seen + 2u); digit++) {
+    for (var digit = 0u; digit < bound(4u, seen); digit++) {
         let shift = 24u - digit * 8u;
         for (var i = lid; i < 256u * COPIES; i += WG) {
             atomicStore(&bins[i], 0u);
         }
         workgroupBarrier();
-        // Eight loads under way at a time, here and below: a workgroup alone waits for memory most of all.
-        for (var some = lid; some < seen; some += 8u * WG) {
-#for J 8
+        // Loads are under way together, here and below: a workgroup alone waits for memory most of all.
+        for (var some = lid; some < seen; some += FLIGHT * WG) {
+#for J FLIGHT
             let key$J = sort_key(scores[first + min(some + $Ju * WG, seen - 1u)]);
 #end
-#for J 8
+#for J FLIGHT
             if (some + $Ju * WG < seen && (digit == 0u || (key$J >> (shift + 8u)) == prefix)) {
                 atomicAdd(&bins[((key$J >> shift) & 255u) * COPIES + lid % COPIES], 1u);
             }
@@ -99,50 +97,47 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
     // ascending order.
     var earlier = vec2<u32>(0u); // better and equal keys of the chunks before
     for (var chunk = 0u; chunk < seen; chunk += CHUNK) {
-        atomicStore(&better[lid], 0u);
-        atomicStore(&equal[lid], 0u);
+        atomicStore(&bits[lid], 0u);
+        atomicStore(&bits[WG + lid], 0u);
         workgroupBarrier();
         let end = min(seen - chunk, CHUNK);
-        for (var some = lid; some < end; some += 8u * WG) {
-#for J 8
+        for (var some = lid; some < end; some += FLIGHT * WG) {
+#for J FLIGHT
             let key$J = sort_key(scores[first + chunk + min(some + $Ju * WG, end - 1u)]);
 #end
-#for J 8
+#for J FLIGHT
             {
                 let n = some + $Ju * WG;
                 if (n < end && key$J >= prefix) {
-                    if (key$J > prefix) {
-                        atomicOr(&better[n >> 5u], 1u << (n & 31u));
-                    } else {
-                        atomicOr(&equal[n >> 5u], 1u << (n & 31u));
-                    }
+                    atomicOr(&bits[select(0u, WG, key$J == prefix) + (n >> 5u)], 1u << (n & 31u));
                 }
             }
 #end
         }
         workgroupBarrier();
-        let own_better = atomicLoad(&better[lid]);
-        var left = own_better | atomicLoad(&equal[lid]);
-        counts[lid] = vec2<u32>(countOneBits(own_better), countOneBits(left ^ own_better));
+        let own_better = atomicLoad(&bits[lid]);
+        let own_equal = atomicLoad(&bits[WG + lid]);
+        counts[lid] = vec2<u32>(countOneBits(own_better), countOneBits(own_equal));
         workgroupBarrier();
         if (lid < WG / 32u) {
             var sum = vec2<u32>(0u);
-            for (var i = 0u; i < 32u; i++) {
+            for (var i = 0u; i < bound(32u, seen); i++) {
                 sum += counts[lid * 32u + i];
             }
             groups[lid] = sum;
         }
         workgroupBarrier();
         var before = earlier;
-        for (var i = 0u; i < WG / 32u; i++) {
+        for (var i = 0u; i < bound(WG / 32u, seen); i++) {
             before += select(vec2<u32>(0u), groups[i], i < (lid >> 5u));
             earlier += groups[i];
         }
-        for (var i = 0u; i < 32u; i++) {
-            before += select(vec2<u32>(0u), counts[(lid & ~31u) + i], i < (lid & 31u));
+        for (var i = lid & ~31u; i < lid; i++) {
+            before += counts[i];
         }
         var equals = min(before.y, wanted);
         var place = t * params.top_k + before.x + equals;
+        var left = own_better | own_equal;
         while (left != 0u) {
             let bit = firstTrailingBit(left);
             left &= left - 1u;
@@ -154,4 +149,10 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
             }
         }
     }
+}
+
+// `turns`, of which compilers do not see that it is that: a loop stays one, and its code short, which a decode step has to fetch whenever
+// kernels change. `seen` is more than top_k, which is more than nothing.
+fn bound(turns: u32, seen: u32) -> u32 {
+    return min(turns, seen + turns - 1u);
 }

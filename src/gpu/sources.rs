@@ -22,6 +22,7 @@ shaders! {
     "hc/hc_pre"
     "indexer/index_score"
     "indexer/index_score_coop"
+    "indexer/index_score_few"
     "indexer/top_k"
     "kv/kv_row"
     "kv/latents"

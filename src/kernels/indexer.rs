@@ -8,7 +8,7 @@ use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
 
 params! {
-    IndexScoreParams for "index_score" | "index_score_coop" {
+    IndexScoreParams for "index_score" | "index_score_coop" | "index_score_few" {
         heads: u32, ratio: u32, max_pages: u32, columns: u32, q_stride: u32, q_offset: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
         rope: u32, first_row: u32, count: u32,
     }
@@ -87,6 +87,34 @@ pub(super) fn index_score_coop_variant(dialect: &Dialect, dim: u32, page_rows: u
     Some(pages_variant(variant, dim, page_rows, segments, held))
 }
 
+/// The variant for the few rows of a decode step on cooperative matrices, and the compressed rows of a workgroup; none on devices without
+/// matrices of 16 x 16, and for other caches.
+pub(super) fn index_score_few_variant(dialect: &Dialect, dim: u32, page_rows: u32, segments: u32, held: u32) -> Option<(Variant, u32)> {
+    let shape = dialect.cooperative()?;
+    let tile = 4 * shape.size;
+    // Operands, a product of each subgroup, weights and sums.
+    let bytes = 2 * tile * (dim + 8) * 2 + WG / shape.subgroup * shape.size * shape.size * 4 + 5 * tile * 4;
+    let suits = shape.size == 16 && shape.subgroup == 32 && dialect.kv == KvType::F16 && dim.is_multiple_of(shape.size);
+    if !suits || bytes > dialect.caps.workgroup_bytes {
+        return None;
+    }
+    let variant = CoopShape { depth: dim, ..shape }
+        .variant("index_score_few")
+        .flag("KV_F16")
+        .flag("KEYS_BY_EIGHT")
+        .constant("WG", WG)
+        .constant("SUBGROUPS", WG / shape.subgroup)
+        .constant("DIM", dim)
+        .constant("KEY_PIECES", (tile * dim / 8).div_ceil(WG))
+        .constant("QUERY_PIECES", (tile * dim / 4).div_ceil(WG));
+    Some((pages_variant(variant, dim, page_rows, segments, held), tile))
+}
+
+/// Whether the few rows of a decode step are scored on cooperative matrices.
+pub fn scores_few(dialect: &Dialect, dim: u32) -> bool {
+    index_score_few_variant(dialect, dim, 1, 1, 1).is_some()
+}
+
 /// Scores of some neighbouring rows of the step, from row `first` on. q: T rows of (heads, dim), not rotated yet; angles (T, 2, R/2); hw: T
 /// rows of raw head weights -> scores (rows, columns).
 pub fn record_index_score(
@@ -136,7 +164,9 @@ pub fn record_index_score(
             }
         }
         _ => {
-            let (variant, tile) = index_score_variant(&kit.dialect, dim, page_rows, pools, held);
+            // By the device and the model alone: a row's bits must not depend on the step.
+            let few = index_score_few_variant(&kit.dialect, dim, page_rows, pools, held).filter(|_| count <= DECODE_ROWS);
+            let (variant, tile) = few.unwrap_or_else(|| index_score_variant(&kit.dialect, dim, page_rows, pools, held));
             record(variant, first, count, [tile, 1]);
         }
     }
@@ -147,7 +177,8 @@ const MANY_COLUMNS: u32 = 4096;
 
 pub(super) fn top_k_variant(dialect: &Dialect, columns: u32) -> Variant {
     let large = columns >= MANY_COLUMNS && dialect.caps.invocations >= 1024;
-    Variant::new("top_k").constant("WG", if large { 1024 } else { WG }).constant("COPIES", 8)
+    let (wg, flight) = if large { (1024, 8) } else { (WG, 4) };
+    Variant::new("top_k").constant("WG", wg).constant("FLIGHT", flight).constant("COPIES", 8)
 }
 
 /// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.

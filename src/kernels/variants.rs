@@ -4,7 +4,7 @@ use super::attention::{Heads, MAX_PARTS, Segments, attention_coop_variant, atten
 use super::attention_long::coop_variants;
 use super::compressor::compress_variant;
 use super::hc::{hc_collapse_variant, hc_mix_variant, leaving};
-use super::indexer::{index_score_coop_variant, index_score_variant, top_k_variant};
+use super::indexer::{index_score_coop_variant, index_score_few_variant, index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
 use super::latents::latents_variant;
 use super::linear::{Tile, decode_runs_variant, matvec_variant};
@@ -109,6 +109,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         }
         all.push(index_score_variant(dialect, 128, 128, segments, 100).0);
         all.extend([32, 128].into_iter().filter_map(|dim| index_score_coop_variant(dialect, dim, 128, segments, 100)));
+        all.extend([32, 128].into_iter().filter_map(|dim| index_score_few_variant(dialect, dim, 128, segments, 100)).map(|v| v.0));
     }
     all
 }

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::kernels::{
     Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Rings, Row, Strided, Window,
     Windows, record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k,
-    score_bytes, score_shape,
+    score_bytes, score_shape, scores_few,
 };
 use crate::num::KvType;
 use crate::reference::{self, Candidates};
@@ -25,6 +25,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     let (few, many) = ([(1, 200, 3), (0, 380, 2), (1, 2, 2)], [(1, 200, 11), (0, 330, 19), (1, 2, 7)]);
     for (dim, segments) in [(64, 1), (128, 1), (128, 2)] {
         index(bench, dim, segments, 22, &few)?;
+        index(bench, dim, segments, 70, &few)?;
         index(bench, dim, segments, 70, &many)?;
     }
     top_k(bench)?;
@@ -337,8 +338,13 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize, heads: usize, runs:
         pages: &pages,
         page_table: &table_gpu,
     };
-    let half = count > DECODE_ROWS as usize && bench.kit.dialect.uses_half();
-    let (kernel, limit) = if half { ("index_score_coop", Limit::HALF) } else { ("index_score", Limit::F32) };
+    let is_long = count > DECODE_ROWS as usize && bench.kit.dialect.uses_half();
+    let is_few = count <= DECODE_ROWS as usize && scores_few(&bench.kit.dialect, dim as u32);
+    let (kernel, limit) = match (is_long, is_few) {
+        (true, _) => ("index_score_coop", Limit::HALF),
+        (_, true) => ("index_score_few", Limit::HALF),
+        _ => ("index_score", Limit::F32),
+    };
     let got = bench.run(kernel, &case, &[&scores], |rec, kit| {
         let tile = (first as u32, &rows[first..]);
         record_index_score(rec, kit, &sizes, &rows_gpu, &q_gpu, &angles_gpu, &hw_gpu, &scores.slice(), columns as u32, tile);
