@@ -11,7 +11,9 @@ var<workgroup> flips: array<array<u32, COPIES>, 128>;           // byte i: the s
 
 struct Unit {
     groups: vec4<u32>, // codeword numbers and signs of the first group, then of the second
-    scale: f32,
+    // As loaded: taken out here already, the scale would be waited for where it is only asked for.
+    scales: u32,
+    shift: u32,        // where in it the unit's own is
 }
 
 struct Values {
@@ -49,8 +51,7 @@ alias Stored = vec4<u32>;
 
 fn load_unit(row: u32, unit: u32) -> Unit {
     let eight = (row >> 4u) + (unit >> 5u) * 33u;
-    let scales = stack[eight + 32u][(unit >> 3u) & 3u];
-    return Unit(stack[eight + (unit & 31u)], unpack2x16float(scales >> ((unit << 2u) & 16u)).x);
+    return Unit(stack[eight + (unit & 31u)], stack[eight + 32u][(unit >> 3u) & 3u], (unit << 2u) & 16u);
 }
 #else
 alias Stored = u32;
@@ -61,8 +62,8 @@ fn load_unit(row: u32, unit: u32) -> Unit {
     let i = at >> 2u;
     let low = vec4<u32>(stack[i], stack[i + 1u], stack[i + 2u], stack[i + 3u]);
     let high = vec4<u32>(low.yzw, stack[i + 4u]);
-    let scale = unpack2x16float(stack[block >> 2u] >> ((block & 2u) << 3u)).x;
-    return Unit(select(low, low >> vec4<u32>(16u) | high << vec4<u32>(16u), (at & 2u) != 0u), scale);
+    let codes = select(low, low >> vec4<u32>(16u) | high << vec4<u32>(16u), (at & 2u) != 0u);
+    return Unit(codes, stack[block >> 2u], (block & 2u) << 3u);
 }
 #endif
 
@@ -96,5 +97,5 @@ fn dot_unit(unit: Unit, x: Values, lid: u32) -> f32 {
     let copy = lid % COPIES;
     let first = dot_group(unit.groups.x, unit.groups.y, x.a, x.b, copy);
     let second = dot_group(unit.groups.z, unit.groups.w, x.c, x.d, copy);
-    return unit.scale * fma(second, x.scales.y, first * x.scales.x);
+    return unpack2x16float(unit.scales >> unit.shift).x * fma(second, x.scales.y, first * x.scales.x);
 }

@@ -64,22 +64,25 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
         if (expert < params.experts) {
             let bytes = unit_row(columns);
             let base = params.base + expert * params.rows * bytes;
-            // No compiler knows the bound, and unrolls the loop: code that is not in a cache yet takes longer to fetch than to run.
-            let turns = min(4u, columns);
+            // Four rows are on their way together. They are not asked for while others are multiplied: compilers move loads that they meet in
+            // a loop to where they are needed, and all eight take more registers than there are. No compiler knows the bounds, and unrolls
+            // the loops: code that is not in a cache yet takes longer to fetch than to run.
+            let twice = min(2u, columns);
             for (var unit = lane; unit < columns / 64u; unit += SUBGROUP) {
                 let x = load_values(pair, unit, columns);
-                var next_a = load_unit(base + min(first, last) * bytes, unit);
-                var next_b = load_unit(base + min(first + 1u, last) * bytes, unit);
-                for (var turn = 0u; turn < turns; turn++) {
-                    let a = next_a;
-                    let b = next_b;
-                    if (turn + 1u < turns) {
-                        next_a = load_unit(base + min(first + 2u * turn + 2u, last) * bytes, unit);
-                        next_b = load_unit(base + min(first + 2u * turn + 3u, last) * bytes, unit);
+                for (var half = 0u; half < twice; half++) {
+                    let row = first + half * 4u;
+                    var a = load_unit(base + min(row, last) * bytes, unit);
+                    var b = load_unit(base + min(row + 1u, last) * bytes, unit);
+                    let next_a = load_unit(base + min(row + 2u, last) * bytes, unit);
+                    let next_b = load_unit(base + min(row + 3u, last) * bytes, unit);
+                    for (var turn = 0u; turn < twice; turn++) {
+                        // Four turns take them around once.
+                        let newest = sums[0] + vec2<f32>(dot_unit(a, x, lid), dot_unit(b, x, lid));
+                        sums = array<vec2<f32>, 4>(sums[1], sums[2], sums[3], newest);
+                        a = next_a;
+                        b = next_b;
                     }
-                    // Four turns take them around once.
-                    let newest = sums[0] + vec2<f32>(dot_unit(a, x, lid), dot_unit(b, x, lid));
-                    sums = array<vec2<f32>, 4>(sums[1], sums[2], sums[3], newest);
                 }
             }
         }

@@ -155,7 +155,10 @@ fn moe_gate_up_int8(
     workgroupBarrier();
     for (var at = team; at < end; at += TEAMS) {
         let now = next;
-        next = fetch(first + min(at + TEAMS, end - 1u), unit);
+        // Behind a condition, and the products behind another: else compilers move the loads behind the products, to where they are needed.
+        if (at + TEAMS < end) {
+            next = fetch(first + at + TEAMS, unit);
+        }
 #ifndef ONE_TOKEN
         // Neighbouring rows nearly always are of the same token.
         if (now.token != token) {
