@@ -4,7 +4,8 @@
 // params  Params 16 B
 // grid    x: n; one workgroup a token
 // needs   26 KiB workgroup memory; WG is at least 256, a multiple of 32; FLIGHT: scores that an invocation has on their way
-// cost    five passes over the scores of the row: four digits of a radix selection, one to collect; in all of them neighbours read neighbours
+// cost    at most five passes over the scores of the row: up to four digits of a radix selection, as long as a bin is to be taken in part; one to
+//         collect; in all of them neighbours read neighbours
 // source  SPEC 3.4
 struct Params {
     ratio: u32,
@@ -25,7 +26,7 @@ const CHUNK: u32 = 32u * WG;                      // scores collected at a time:
 var<workgroup> bins: array<atomic<u32>, 256u * COPIES>;
 var<workgroup> totals: array<u32, 256>;           // of a bin's copies
 var<workgroup> sixteens: array<u32, 16>;          // sums of 16 totals each
-var<workgroup> chosen: vec2<u32>;                 // digit, and how many keys above it were counted
+var<workgroup> chosen: vec3<u32>;                 // digit, how many keys above it were counted, and how many have it
 var<workgroup> bits: array<atomic<u32>, 2 * WG>;  // of a chunk: keys that are better than the last one taken, then those that equal it
 var<workgroup> counts: array<vec2<u32>, WG>;      // how many of each there are in an invocation's words
 var<workgroup> groups: array<vec2<u32>, WG / 32>; // sums of 32 counts each
@@ -39,11 +40,13 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
     }
     let first = wid.x * params.columns;
 
-    // The key of the top_k-th best, digit by digit; `wanted` counts how many of the keys equal so far are still to be taken.
+    // The key of the top_k-th best, digit by digit; `wanted` counts how many of the keys equal so far are still to be taken. It ends where
+    // all of them are: what follows in the key are zeros then, and none is only equal.
     var prefix = 0u;
     var wanted = params.top_k;
-    for (var digit = 0u; digit < bound(4u, seen); digit++) {
-        let shift = 24u - digit * 8u;
+    var shift = bound(32u, seen);
+    while (shift > 0u) {
+        shift -= 8u;
         for (var i = lid; i < 256u * COPIES; i += WG) {
             atomicStore(&bins[i], 0u);
         }
@@ -54,7 +57,7 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
             let key$J = sort_key(scores[first + min(some + $Ju * WG, seen - 1u)]);
 #end
 #for J FLIGHT
-            if (some + $Ju * WG < seen && (digit == 0u || (key$J >> (shift + 8u)) == prefix)) {
+            if (some + $Ju * WG < seen && (shift == 24u || (key$J >> (shift + 8u)) == prefix)) {
                 atomicAdd(&bins[((key$J >> shift) & 255u) * COPIES + lid % COPIES], 1u);
             }
 #end
@@ -85,13 +88,18 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
             above += select(0u, totals[sixteen * 16u + $Iu], $Iu > (lid & 15u));
 #end
             if (above < wanted && above + totals[lid] >= wanted) {
-                chosen = vec2<u32>(lid, above);
+                chosen = vec3<u32>(lid, above, totals[lid]);
             }
         }
-        workgroupBarrier();
-        prefix = (prefix << 8u) | chosen.x;
-        wanted -= chosen.y;
+        let digit = workgroupUniformLoad(&chosen);
+        prefix = (prefix << 8u) | digit.x;
+        wanted -= digit.y;
+        if (wanted == digit.z) {
+            break;
+        }
     }
+    let is_whole = shift > 0u;
+    let least = prefix << shift;
 
     // Neighbours read neighbours and mark what is taken as bits; then an invocation writes what lies in its own 32, so that the result is in
     // ascending order.
@@ -108,8 +116,8 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
 #for J FLIGHT
             {
                 let n = some + $Ju * WG;
-                if (n < end && key$J >= prefix) {
-                    atomicOr(&bits[select(0u, WG, key$J == prefix) + (n >> 5u)], 1u << (n & 31u));
+                if (n < end && key$J >= least) {
+                    atomicOr(&bits[select(0u, WG, !is_whole && key$J == least) + (n >> 5u)], 1u << (n & 31u));
                 }
             }
 #end
@@ -121,19 +129,25 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
         workgroupBarrier();
         if (lid < WG / 32u) {
             var sum = vec2<u32>(0u);
-            for (var i = 0u; i < bound(32u, seen); i++) {
-                sum += counts[lid * 32u + i];
+            for (var i = 0u; i < bound(32u, seen); i += 8u) {
+#for I 8
+                sum += counts[lid * 32u + i + $Iu];
+#end
             }
             groups[lid] = sum;
         }
         workgroupBarrier();
         var before = earlier;
-        for (var i = 0u; i < bound(WG / 32u, seen); i++) {
-            before += select(vec2<u32>(0u), groups[i], i < (lid >> 5u));
-            earlier += groups[i];
+        for (var i = 0u; i < bound(WG / 32u, seen); i += 8u) {
+#for I 8
+            before += select(vec2<u32>(0u), groups[i + $Iu], i + $Iu < (lid >> 5u));
+            earlier += groups[i + $Iu];
+#end
         }
-        for (var i = lid & ~31u; i < lid; i++) {
-            before += counts[i];
+        for (var i = 0u; i < bound(32u, seen); i += 8u) {
+#for I 8
+            before += select(vec2<u32>(0u), counts[(lid & ~31u) + i + $Iu], i + $Iu < (lid & 31u));
+#end
         }
         var equals = min(before.y, wanted);
         var place = t * params.top_k + before.x + equals;
@@ -151,8 +165,8 @@ fn top_k(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index)
     }
 }
 
-// `turns`, of which compilers do not see that it is that: a loop stays one, and its code short, which a decode step has to fetch whenever
-// kernels change. `seen` is more than top_k, which is more than nothing.
+// `turns`, of which compilers do not see that it is that: a loop stays one of eight at a time, and its code short, which a decode step has to
+// fetch whenever kernels change. `seen` is more than top_k, which is more than nothing.
 fn bound(turns: u32, seen: u32) -> u32 {
     return min(turns, seen + turns - 1u);
 }
