@@ -7,14 +7,15 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, HcLeave, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LowQueries, Matrix, Moe,
-    MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct, Strided, Windows, record_attention,
-    record_embed, record_hc_head, record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear, record_linear_int8,
-    record_linear_leaving, record_linear_normed, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router,
-    record_sample, record_top_k,
+    Ahead, Attention, AttentionBuffers, Compress, Grouping, HcLeave, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LowQueries,
+    Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct, Strided, Windows,
+    record_attention, record_embed, record_hc_head, record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear,
+    record_linear_int8, record_linear_leaving, record_linear_normed, record_moe, record_moe_int8, record_mtp_join, record_rms_norm,
+    record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
+use std::slice;
 
 /// Everything that recording a step reads.
 pub struct Recorder<'a> {
@@ -67,10 +68,13 @@ impl Recorder<'_> {
         record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.t());
     }
 
-    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>) {
+    /// The input of a sub-layer, whose first matrices in each of `ahead` are asked for meanwhile.
+    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>, ahead: &[&[Matrix]]) {
         let (b, c) = (self.buffers, self.config);
+        // Where steps are as short as that.
+        let ahead: Vec<_> = ahead.iter().filter(|_| normed_int8.is_some()).map(|matrices| Ahead::of(matrices)).collect();
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
-        record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&self.normed(), normed_int8), &b.post, constants, self.t());
+        record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&self.normed(), normed_int8), &b.post, constants, &ahead, self.t());
     }
 
     /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `weights`.
@@ -88,7 +92,8 @@ impl Recorder<'_> {
     pub fn attention(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
         let normed_int8 = self.int8(&b.normed_int8, c.dim);
-        self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref());
+        let ahead = [&layer.inputs[..], &layer.queries, slice::from_ref(&layer.out_a), slice::from_ref(&layer.out_b)];
+        self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref(), &ahead);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         self.project(rec, &layer.inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
         let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
@@ -149,7 +154,7 @@ impl Recorder<'_> {
         let low_int8 = low_int8.filter(|_| rounded);
         let leave = self.leaving(&layer.ffn_hc, streams);
         if !record_linear_leaving(rec, kit, &layer.out_b, (&low, low_int8.as_ref()), leave, t) {
-            self.project(rec, std::slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
+            self.project(rec, slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
             self.leave(rec, &leave);
         }
     }
@@ -248,7 +253,8 @@ impl Recorder<'_> {
     pub fn experts(&self, rec: &mut Recording, layer: &Layer, next: &HcWeights, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
         let normed_int8 = self.int8(&b.normed_int8, c.dim);
-        self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref());
+        let ahead = [&layer.ffn_inputs[..], slice::from_ref(&layer.shared_down)];
+        self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref(), &ahead);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
         self.project(rec, &layer.ffn_inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
         let router = match &layer.routing {
@@ -279,7 +285,7 @@ impl Recorder<'_> {
             return;
         }
         record_router(rec, kit, &routing, t);
-        self.project(rec, std::slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
+        self.project(rec, slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.
         let scratch = MoeScratch { act: Strided::whole(&b.act, width).halved(self.half), out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
         record_moe(rec, kit, &moe, &scratch, &self.normed(), &b.chosen, &b.weights, &b.y, t);

@@ -9,7 +9,7 @@ use crate::quant::BlockFormat;
 
 params! {
     HcMixParams for "hc_mix" { base: u32, outputs: u32, dim: u32, format: u32, tokens: u32 }
-    HcPreParams for "hc_pre" { dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32 }
+    HcPreParams for "hc_pre" { dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32, ahead: [[u32; 2]; 4] }
     HcHeadParams for "hc_head" { dim: u32, hc_eps: f32, norm_eps: f32 }
 }
 
@@ -144,6 +144,36 @@ pub(super) fn hc_collapse_variant(dialect: &Dialect, kernel: &'static str, dim: 
         .constant("GATHERED", hc_mix_words(dialect, dim, tokens).div_ceil(wg))
 }
 
+/// Weights that a decode step reads soon, and whose addresses are asked for ahead.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    arena: Slice,
+    base: u32,
+    bytes: u32,
+}
+
+impl Ahead {
+    /// Most of them at a time.
+    pub const MOST: usize = 4;
+
+    /// What lies in the first of their arenas.
+    pub fn of(matrices: &[Matrix]) -> Self {
+        let slices = matrices.iter().flat_map(|m| m.slices.iter().map(move |slice| (m, slice)));
+        let first = &matrices[0].slices[0];
+        let end = |(m, slice): (&Matrix, &super::matrix::MatrixSlice)| {
+            slice.base + slice.rows * m.format.row_bytes(m.columns as usize).unwrap_or(0) as u32
+        };
+        let own = slices.filter(|(_, slice)| slice.arena.buffer.same(&first.arena.buffer) && slice.base >= first.base);
+        let end = own.map(end).max().unwrap_or(first.base);
+        Self { arena: first.arena.clone(), base: first.base / 4 * 4, bytes: end - first.base }
+    }
+}
+
+/// `variant` of hc_pre that asks for `ahead` weights.
+pub(super) fn asking(variant: Variant, ahead: usize) -> Variant {
+    variant.flag_if(ahead > 0, "ASKING").constant("AHEAD", ahead as u32)
+}
+
 /// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, slices, 32), x (T, 4, D) -> normed (T, D), post (T, 32).
 pub fn record_hc_pre(
     rec: &mut Recording,
@@ -154,13 +184,16 @@ pub fn record_hc_pre(
     (normed, normed_int8): (&Strided, Option<&Quantized>),
     post: &Slice,
     (iterations, hc_eps, norm_eps): (u32, f32, f32),
+    ahead: &[Ahead],
     t: u32,
 ) {
-    let params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps };
+    let mut params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps, ahead: [[0; 2]; Ahead::MOST] };
+    params.ahead.iter_mut().zip(ahead).for_each(|(range, own)| *range = [own.base, own.bytes]);
     let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
+    bindings.extend(ahead.iter().map(|own| own.arena.clone()));
     bindings.extend(binding(normed_int8));
     let variant = quantizing(normed.written_by(hc_collapse_variant(&kit.dialect, "hc_pre", params.dim, t, t)), normed_int8.is_some());
-    rec.dispatch(variant, &params, bindings, [t, 2, 1]);
+    rec.dispatch(asking(variant, ahead.len()), &params, bindings, [t, if ahead.is_empty() { 2 } else { 3 }, 1]);
     rec.cost(super::cost::floats(5 * params.dim, t));
 }
 

@@ -3,7 +3,7 @@
 use super::bench::{Bench, Limit, as_elements, as_floats, view, whole_blocks};
 use crate::Result;
 use crate::kernels::{
-    DECODE_ROWS, Grouping, HcPost, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_decode_runs, record_embed,
+    Ahead, DECODE_ROWS, Grouping, HcPost, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_decode_runs, record_embed,
     record_hc_head, record_hc_mix, record_hc_pre, record_linear, record_mtp_join, record_rms_norm,
 };
 use crate::quant::BlockFormat;
@@ -207,13 +207,15 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let (want, mixes) = reference::hc_pre(&hc, &norm, &x, constants);
         let mut posts = Vec::new();
         for &half in bench.halves() {
+            // In decode steps the weights that follow are asked for, too.
+            let ahead = vec![Ahead::of(std::slice::from_ref(&matrix)); if tokens <= DECODE_ROWS && !half { 2 } else { 0 }];
             let normed = bench.elements(t * dim, half)?;
             let rows = Strided::whole(&normed.slice(), dim as u32).halved(half);
             let int8 = int8.as_ref().filter(|_| !half);
             let outputs: Vec<_> = [&normed, &post].into_iter().chain(int8.map(|(output, _)| output)).collect();
             let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
                 let rows = (&rows, int8.map(|(_, quantized)| quantized));
-                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, rows, &post.slice(), (20, 1e-6, 1e-6), tokens);
+                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, rows, &post.slice(), (20, 1e-6, 1e-6), &ahead, tokens);
             })?;
             bench.compare("hc_pre", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
             if let Some(words_int8) = words.get(2) {
