@@ -54,20 +54,14 @@ var<workgroup> upper_total: f32;
 fn merge(head: u32, t: u32, lid: u32) {
     let sees = visible(rows[t].position);
     let last = parts(sees.window + sees.compressed) - 1u;
-    // Parts behind the last repeat it, so that all loads are under way at once; they add nothing. The condition always holds: without one,
-    // compilers move the loads behind the barriers, to where they are needed.
+    // Parts behind the last repeat it, so that all loads are under way at once; they add nothing.
     let first = t * MAX_PARTS * params.heads + head;
     let upper = lid >= QUADS;
     let quad = min(select(lid, lid - QUADS, upper), QUADS - 1u);
     let first_part = select(0u, PARTS_EACH, upper);
 #for P PARTS_EACH
-    var part$P: vec4<f32>;
+    let part$P = partial[(first + min(first_part + $Pu, last) * params.heads) * QUADS + quad];
 #end
-    if (params.heads > 0u) {
-#for P PARTS_EACH
-        part$P = partial[(first + min(first_part + $Pu, last) * params.heads) * QUADS + quad];
-#end
-    }
     let own = stats[first + min(lid, last) * params.heads];
     let sink = sinks[head];
     let plain = PAIRS - (params.rope >> 1u);

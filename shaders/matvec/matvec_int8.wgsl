@@ -96,22 +96,12 @@ fn matvec_int8(
                 // All loads of weights first: what keeps the memory busy.
 #for C UNROLL
 #for R ROWS_EACH
-                var stored$C_$R: StoredQuad;
+                let quad$C_$R = load_quad(row$R, at + $Cu * LANES, quads);
 #end
 #end
-                if (params.tokens > 0u) {
-#for C UNROLL
-#for R ROWS_EACH
-                    stored$C_$R = fetch_quad(row$R, at + $Cu * LANES, quads);
-#end
-#end
-                }
                 // Then x, once for all rows: caches serve it, but not for nothing.
 #for C UNROLL
                 let at$C = min(at + $Cu * LANES, quads - 1u);
-#for R ROWS_EACH
-                let quad$C_$R = quad_of(stored$C_$R, at + $Cu * LANES, quads);
-#end
 #for T TOKENS
                 let x$C_$T = load_x_quad(at$C, codes$T, scales$T);
 #for R ROWS_EACH

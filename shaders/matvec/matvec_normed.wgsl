@@ -97,20 +97,20 @@ fn matvec_normed(
 #endif
     // Weights of F16 are twice as many bytes: half of a team's rows at a time.
     var loaded: array<vec4<u32>, EACH * QUADS_EACH>;
-    var pairs: array<u32, EACH * QUADS_EACH>;
+    var row_scales: array<f32, EACH * QUADS_EACH>;
 #ifdef W_F16
     if (format == 1u) {
         loaded = load_halves(place.x, lane);
     }
 #endif
 #ifdef W_Q8_0X8
-    if (format == 9u && params.tokens > 0u) {
+    if (format == 9u) {
 #for R EACH
 #for Q QUADS_EACH
         {
-            let stored = fetch_quad(place.x + $Ru * row_bytes(9u, COLUMNS), lane + $Qu * LANES, QUADS);
-            loaded[$Ru * QUADS_EACH + $Qu] = stored.codes;
-            pairs[$Ru * QUADS_EACH + $Qu] = stored.pair;
+            let quad = load_quad(place.x + $Ru * row_bytes(9u, COLUMNS), lane + $Qu * LANES, QUADS);
+            loaded[$Ru * QUADS_EACH + $Qu] = quad.codes;
+            row_scales[$Ru * QUADS_EACH + $Qu] = quad.scale;
         }
 #end
 #end
@@ -207,8 +207,7 @@ fn matvec_normed(
             {
                 let values = load_values(t, lane + $Qu * LANES);
 #for R EACH
-                let stored$R = StoredQuad(loaded[$Ru * QUADS_EACH + $Qu], pairs[$Ru * QUADS_EACH + $Qu]);
-                sums[$R] = add_quad(quad_of(stored$R, lane + $Qu * LANES, QUADS), values, sums[$R]);
+                sums[$R] = add_quad(Quad(loaded[$Ru * QUADS_EACH + $Qu], row_scales[$Ru * QUADS_EACH + $Qu]), values, sums[$R]);
 #end
             }
 #end

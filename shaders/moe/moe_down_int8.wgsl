@@ -110,10 +110,10 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
             var sum = 0.0;
             for (var at = lane; at < quads; at += SUBGROUP * 4u) {
 #for C 4
-                let stored$C = fetch_quad(row, at + $Cu * SUBGROUP, quads);
+                let quad$C = load_quad(row, at + $Cu * SUBGROUP, quads);
 #end
 #for C 4
-                sum = add_quad(quad_of(stored$C, at + $Cu * SUBGROUP, quads), load_x_quad(min(at + $Cu * SUBGROUP, quads - 1u), codes, scales), sum);
+                sum = add_quad(quad$C, load_x_quad(min(at + $Cu * SUBGROUP, quads - 1u), codes, scales), sum);
 #end
             }
             for (var step = SUBGROUP / 2u; step > 0u; step >>= 1u) {
