@@ -143,8 +143,7 @@ fn record_grouped(
 ) {
     let pairs = t * moe.used;
     let experts = moe.gate_up.experts;
-    // A little more than the mean, so that most experts need one tile.
-    let tile = Tile::choose(&kit.dialect, (pairs + pairs / 4) / experts);
+    let tile = Tile::for_experts(&kit.dialect, pairs / experts);
     let params = MoeGroupParams { pairs, experts };
     let bindings = vec![chosen.clone(), scratch.pairs.clone(), scratch.tiles.clone()];
     rec.dispatch(group_variant(&kit.dialect, tile.tokens), &params, bindings, [experts, 1, 1]);
