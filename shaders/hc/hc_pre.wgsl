@@ -13,7 +13,7 @@ struct Params {
     iterations: u32,
     hc_eps: f32,
     norm_eps: f32,
-    ahead: array<vec2<u32>, 4>, // byte offset and bytes
+    ahead: array<vec4<u32>, 2>, // (byte offset, bytes), two a vec4
 }
 
 @group(0) @binding(auto) var<storage, read> mix: array<f32>;             // (T, slices, 32)
@@ -83,7 +83,8 @@ fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
 fn ask_ahead(lid: u32) {
     var all = 0u;
 #for A AHEAD
-    all ^= ahead$A[(params.ahead[$A].x + min(lid * PAGE, params.ahead[$A].y - 4u)) >> 2u];
+    let range$A = select(params.ahead[$Au >> 1u].xy, params.ahead[$Au >> 1u].zw, ($Au & 1u) == 1u);
+    all ^= ahead$A[(range$A.x + min(lid * PAGE, range$A.y - 4u)) >> 2u];
 #end
     // Without a use of the words nobody would read them.
     if (all == 0x5a5aa5a5u) {

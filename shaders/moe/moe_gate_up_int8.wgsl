@@ -5,7 +5,8 @@
 // params  Params 68 B
 // grid    ceil(T * used * rows / rows_each) workgroups: rows are numbered through all pairs p, so that the load is even;
 //         ROUTED: each finds by itself what its tokens chose, and T * ceil(F / 4 / WG) more make the shared expert's act
-// needs   ONE_TOKEN: T = 1; subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row, rows_each multiples of 32;
+// needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row, rows_each multiples of 32;
+//         ONE_TOKEN: T = 1;
 //         rows_each at most ROWS, which is at most WG; the rows of a workgroup are of PAIRS pairs at most;
 //         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound

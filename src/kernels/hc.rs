@@ -9,7 +9,7 @@ use crate::quant::BlockFormat;
 
 params! {
     HcMixParams for "hc_mix" { base: u32, outputs: u32, dim: u32, format: u32, tokens: u32 }
-    HcPreParams for "hc_pre" { dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32, ahead: [[u32; 2]; 4] }
+    HcPreParams for "hc_pre" { dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32, ahead: [[u32; 4]; 2] }
     HcHeadParams for "hc_head" { dim: u32, hc_eps: f32, norm_eps: f32 }
 }
 
@@ -187,8 +187,10 @@ pub fn record_hc_pre(
     ahead: &[Ahead],
     t: u32,
 ) {
-    let mut params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps, ahead: [[0; 2]; Ahead::MOST] };
-    params.ahead.iter_mut().zip(ahead).for_each(|(range, own)| *range = [own.base, own.bytes]);
+    let mut params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps, ahead: [[0; 4]; Ahead::MOST / 2] };
+    for (i, own) in ahead.iter().enumerate() {
+        params.ahead[i / 2][i % 2 * 2..][..2].copy_from_slice(&[own.base, own.bytes]);
+    }
     let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
     bindings.extend(ahead.iter().map(|own| own.arena.clone()));
     bindings.extend(binding(normed_int8));

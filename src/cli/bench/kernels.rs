@@ -125,8 +125,8 @@ fn print(engine: &Engine, step: &Recording, name: &'static str, title: String, b
     Ok(true)
 }
 
-/// Steps of no more launches than this are timed without each kind, too: decode steps, of which many runs take no time.
-const MOST_LEFT_OUT: usize = 1000;
+/// Seconds of a step that is timed without each kind, too, at most: of longer ones that takes minutes.
+const LONGEST_COMPARED: f64 = 0.03;
 
 /// A row of a table: a kind and what it takes.
 struct Line {
@@ -183,10 +183,9 @@ fn measure(gpu: &Gpu, step: &Recording, name: &'static str, title: String, bandw
         // The step first: whatever the kind before this one left in the buffers, this one finds what it finds in a step.
         let seconds = gpu.time(step, &Recording::of(kind.launches.iter().copied()))?;
         let others = step.dispatches().iter().filter(|launch| launch.grid != kind.grid || launch.variant != *kind.variant);
-        let others = Recording::of(others);
-        let is_timed = name == "decode" && !others.dispatches().is_empty() && step.dispatches().len() <= MOST_LEFT_OUT;
-        // The clock moves meanwhile: each comparison has both at once.
-        let in_place = if is_timed { Some(gpu.time(step, step)? - gpu.time(step, &others)?) } else { None };
+        // Clocks move meanwhile: each difference is of two steps timed together.
+        let is_short = table.whole <= LONGEST_COMPARED;
+        let in_place = if is_short { Some(gpu.time(step, step)? - gpu.time(step, &Recording::of(others))?) } else { None };
         table.lines.push(Line {
             kernel: kind.variant.kernel(),
             label: label(kind.variant, &kinds),

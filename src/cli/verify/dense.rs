@@ -14,15 +14,20 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for format in BlockFormat::ALL {
         embed(bench, format, 1)?;
         for tokens in [1, 3, 16, 17, 130] {
-            linear(bench, format, tokens, 1)?;
+            linear(bench, format, tokens, 1, whole_blocks(format, 512))?;
         }
         decode_runs(bench, format, whole_blocks(format, 512))?;
     }
     decode_runs(bench, BlockFormat::F16, 264)?;
     decode_runs(bench, BlockFormat::Bf16, 264)?;
     embed(bench, BlockFormat::F16, 3)?;
-    linear(bench, BlockFormat::Q8_0, 5, 3)?;
-    linear(bench, BlockFormat::Q8_0, 70, 3)?;
+    linear(bench, BlockFormat::Q8_0, 5, 3, 512)?;
+    linear(bench, BlockFormat::Q8_0, 70, 3, 512)?;
+    // Rows that end within what is staged at a time.
+    for tokens in [17, 130] {
+        linear(bench, BlockFormat::F16, tokens, 1, 264)?;
+        linear(bench, BlockFormat::Q8_0, tokens, 1, 288)?;
+    }
     several_matrices(bench)?;
     for tokens in [2, 41] {
         grouped(bench, tokens)?;
@@ -83,8 +88,8 @@ fn linear_kernel(bench: &Bench<'_>, tokens: u32) -> &'static str {
     }
 }
 
-fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, slices: usize) -> Result<()> {
-    let (rows, columns) = (77, whole_blocks(format, 512));
+fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, slices: usize, columns: usize) -> Result<()> {
+    let rows = 77;
     let case = format!("{format} {rows}x{columns}, {tokens} tokens, {slices} slices");
     let kernel = linear_kernel(bench, tokens);
     let (bytes, matrix) = bench.matrix(format, rows, columns, slices)?;
