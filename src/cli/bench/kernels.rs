@@ -4,7 +4,7 @@
 //! than a cache holds finds it there when it is repeated: a share above 1 of what memory gives says so. What a kind takes in its place is
 //! what the step is shorter without it: its code and tables of addresses are cold there, and others may run beside it.
 
-use super::greedy;
+use super::{greedy, is_software};
 use crate::cli::common::{interrupted, put};
 use crate::engine::{Engine, Part, Session, TokenId, Want};
 use crate::gpu::{Cost, Dispatch, Gpu, Recording, Variant};
@@ -125,9 +125,6 @@ fn print(engine: &Engine, step: &Recording, name: &'static str, title: String, b
     Ok(true)
 }
 
-/// Seconds of a step that is timed without each kind, too, at most: of longer ones that takes minutes.
-const LONGEST_COMPARED: f64 = 0.03;
-
 /// A row of a table: a kind and what it takes.
 struct Line {
     kernel: &'static str,
@@ -183,9 +180,9 @@ fn measure(gpu: &Gpu, step: &Recording, name: &'static str, title: String, bandw
         // The step first: whatever the kind before this one left in the buffers, this one finds what it finds in a step.
         let seconds = gpu.time(step, &Recording::of(kind.launches.iter().copied()))?;
         let others = step.dispatches().iter().filter(|launch| launch.grid != kind.grid || launch.variant != *kind.variant);
-        // Clocks move meanwhile: each difference is of two steps timed together.
-        let is_short = table.whole <= LONGEST_COMPARED;
-        let in_place = if is_short { Some(gpu.time(step, step)? - gpu.time(step, &Recording::of(others))?) } else { None };
+        // Of prefill, and on a CPU, so many steps take minutes. Clocks move meanwhile: each difference is of two steps timed together.
+        let is_compared = name == "decode" && !is_software(gpu);
+        let in_place = if is_compared { Some(gpu.time(step, step)? - gpu.time(step, &Recording::of(others))?) } else { None };
         table.lines.push(Line {
             kernel: kind.variant.kernel(),
             label: label(kind.variant, &kinds),

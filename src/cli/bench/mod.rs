@@ -168,13 +168,18 @@ fn prompt(seed: u32, vocabulary: u32, len: usize) -> Vec<TokenId> {
     (0..len).map(|_| rng.u32(0..vocabulary.min(128_000))).collect()
 }
 
+/// Whether the device runs shaders on the CPU.
+fn is_software(gpu: &Gpu) -> bool {
+    gpu.name().contains("llvmpipe")
+}
+
 /// Bytes per second that the device reads, over a buffer that no cache holds.
 fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     const WORKGROUPS: u32 = 2112;
     const REPEATS: u32 = 10;
     let kit = Kit::new(gpu, KvType::F16, true)?;
-    let software = gpu.name().contains("llvmpipe");
-    let bytes = (if software { 32 << 20 } else { 1 << 30 }).min(gpu.caps().max_binding_bytes / 16 * 16).min(gpu.caps().max_buffer_bytes);
+    let bytes =
+        (if is_software(gpu) { 32 << 20 } else { 1 << 30 }).min(gpu.caps().max_binding_bytes / 16 * 16).min(gpu.caps().max_buffer_bytes);
     let source = gpu.buffer("source", bytes)?.all();
     let sums = gpu.buffer("sums", u64::from(WORKGROUPS) * 4)?.all();
     let mut rec = Recording::new();
