@@ -1,10 +1,10 @@
 // hc_pre: the input of a sub-layer: Sinkhorn on the mix of a row, x = sum_j pre[j] X[j], then N(x; weight).
 // in      mix (T, slices, 32) f32 as hc_mix leaves it; hc (27) f32: base 24, scale 3; x (T, 4, D) f32; weight (D) f32
 // out     normed (T, D) f32, or f16 with Y_F16; post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; QUANTIZE: normed rounded to int8 too
-//         with AHEAD > 0 perhaps zero in words of post that mean nothing
+//         AHEAD: perhaps zero in a word of post that means nothing
 // params  Params 48 B
-// grid    x: T, y: 2; of a row's two workgroups one makes normed, the other post; with AHEAD > 0 y: 3, and the third reads a word of every
-//         PAGE of the weights that the sub-layer reads next: their translations are on the way while the device has nothing to do
+// grid    x: T, y: 2; of a row's two workgroups one makes normed, the other post; AHEAD y: 3, and the third of the first row reads a
+//         word of every PAGE of the weights that follow: their translations are on the way while the device has nothing to do
 // needs   D <= 4 * KEPT * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    18 D bytes read, 4 D written a row: latency bound for one row (39 dependent Sinkhorn steps)
 // source  SPEC 2 (hyper-connections), SPEC 3
@@ -26,9 +26,11 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> normed: array<vec4<f32>>; // (T, D/4)
 #endif
 @group(0) @binding(auto) var<storage, read_write> post: array<f32>;      // (T, 32)
+#ifdef AHEAD
 #for A AHEAD
 @group(0) @binding(auto) var<storage, read> ahead$A: array<u32>;         // arena
 #end
+#endif
 #import lib/hc_collapse
 #import lib/hc_mixed
 
@@ -37,7 +39,7 @@ const PAGE: u32 = 1u << 21u;
 @compute @workgroup_size(WG)
 fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.x;
-#ifdef ASKING
+#ifdef AHEAD
     if (wid.y == 2u) {
         if (t == 0u) {
             ask_ahead(lid);
@@ -79,7 +81,7 @@ fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
 #endif
 }
 
-#ifdef ASKING
+#ifdef AHEAD
 fn ask_ahead(lid: u32) {
     var all = 0u;
 #for A AHEAD

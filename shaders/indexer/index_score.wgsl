@@ -20,11 +20,6 @@ var<workgroup> keys: array<KeyWord, TILE * STAGED>;
 var<workgroup> queries: array<vec4<f32>, HEADS * QUERY_QUADS>;
 var<workgroup> sums: array<f32, WG>;
 
-// Quad `i` of the queries that are staged from head `first` on; behind the last head it repeats that.
-fn fetch_query(t: u32, first: u32, i: u32) -> vec4<f32> {
-    return index_query(t, min(first + i / QUERY_QUADS, params.heads - 1u), i % QUERY_QUADS);
-}
-
 @compute @workgroup_size(WG)
 fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = params.first_row + wid.y;

@@ -3,7 +3,7 @@
 // out     as index_score
 // params  Params 52 B
 // grid    x: ceil(columns / TILE), y: count; one workgroup TILE compressed rows of one token
-// needs   f16, cooperative matrices of 16 x 16, f16 x f16 -> f32, subgroups of 2 SIZE, cached rows of f16, 48 KiB workgroup memory; DIM a multiple
+// needs   f16, cooperative matrices of 16 x 16, f16 x f16 -> f32, eight subgroups of 2 SIZE, cached rows of f16, 48 KiB workgroup memory; DIM a multiple
 //         of SIZE, at most 128; no fallback here: index_score is the portable twin
 // cost    DIM * 2 bytes a compressed row, and 4 heads DIM bytes of queries a workgroup: latency bound, so that all loads are under way at once
 // source  SPEC 3.4
@@ -12,11 +12,12 @@
 #import lib/pages
 #import lib/half
 
-const BLOCKS: u32 = 4u;               // of compressed rows in a workgroup, and of heads staged at a time
+const SUBGROUPS: u32 = WG / SUBGROUP;  // 2 BLOCKS
+const BLOCKS: u32 = 4u;                // of compressed rows in a workgroup, and of heads staged at a time
 const TILE: u32 = BLOCKS * SIZE;
 const HEADS: u32 = BLOCKS * SIZE;
-const STRIDE: u32 = DIM + 8u;         // of a staged row, so that neighbouring rows fall into different banks
-const EIGHTS: u32 = DIM / 8u;         // key words of a row
+const STRIDE: u32 = DIM + 8u;          // of a staged row, so that neighbouring rows fall into different banks
+const EIGHTS: u32 = DIM / 8u;          // key words of a row
 const QUERIES_AT: u32 = TILE * STRIDE; // where the staged queries begin, behind the keys
 const STAGED: u32 = (TILE + HEADS) * STRIDE;
 #import lib/coop
@@ -103,9 +104,4 @@ fn index_score_few(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocat
         }
         scores[(t - params.first_token) * params.columns + first + lid] = total;
     }
-}
-
-// Quad `i` of the queries that are staged from head `first` on; behind the last head it repeats that.
-fn fetch_query(t: u32, first: u32, i: u32) -> vec4<f32> {
-    return index_query(t, min(first + i / QUERY_QUADS, params.heads - 1u), i % QUERY_QUADS);
 }

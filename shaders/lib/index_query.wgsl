@@ -40,3 +40,8 @@ fn index_query(t: u32, head: u32, quad: u32) -> vec4<f32> {
     let four = q[((t * params.q_stride + params.q_offset) >> 2u) + head * QUERY_QUADS + quad];
     return vec4<f32>(turned_pair(four.xy, t, 2u * quad), turned_pair(four.zw, t, 2u * quad + 1u));
 }
+
+// Quad `i` of the queries of the heads from `first` on; behind the last head it repeats that.
+fn fetch_query(t: u32, first: u32, i: u32) -> vec4<f32> {
+    return index_query(t, min(first + i / QUERY_QUADS, params.heads - 1u), i % QUERY_QUADS);
+}

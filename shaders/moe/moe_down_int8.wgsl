@@ -65,7 +65,7 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
             let bytes = unit_row(columns);
             let base = params.base + expert * params.rows * bytes;
             // Four rows are on their way together. They are not asked for while others are multiplied: compilers move loads that they meet in
-            // a loop to where they are needed, and all eight take more registers than there are. No compiler knows the bounds, and unrolls
+            // a loop to where they are needed, and all eight at once are no faster. No compiler knows the bounds, and unrolls
             // the loops: code that is not in a cache yet takes longer to fetch than to run.
             let twice = min(2u, columns);
             for (var unit = lane; unit < columns / 64u; unit += SUBGROUP) {

@@ -220,8 +220,10 @@ impl Engine {
         self.pace.rows().min(self.max_rows())
     }
 
-    fn measured(&mut self, rows: usize, seconds: f64) {
-        self.pace.measured(rows, seconds);
-        self.backend.measured(rows, seconds);
+    /// How long a piece of a prefill took.
+    fn measured(&mut self, rows_wanted: (usize, usize), seconds: f64, has_compiled: bool) {
+        if self.pace.measured(rows_wanted, seconds, has_compiled) {
+            self.backend.measured(rows_wanted.0, seconds);
+        }
     }
 }

@@ -19,10 +19,14 @@ impl Pace {
         self.rows_per_second.map_or(FIRST_ROWS, |rate| ((rate * PIECE_SECONDS) as usize).max(FIRST_ROWS))
     }
 
-    /// Takes note of a piece that had all the rows that it should have. A shorter one, the last of a prompt, says little about long ones,
-    /// and one for which kernels were compiled says nothing.
-    pub fn measured(&mut self, rows: usize, seconds: f64) {
-        self.rows_per_second = Some(rows as f64 / seconds.max(1e-6));
+    /// Takes note of a piece of `rows` rows, of which `wanted` should have been, and says whether it tells anything: a shorter one, the last
+    /// of a prompt, says little about long ones, and one for which kernels were compiled says nothing.
+    pub fn measured(&mut self, (rows, wanted): (usize, usize), seconds: f64, has_compiled: bool) -> bool {
+        let tells = rows >= wanted && !has_compiled;
+        if tells {
+            self.rows_per_second = Some(rows as f64 / seconds.max(1e-6));
+        }
+        tells
     }
 }
 
@@ -38,10 +42,21 @@ mod tests {
         for rate in [1000.0, 1000.0, 100.0, 100.0, 1000.0, 1000.0] {
             let rows = pace.rows();
             sizes.push(rows);
-            pace.measured(rows, rows as f64 / rate);
+            assert!(pace.measured((rows, rows), rows as f64 / rate, false));
         }
         assert_eq!(sizes, [64, 2000, 2000, 200, 200, 2000]);
-        pace.measured(10, 1e9);
+        assert!(pace.measured((10, 10), 1e9, false));
         assert_eq!(pace.rows(), FIRST_ROWS, "however slow it is");
+    }
+
+    #[test]
+    fn neither_short_pieces_nor_compiling_ones_tell() {
+        let mut pace = Pace::default();
+        assert!(!pace.measured((64, 64), 5.0, true));
+        assert_eq!(pace.rows(), FIRST_ROWS, "nothing is known yet");
+        assert!(pace.measured((64, 64), 0.064, false));
+        assert!(!pace.measured((2000, 2000), 60.0, true));
+        assert!(!pace.measured((7, 2000), 0.5, false));
+        assert_eq!(pace.rows(), 2000, "as the one that tells had it");
     }
 }

@@ -71,7 +71,7 @@ impl Recorder<'_> {
     /// The input of a sub-layer, whose first matrices in each of `ahead` are asked for meanwhile.
     fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>, ahead: &[&[Matrix]]) {
         let (b, c) = (self.buffers, self.config);
-        // Where steps are as short as that.
+        // In decode steps: a long one has enough to multiply meanwhile.
         let ahead: Vec<_> = ahead.iter().filter(|_| normed_int8.is_some()).map(|matrices| Ahead::of(matrices)).collect();
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
         record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&self.normed(), normed_int8), &b.post, constants, &ahead, self.t());

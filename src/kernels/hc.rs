@@ -158,20 +158,17 @@ impl Ahead {
 
     /// What lies in the first of their arenas.
     pub fn of(matrices: &[Matrix]) -> Self {
-        let slices = matrices.iter().flat_map(|m| m.slices.iter().map(move |slice| (m, slice)));
         let first = &matrices[0].slices[0];
-        let end = |(m, slice): (&Matrix, &super::matrix::MatrixSlice)| {
-            slice.base + slice.rows * m.format.row_bytes(m.columns as usize).unwrap_or(0) as u32
-        };
-        let own = slices.filter(|(_, slice)| slice.arena.buffer.same(&first.arena.buffer) && slice.base >= first.base);
-        let end = own.map(end).max().unwrap_or(first.base);
-        Self { arena: first.arena.clone(), base: first.base / 4 * 4, bytes: end - first.base }
+        // Matrices of one launch lie one behind the other where they can.
+        let own = matrices.iter().take_while(|m| m.slices[0].arena.buffer.same(&first.arena.buffer));
+        let end = own.map(|m| m.slices[0].base + m.slices[0].rows * m.row_bytes()).max().unwrap_or(first.base);
+        Self { arena: first.arena.clone(), base: first.base, bytes: end.saturating_sub(first.base).max(4) }
     }
 }
 
 /// `variant` of hc_pre that asks for `ahead` weights.
 pub(super) fn asking(variant: Variant, ahead: usize) -> Variant {
-    variant.flag_if(ahead > 0, "ASKING").constant("AHEAD", ahead as u32)
+    if ahead > 0 { variant.constant("AHEAD", ahead as u32) } else { variant }
 }
 
 /// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, slices, 32), x (T, 4, D) -> normed (T, D), post (T, 32).

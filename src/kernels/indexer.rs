@@ -103,7 +103,6 @@ pub(super) fn index_score_few_variant(dialect: &Dialect, dim: u32, page_rows: u3
         .flag("KV_F16")
         .flag("KEYS_BY_EIGHT")
         .constant("WG", WG)
-        .constant("SUBGROUPS", WG / shape.subgroup)
         .constant("DIM", dim)
         .constant("KEY_PIECES", (tile * dim / 8).div_ceil(WG))
         .constant("QUERY_PIECES", (tile * dim / 4).div_ceil(WG));

@@ -65,7 +65,7 @@ pub(super) fn parts<'a>(matrices: &[&'a Matrix], grouping: Grouping) -> Vec<Part
     let mut y_row = 0;
     let group_rows = grouping.rows();
     for matrix in matrices {
-        let row_bytes = matrix.format.row_bytes(matrix.columns as usize).unwrap_or(0) as u32;
+        let row_bytes = matrix.row_bytes();
         for slice in &matrix.slices {
             let end = slice.first_row + slice.rows;
             let mut row = slice.first_row;

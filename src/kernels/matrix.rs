@@ -16,6 +16,13 @@ pub struct Matrix {
     pub slices: Vec<MatrixSlice>,
 }
 
+impl Matrix {
+    /// Bytes of a row.
+    pub(super) fn row_bytes(&self) -> u32 {
+        self.format.row_bytes(self.columns as usize).unwrap_or(0) as u32
+    }
+}
+
 /// Neighbouring rows of a matrix.
 #[derive(Clone, Debug)]
 pub struct MatrixSlice {

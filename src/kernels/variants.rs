@@ -32,7 +32,6 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     all.extend([512, 8192].map(|columns| top_k_variant(dialect, columns)));
     let collapses = [("hc_pre", 1, 1), ("hc_pre", 17, 17), ("hc_head", 1, 1), ("hc_head", 1, 17)]
         .map(|(kernel, rows, tokens)| hc_collapse_variant(dialect, kernel, 4096, rows, tokens));
-    let collapses = collapses.map(|v| if v.kernel() == "hc_pre" { asking(v, 0) } else { v });
     all.extend(collapses.clone());
     all.push(asking(hc_collapse_variant(dialect, "hc_pre", 4096, 1, 1), Ahead::MOST));
     all.extend([0, 1, 2, 3].map(|rings| merge_variant(dialect, heads, rings)));
@@ -53,8 +52,9 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         for (i, flags) in [&[][..], &["EXPERTS"], &["EXPERTS", "GATE_UP"]].iter().enumerate() {
             for (j, tile) in tiles.iter().enumerate() {
                 let half = tile.half && (i + j) % 2 == 1;
-                for columns in [4096, 264] {
-                    all.push(flags.iter().fold(tile.variant(formats, columns, half, half), |v, flag| v.flag(flag)));
+                // Whole stages, and rows that end within one.
+                for columns in if tile.half { &[4096, 264][..] } else { &[4096] } {
+                    all.push(flags.iter().fold(tile.variant(formats, *columns, half, half), |v, flag| v.flag(flag)));
                 }
             }
         }

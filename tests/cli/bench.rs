@@ -29,6 +29,7 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
         let number = |row: &Value, key: &str| row[key].as_f64().unwrap();
         for row in kinds {
             assert!(number(row, "launches") > 0.0 && number(row, "us") > 0.0, "{row}");
+            assert!(step == "decode" || row["us_in_place"].is_null(), "{row}");
         }
         let sum = |key: &str| kinds.iter().map(|row| number(row, key)).sum::<f64>();
         assert_eq!(sum("launches"), number(total, "launches"), "{step}");

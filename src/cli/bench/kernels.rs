@@ -40,6 +40,15 @@ struct Kind<'a> {
 }
 
 impl Kind<'_> {
+    fn has(&self, launch: &Dispatch) -> bool {
+        self.grid == launch.grid && *self.variant == launch.variant
+    }
+
+    /// The other launches of `step`.
+    fn left_out_of(&self, step: &Recording) -> Recording {
+        Recording::of(step.dispatches().iter().filter(|launch| !self.has(launch)))
+    }
+
     /// Of all launches; what is not known of one is not known of the kind.
     fn cost(&self) -> Cost {
         let sum = |of: fn(&Cost) -> u64| {
@@ -54,7 +63,7 @@ impl Kind<'_> {
 fn kinds(step: &Recording) -> Vec<Kind<'_>> {
     let mut kinds: Vec<Kind<'_>> = Vec::new();
     for launch in step.dispatches() {
-        match kinds.iter_mut().find(|kind| kind.grid == launch.grid && *kind.variant == launch.variant) {
+        match kinds.iter_mut().find(|kind| kind.has(launch)) {
             Some(kind) => kind.launches.push(launch),
             None => kinds.push(Kind { variant: &launch.variant, grid: launch.grid, launches: vec![launch] }),
         }
@@ -179,10 +188,9 @@ fn measure(gpu: &Gpu, step: &Recording, name: &'static str, title: String, bandw
         }
         // The step first: whatever the kind before this one left in the buffers, this one finds what it finds in a step.
         let seconds = gpu.time(step, &Recording::of(kind.launches.iter().copied()))?;
-        let others = step.dispatches().iter().filter(|launch| launch.grid != kind.grid || launch.variant != *kind.variant);
         // Of prefill, and on a CPU, so many steps take minutes. Clocks move meanwhile: each difference is of two steps timed together.
         let is_compared = name == "decode" && !is_software(gpu);
-        let in_place = if is_compared { Some(gpu.time(step, step)? - gpu.time(step, &Recording::of(others))?) } else { None };
+        let in_place = if is_compared { Some(gpu.time(step, step)? - gpu.time(step, &kind.left_out_of(step))?) } else { None };
         table.lines.push(Line {
             kernel: kind.variant.kernel(),
             label: label(kind.variant, &kinds),
@@ -302,6 +310,8 @@ mod tests {
         assert_eq!(kinds.iter().map(|k| k.launches.len()).collect::<Vec<_>>(), [2, 1, 2, 1]);
         assert_eq!(kinds[0].cost(), Cost { bytes: 11, flops: 2 });
         assert_eq!(kinds[2].cost(), Cost { bytes: 0, flops: 2 }, "one of them is not known");
+        let others: Vec<_> = kinds[0].left_out_of(&step).dispatches().iter().map(|launch| launch.cost.bytes).collect();
+        assert_eq!(others, [5, 0, 7, 0], "all but the two of 5 and 6 bytes");
         let labels: Vec<_> = kinds.iter().map(|k| label(k.variant, &kinds)).collect();
         assert_eq!(labels, ["W_Q8_0 LANES=32", "W_Q8_0 LANES=32", "W_Q8_0 LANES=16", "EXPERTS"]);
         assert_eq!((family(kinds[0].variant), family(kinds[3].variant)), ("dense matrices", "experts"));
