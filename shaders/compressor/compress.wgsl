@@ -36,7 +36,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> frontier$S: array<vec2<f32>>; // (rows, 2 WIDTH/2)
 #end
 
-fn x_pair(i: u32) -> vec2<f32> {
+fn fresh_pair(i: u32) -> vec2<f32> {
     return fresh[i];
 }
 

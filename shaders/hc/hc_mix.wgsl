@@ -1,7 +1,7 @@
 // hc_mix: over slices of SLICE channels of all four streams, mix[t, slice, o] = fn[o] . X'[t] for o < outputs, and
 // mix[t, slice, outputs] = |X'[t]|^2; lib/hc_mixed adds the slices up. With POST the streams are made first, the residual of a sub-layer:
 // X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j], where the sum runs over C's first index; else X' = X.
-// in      w (outputs, 4D) any block format; x (T, 4, D) f32; POST: post (T, 32) f32 as hc_pre leaves it, y (T, D) f32
+// in      w (outputs, 4D) any block format; x (T, 4, D) f32; POST: post (T, 32) f32 as hc_sinkhorn leaves it, y (T, D) f32
 // out     mix (T, slices, 32) f32; POST: next (T, 4, D) f32
 // params  Params 20 B
 // grid    x: ceil(D / SLICE), y: ceil(T / ROWS); one workgroup a slice of ROWS rows

@@ -2,8 +2,8 @@
 // N(.; weight), RoPE at the window's first token; into the session's page. RATIO tokens a window; with OVERLAP (RATIO 4) values and gates are
 // two rows wide and a window takes the first halves of its predecessor's tokens.
 //
-// The kernel declares windows, rows, live, page_table and window_angles, and how pairs are read and written: x_pair (of the step's values and
-// gates), ape_pair, weight_pair, eight_earlier and store_page_pair. The last two take the compressor's number where a kernel has several.
+// The kernel declares windows, rows, live, page_table and window_angles, and how pairs are read and written: fresh_pair (of the step's
+// values and gates), ape_pair, weight_pair, eight_earlier and store_page_pair. The last two take the compressor's number where a kernel has several.
 // Call window_row once: its code is fetched anew each time the kernel starts.
 
 #import lib/rows
@@ -107,8 +107,8 @@ fn window_row(own: Compressor, n: u32, lid: u32) {
             // No load waits for a branch: where one token is fresh, the other seven are read in the step, too.
             if (fresh > 0u) {
 #for C 8
-                let value$C = x_pair(place$C.fresh + pair);
-                let gate$C = x_pair(place$C.fresh + pair + gates);
+                let value$C = fresh_pair(place$C.fresh + pair);
+                let gate$C = fresh_pair(place$C.fresh + pair + gates);
 #end
 #for C 8
                 eight[$C] = select(eight[$C], vec4<f32>(value$C, gate$C), place$C.is_fresh == 1u);

@@ -2,11 +2,35 @@
 //!
 //! Never one arena: launches that share a buffer which one of them writes run one after the other.
 
-use super::sizes::{Capacity, FixedSizes, MASK_ROWS, RowSizes, mask_bytes};
+use super::sizes::{Capacity, FixedSizes, MASK_ROWS, LayerRowSizes, RowSizes, mask_bytes, own_rows};
 use crate::Result;
 use crate::gpu::{Gpu, Slice};
 use crate::kernels::{Row, Sampler, Window};
 use crate::model::Config;
+
+/// What launches of a layer leave for later ones, past others. A launch waits for those before it if one of them used a buffer that it writes;
+/// if only launches of earlier steps did, the device may run it beside them. So in decode steps, whose launches leave much of a device idle,
+/// each layer has its own.
+#[derive(Debug)]
+pub struct LayerBuffers {
+    pub queries: Slice,
+    pub index_queries: Slice,
+    pub fresh: Slice,
+    /// Of attention and of the experts.
+    pub post: [Slice; 2],
+}
+
+impl LayerBuffers {
+    fn new(gpu: &Gpu, sizes: LayerRowSizes, rows: u32) -> Result<Self> {
+        let buffer = |label: &str, floats: u64| Ok::<_, crate::Error>(gpu.buffer(label, u64::from(rows) * floats * 4)?.all());
+        Ok(Self {
+            queries: buffer("queries", sizes.queries)?,
+            index_queries: buffer("index queries", sizes.index_queries)?,
+            fresh: buffer("fresh", sizes.fresh)?,
+            post: [buffer("post of attention", sizes.post)?, buffer("post of experts", sizes.post)?],
+        })
+    }
+}
 
 /// The buffers of a step.
 #[derive(Debug)]
@@ -14,7 +38,8 @@ pub struct Buffers {
     /// The four streams before and after a sub-layer, taking turns.
     pub streams: [Slice; 2],
     pub mix: Slice,
-    pub post: Slice,
+    /// A word for kernels that want to have read something.
+    pub unread: Slice,
     pub normed: Slice,
     /// Activations of a decode step rounded to int8, each named like the f32 ones.
     pub normed_int8: Slice,
@@ -24,7 +49,11 @@ pub struct Buffers {
     pub act_int8: Slice,
     pub inputs: Slice,
     pub low: Slice,
-    pub queries: Slice,
+    /// Of a step of any size, for every layer.
+    pub shared_by_layers: LayerBuffers,
+    /// Of each layer, and the rows that they are for.
+    pub of_layers: Vec<LayerBuffers>,
+    pub own_rows: u32,
     pub kv: Slice,
     pub selected: Slice,
     pub heads: Slice,
@@ -74,7 +103,7 @@ impl Buffers {
         Ok(Self {
             streams: [per_row("streams a", sizes.streams)?, per_row("streams b", sizes.streams)?],
             mix: buffer("mix", fixed.mix)?,
-            post: per_row("post", sizes.post)?,
+            unread: buffer("unread", 4)?,
             normed: per_row("normed", sizes.normed)?,
             normed_int8: buffer("normed int8", normed_int8)?,
             heads_int8: buffer("heads int8", heads_int8)?,
@@ -83,7 +112,13 @@ impl Buffers {
             act_int8: buffer("act int8", act_int8)?,
             inputs: per_row("inputs", sizes.inputs)?,
             low: per_row("low", sizes.low)?,
-            queries: per_row("queries", sizes.queries)?,
+            shared_by_layers: LayerBuffers::new(gpu, sizes.layer, capacity.rows)?,
+            of_layers: config
+                .layers
+                .iter()
+                .map(|l| LayerBuffers::new(gpu, LayerRowSizes::new(config, l.ratio), own_rows(capacity)))
+                .collect::<Result<_>>()?,
+            own_rows: own_rows(capacity),
             kv: per_row("kv", sizes.kv)?,
             selected: per_row("selected", sizes.selected)?,
             heads: per_row("heads", sizes.heads)?,
@@ -111,5 +146,11 @@ impl Buffers {
             masks: buffer("masks", MASK_ROWS * mask_bytes(config))?,
             results: buffer("results", rows * 8)?,
         })
+    }
+
+    /// Those for layer number `layer` in a step of `rows` rows; the draft block's layer has no number.
+    pub fn of_layer(&self, layer: Option<usize>, rows: u32) -> &LayerBuffers {
+        let own = layer.filter(|_| rows <= self.own_rows).and_then(|l| self.of_layers.get(l));
+        own.unwrap_or(&self.shared_by_layers)
     }
 }

@@ -166,7 +166,7 @@ impl GpuBackend {
             if layer.ratio == 4 && taps.wants(Tap::Selected(l)) {
                 self.gpu.write(&b.selected, &visible_rows(recorder.data, self.config.index_top_k));
             }
-            recorder.attention(&mut rec, layer, &self.cache.layers[l], &Streams { now: a, next: z });
+            recorder.attention(&mut rec, (Some(l), layer), &self.cache.layers[l], &Streams { now: a, next: z });
             let mut wanted = vec![
                 (Tap::AttentionIn(l), b.normed.part(0, rows * sizes.normed)),
                 (Tap::QueryLow(l), b.low.part(0, rows * sizes.low)),
@@ -179,7 +179,7 @@ impl GpuBackend {
             }
             rec = self.tap(rec, &wanted, taps)?;
             let next = self.model.layers.get(l + 1).map_or(&self.model.head_hc, |next| &next.attn_hc);
-            recorder.experts(&mut rec, layer, next, &Streams { now: z, next: a });
+            recorder.experts(&mut rec, (Some(l), layer), next, &Streams { now: z, next: a });
             let wanted = [
                 (Tap::ExpertsIn(l), b.normed.part(0, rows * sizes.normed)),
                 (Tap::Chosen(l), b.chosen.part(0, rows * sizes.routes)),
@@ -285,8 +285,8 @@ impl Backend for GpuBackend {
             }
             let mut rec = Recording::new();
             recorder.draft_input(&mut rec, mtp, &Streams { now: streams, next: other });
-            recorder.attention(&mut rec, &mtp.layer, cache, &Streams { now: other, next: streams });
-            recorder.experts(&mut rec, &mtp.layer, &mtp.head_hc, &Streams { now: streams, next: other });
+            recorder.attention(&mut rec, (None, &mtp.layer), cache, &Streams { now: other, next: streams });
+            recorder.experts(&mut rec, (None, &mtp.layer), &mtp.head_hc, &Streams { now: streams, next: other });
             let rows: Vec<u32> = (0..step.draft.len().min(step.rows.len()) as u32).collect();
             ticket.output.draft_logits = self.all_logits(&recorder, rec, &mtp.head_hc, other, &rows)?;
         } else {

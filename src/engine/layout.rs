@@ -41,11 +41,15 @@ pub struct Layer {
     pub ratio: u32,
     pub limit: f32,
     pub attn_hc: HcWeights,
-    /// q_a, kv; compressor kv, gate; indexer compressor kv, gate, proj.
+    /// q_a, kv; indexer proj.
     pub inputs: Vec<Matrix>,
+    /// Compressor kv, gate; indexer compressor kv, gate: what only windows that close wait for.
+    pub fresh: Vec<Matrix>,
     pub q_norm: Slice,
-    /// q_b; indexer q_b.
-    pub queries: Vec<Matrix>,
+    /// q_b.
+    pub queries: Matrix,
+    /// Indexer q_b.
+    pub index_queries: Option<Matrix>,
     pub kv_norm: Slice,
     pub sinks: Slice,
     pub compressor: Option<Compressor>,
@@ -102,8 +106,10 @@ struct PlacedLayer {
     limit: f32,
     attn_hc: PlacedHc,
     inputs: Vec<PlacedMatrix>,
+    fresh: Vec<PlacedMatrix>,
     q_norm: VectorAt,
-    queries: Vec<PlacedMatrix>,
+    queries: PlacedMatrix,
+    index_queries: Option<PlacedMatrix>,
     kv_norm: VectorAt,
     sinks: VectorAt,
     compressors: Vec<(VectorAt, VectorAt)>,
@@ -220,19 +226,21 @@ fn place_hc(placer: &mut Placer, vectors: &mut Vectors, hc: &model::Hc, norm: &T
 fn place_layer(placer: &mut Placer, vectors: &mut Vectors, layer: &model::Layer, experts: u32) -> Result<PlacedLayer> {
     let (attention, ffn) = (&layer.attention, &layer.experts);
     let mut inputs = vec![&attention.q_a, &attention.kv];
-    let mut queries = vec![&attention.q_b];
+    let mut fresh = Vec::new();
     let mut compressors = Vec::new();
     if let Some(compressor) = &layer.compressor {
-        inputs.extend([&compressor.kv, &compressor.gate]);
+        fresh.extend([&compressor.kv, &compressor.gate]);
         compressors.push((vectors.add(&[&compressor.ape]), vectors.add(&[&compressor.norm])));
     }
     if let Some(indexer) = &layer.indexer {
-        inputs.extend([&indexer.compressor.kv, &indexer.compressor.gate, &indexer.proj]);
-        queries.push(&indexer.q_b);
+        fresh.extend([&indexer.compressor.kv, &indexer.compressor.gate]);
+        inputs.push(&indexer.proj);
         compressors.push((vectors.add(&[&indexer.compressor.ape]), vectors.add(&[&indexer.compressor.norm])));
     }
     let attn_hc = place_hc(placer, vectors, &layer.attn_hc, &layer.attn_norm)?;
-    let (inputs, queries) = (placer.list(&inputs)?, placer.list(&queries)?);
+    let (inputs, fresh) = (placer.list(&inputs)?, placer.list(&fresh)?);
+    let [queries] = placer.group([&attention.q_b])?;
+    let index_queries = layer.indexer.as_ref().map(|indexer| placer.group([&indexer.q_b])).transpose()?.map(|[matrix]| matrix);
     let [out_a] = placer.group([&attention.out_a])?;
     let [out_b] = placer.group([&attention.out_b])?;
     let ffn_hc = place_hc(placer, vectors, &layer.ffn_hc, &layer.ffn_norm)?;
@@ -243,8 +251,10 @@ fn place_layer(placer: &mut Placer, vectors: &mut Vectors, layer: &model::Layer,
         limit: layer.swiglu_limit,
         attn_hc,
         inputs,
+        fresh,
         q_norm: vectors.add(&[&attention.q_norm]),
         queries,
+        index_queries,
         kv_norm: vectors.add(&[&attention.kv_norm]),
         sinks: vectors.add(&[&attention.sinks]),
         compressors,
@@ -298,8 +308,10 @@ impl Binder<'_> {
             limit: layer.limit,
             attn_hc: self.hc(&layer.attn_hc),
             inputs: all(&layer.inputs),
+            fresh: all(&layer.fresh),
             q_norm: self.vector(layer.q_norm),
-            queries: all(&layer.queries),
+            queries: layer.queries.bind(self.arenas),
+            index_queries: layer.index_queries.as_ref().map(|matrix| matrix.bind(self.arenas)),
             kv_norm: self.vector(layer.kv_norm),
             sinks: self.vector(layer.sinks),
             compressor: compressors.next(),

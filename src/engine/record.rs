@@ -7,11 +7,11 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Ahead, Attention, AttentionBuffers, Compress, Grouping, HcLeave, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LowQueries,
-    Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct, Strided, Windows,
-    record_attention, record_embed, record_hc_head, record_hc_mix, record_hc_pre, record_index_score, record_latents, record_linear,
-    record_linear_int8, record_linear_leaving, record_linear_normed, record_moe, record_moe_int8, record_mtp_join, record_rms_norm,
-    record_router, record_sample, record_top_k,
+    Ahead, Attention, AttentionBuffers, Compress, Grouping, HcLeave, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LinearNormed,
+    LowQueries, Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct, Strided, Windows,
+    record_attention, record_embed, record_hc_head, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_index_score, record_latents, record_linear,
+    record_linear_int8, record_linear_leaving, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router,
+    record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -68,19 +68,26 @@ impl Recorder<'_> {
         record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.t());
     }
 
-    /// The input of a sub-layer, whose first matrices in each of `ahead` are asked for meanwhile.
-    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>, ahead: &[&[Matrix]]) {
+    /// The input of a sub-layer, while the matrices in each of `ahead`, neighbours in memory, are asked for.
+    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>, ahead: &[Vec<&Matrix>]) {
         let (b, c) = (self.buffers, self.config);
         // In decode steps: a long one has enough to multiply meanwhile.
         let ahead: Vec<_> = ahead.iter().filter(|_| normed_int8.is_some()).map(|matrices| Ahead::of(matrices)).collect();
+        let (normed, constants) = (self.normed(), (c.hc_eps, c.norm_eps));
+        record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&normed, normed_int8), constants, (&ahead, &b.unread), self.t());
+    }
+
+    /// What the residual of the sub-layer of `hc` needs.
+    fn weigh(&self, rec: &mut Recording, hc: &HcWeights, post: &Slice) {
+        let c = self.config;
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
-        record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&self.normed(), normed_int8), &b.post, constants, &ahead, self.t());
+        record_hc_sinkhorn(rec, self.kit, hc, &self.buffers.mix, post, constants, self.t());
     }
 
     /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `weights`.
-    fn leaving<'s>(&'s self, weights: &'s HcWeights, streams: &Streams<'s>) -> HcLeave<'s> {
+    fn leaving<'s>(&'s self, weights: &'s HcWeights, post: &'s Slice, streams: &Streams<'s>) -> HcLeave<'s> {
         let b = self.buffers;
-        let residual = HcPost { post: &b.post, y: &b.y, next: streams.next };
+        let residual = HcPost { post, y: &b.y, next: streams.next };
         HcLeave { weights, x: streams.now, residual, mix: &b.mix }
     }
 
@@ -88,17 +95,31 @@ impl Recorder<'_> {
         record_hc_mix(rec, self.kit, leave.weights, leave.x, Some(leave.residual), leave.mix, self.t());
     }
 
-    /// The attention half of a layer, whose mix has been made.
-    pub fn attention(&self, rec: &mut Recording, layer: &Layer, cache: &LayerCache, streams: &Streams<'_>) {
+    /// The attention half of a layer, whose mix has been made. `number`: the layer's, unless it is the draft block's.
+    pub fn attention(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), cache: &LayerCache, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
         let normed_int8 = self.int8(&b.normed_int8, c.dim);
-        let ahead = [&layer.inputs[..], &layer.queries, slice::from_ref(&layer.out_a), slice::from_ref(&layer.out_b)];
-        self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref(), &ahead);
+        let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
+        let first = layer.inputs.iter().chain(&layer.fresh).chain(queries.iter().copied()).collect();
+        self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref(), &[first, vec![&layer.out_a], vec![&layer.out_b]]);
+        let own = b.of_layer(number, t);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         self.project(rec, &layer.inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
+        let (first, count) = self.data.windows_of(layer.ratio);
+        let windows = Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live };
+        let fresh = Strided::whole(&own.fresh, stride_of(&layer.fresh));
+        let project_fresh = |rec: &mut Recording| {
+            if !layer.fresh.is_empty() {
+                self.project(rec, &layer.fresh, (&self.normed(), normed_int8.as_ref()), &fresh);
+            }
+        };
+        // Without a window that closes only the rings wait for them.
+        let waits = windows.count > 0;
+        if waits {
+            project_fresh(rec);
+        }
         let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
         let keys = inputs.at(c.q_rank);
-        let fresh = keys.at(c.head_dim);
         let mut index_fresh = fresh.clone();
         let mut compressors = Vec::new();
         if let (Some(weights), Some(cache)) = (&layer.compressor, &cache.compressor) {
@@ -106,53 +127,59 @@ impl Recorder<'_> {
             index_fresh = fresh.at(2 * sizes.width());
             compressors.push((sizes, fresh.clone()));
         }
-        let mut index_weights = index_fresh.clone();
         if let (Some(weights), Some(cache)) = (&layer.index_compressor, &cache.index) {
             let sizes = self.compress_sizes(layer.ratio, c.index_dim, weights, cache);
-            index_weights = index_fresh.at(2 * sizes.width());
             compressors.push((sizes, index_fresh.clone()));
         }
-        let (first, count) = self.data.windows_of(layer.ratio);
-        let queries = Strided::whole(&b.queries, stride_of(&layer.queries));
-        // What follows waits for neither, so that the device may do both at once.
-        let is_normed = record_linear_normed(rec, kit, &layer.queries, &inputs, (&layer.q_norm, c.norm_eps), &queries, t);
-        let unnormed = LowQueries { x: inputs, rank: c.q_rank, norm: &layer.q_norm, y: &low };
+        let normed_queries = LinearNormed::each(kit, &queries, t);
+        let unnormed = LowQueries { x: inputs.clone(), rank: c.q_rank, norm: &layer.q_norm, y: &low };
         let latents = Latents {
-            queries: Some(unnormed).filter(|_| !is_normed),
-            keys,
+            queries: Some(unnormed).filter(|_| normed_queries.is_none()),
+            keys: keys.clone(),
             key: KvRow { dim: c.head_dim, rope: c.rope_dim, compressed: layer.ratio > 0, eps: c.norm_eps },
             kv_norm: &layer.kv_norm,
             angles: &b.angles,
             kv: &b.kv,
             compressors,
-            windows: Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live },
+            windows,
         };
         record_latents(rec, kit, &latents, t);
-        if !is_normed {
-            self.project(rec, &layer.queries, (&low, None), &queries);
+        let project_queries = |rec: &mut Recording, n: usize, y: &Strided| match normed_queries.as_ref().and_then(|all| all.get(n)) {
+            Some(normed) => normed.record(rec, &inputs, (&layer.q_norm, c.norm_eps), y),
+            None => self.project(rec, slice::from_ref(queries[n]), (&low, None), y),
+        };
+        // In decode steps the indexer's run beside the small launch before them, all others beside the last one of the indexer.
+        if let Some(cache) = cache.index.as_ref().filter(|_| self.selects(layer.ratio)) {
+            let index_queries = Strided::whole(&own.index_queries, c.index_heads * c.index_dim);
+            project_queries(rec, 1, &index_queries);
+            self.select(rec, layer.ratio, cache, &index_queries, &keys.at(c.head_dim));
         }
-        if let Some(cache) = &cache.index {
-            self.select(rec, layer.ratio, cache, &queries, &index_weights);
-        }
+        let queries = Strided::whole(&own.queries, c.heads * c.head_dim);
+        project_queries(rec, 0, &queries);
         let heads = Strided::whole(&b.heads, c.heads * c.head_dim).halved(self.half);
         let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
         let words = kit.dialect.kv.words(c.head_dim);
         let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(c), words, source: Strided::whole(&b.kv, words) }];
-        for (cache, dim, source) in [(&cache.compressor, c.head_dim, fresh), (&cache.index, c.index_dim, index_fresh)] {
+        for (cache, dim, source) in [(&cache.compressor, c.head_dim, fresh.clone()), (&cache.index, c.index_dim, index_fresh)] {
             if let Some(cache) = cache {
                 let words = if layer.ratio == 4 { 4 * dim } else { 2 * dim };
                 stores.push(RingStore { ring: &cache.frontier, size: frontier_rows(layer.ratio), words, source });
             }
         }
         let rings = Rings { stores, live: &self.cache.live };
-        self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings);
+        self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings, |rec| {
+            self.weigh(rec, &layer.attn_hc, &own.post[0]);
+            if !waits {
+                project_fresh(rec);
+            }
+        });
 
         let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
         let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
         let by_group = Grouping::Rows(c.o_rank);
         let rounded = record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), t);
         let low_int8 = low_int8.filter(|_| rounded);
-        let leave = self.leaving(&layer.ffn_hc, streams);
+        let leave = self.leaving(&layer.ffn_hc, &own.post[0], streams);
         if !record_linear_leaving(rec, kit, &layer.out_b, (&low, low_int8.as_ref()), leave, t) {
             self.project(rec, slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
             self.leave(rec, &leave);
@@ -176,14 +203,15 @@ impl Recorder<'_> {
         }
     }
 
+    /// Whether a row of the step sees more compressed rows than attention takes.
+    fn selects(&self, ratio: u32) -> bool {
+        (self.data.last_position + 1) / ratio > self.config.index_top_k
+    }
+
     /// The indexer: scores, and the best rows, a tile of the step's rows at a time.
     fn select(&self, rec: &mut Recording, ratio: u32, cache: &CompressorCache, queries: &Strided, weights: &Strided) {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
         let columns = (self.data.last_position + 1) / ratio;
-        if columns <= c.index_top_k {
-            return;
-        }
-        let index_q = queries.at(c.heads * c.head_dim);
         let sizes = IndexScore {
             heads: c.index_heads,
             dim: c.index_dim,
@@ -198,7 +226,7 @@ impl Recorder<'_> {
         for first in (0..self.t()).step_by(tile.max(1) as usize) {
             let count = tile.min(self.t() - first);
             let rows = &self.data.rows[first as usize..][..count as usize];
-            record_index_score(rec, kit, &sizes, &b.rows, &index_q, &b.angles, weights, &b.scores, columns, (first, rows));
+            record_index_score(rec, kit, &sizes, &b.rows, queries, &b.angles, weights, &b.scores, columns, (first, rows));
             record_top_k(rec, kit, (ratio, c.index_top_k), &b.rows, &b.scores, columns, &b.selected, (first, count));
         }
     }
@@ -212,6 +240,7 @@ impl Recorder<'_> {
         queries: &Strided,
         (out, out_int8): (&Strided, Option<&Quantized>),
         rings: &Rings<'_>,
+        beside: impl FnOnce(&mut Recording),
     ) {
         let (b, c) = (self.buffers, self.config);
         // A layer without compressed rows binds its ring in their place: the kernel never reads them.
@@ -246,15 +275,15 @@ impl Recorder<'_> {
             out,
             out_int8,
         };
-        record_attention(rec, self.kit, &sizes, &buffers, rings, &self.data.keys(c, layer.ratio));
+        record_attention(rec, self.kit, &sizes, &buffers, rings, &self.data.keys(c, layer.ratio), beside);
     }
 
     /// The experts' half of a layer. `next`: what reads the streams afterwards.
-    pub fn experts(&self, rec: &mut Recording, layer: &Layer, next: &HcWeights, streams: &Streams<'_>) {
+    pub fn experts(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), next: &HcWeights, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
         let normed_int8 = self.int8(&b.normed_int8, c.dim);
-        let ahead = [&layer.ffn_inputs[..], slice::from_ref(&layer.shared_down)];
-        self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref(), &ahead);
+        let ahead = layer.ffn_inputs.iter().chain([&layer.shared_down]).collect();
+        self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref(), &[ahead]);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
         self.project(rec, &layer.ffn_inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
         let router = match &layer.routing {
@@ -276,14 +305,17 @@ impl Recorder<'_> {
             shared: SharedAct { gate, up: width, width, limit, act: &shared, act_int8: shared_int8.as_ref() },
         };
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
-        let leave = self.leaving(next, streams);
+        let post = &b.of_layer(number, t).post[1];
+        let leave = self.leaving(next, post, streams);
         if let (Some(x), Some(act)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
             let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, leave: Some(leave) };
-            if !record_moe_int8(rec, kit, (&moe, &int8), &routing, &b.act, &b.normed, &b.y, t) {
+            let beside = |rec: &mut Recording| self.weigh(rec, &layer.ffn_hc, post);
+            if !record_moe_int8(rec, kit, (&moe, &int8), &routing, &b.act, &b.normed, &b.y, t, beside) {
                 self.leave(rec, &leave);
             }
             return;
         }
+        self.weigh(rec, &layer.ffn_hc, post);
         record_router(rec, kit, &routing, t);
         self.project(rec, slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.

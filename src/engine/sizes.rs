@@ -110,21 +110,67 @@ impl LayerSizes {
     }
 }
 
+/// Floats of one row of what launches of a layer leave for later ones, past others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerRowSizes {
+    /// Queries.
+    pub queries: u64,
+    /// The indexer's.
+    pub index_queries: u64,
+    /// Values and gates of the compressors.
+    pub fresh: u64,
+    /// Residual weights of the hyper-connections, of each half.
+    pub post: u64,
+}
+
+impl LayerRowSizes {
+    /// In a layer of ratio `ratio`.
+    pub fn new(config: &Config, ratio: u32) -> Self {
+        let c = config;
+        let (index_queries, fresh) = match ratio {
+            0 => (0, 0),
+            4 => (c.index_heads * c.index_dim, 4 * (c.head_dim + c.index_dim)),
+            _ => (0, 2 * c.head_dim),
+        };
+        // A row of `fresh` ends at a multiple of 8 floats, as one of `inputs` does.
+        let [queries, index_queries, fresh] = [c.heads * c.head_dim, index_queries, fresh.next_multiple_of(8)].map(u64::from);
+        Self { queries, index_queries, fresh, post: 32 }
+    }
+
+    /// The largest of all layers of `config`.
+    fn largest(config: &Config) -> Self {
+        let all = config.layers.iter().map(|l| Self::new(config, l.ratio));
+        all.fold(Self::default(), |a, b| Self {
+            queries: a.queries.max(b.queries),
+            index_queries: a.index_queries.max(b.index_queries),
+            fresh: a.fresh.max(b.fresh),
+            post: a.post.max(b.post),
+        })
+    }
+
+    fn floats(&self) -> u64 {
+        self.queries + self.index_queries + self.fresh + 2 * self.post
+    }
+}
+
+/// Rows of a decode step for which each layer has such buffers of its own: one of each session.
+pub fn own_rows(capacity: &Capacity) -> u32 {
+    capacity.sessions.min(capacity.rows).min(DECODE_ROWS)
+}
+
 /// Floats (or words) of one row of a step, by what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowSizes {
     /// The four streams; there are two such buffers.
     pub streams: u64,
-    /// Their residual weights.
-    pub post: u64,
     /// Normed input of a sub-layer.
     pub normed: u64,
     /// Projections of a sub-layer's input.
     pub inputs: u64,
     /// Low-rank queries.
     pub low: u64,
-    /// Queries, the indexer's behind them.
-    pub queries: u64,
+    /// What launches of a layer leave for later ones.
+    pub layer: LayerRowSizes,
     /// New window keys.
     pub kv: u64,
     /// Compressed rows that the indexer chose.
@@ -148,22 +194,20 @@ impl RowSizes {
     pub fn new(config: &Config, kv: KvType) -> Self {
         let c = config;
         let has = |ratio: u32| c.layers.iter().any(|l| l.ratio == ratio);
-        let (dim, q) = (u64::from(c.dim), u64::from(c.heads * c.head_dim));
-        let index_q = if has(4) { u64::from(c.index_heads * c.index_dim) } else { 0 };
-        let compressed = [(4, 4 * c.head_dim + 4 * c.index_dim + c.index_heads), (128, 2 * c.head_dim)];
-        let widest = compressed.iter().filter(|(ratio, _)| has(*ratio)).map(|(_, width)| *width).max().unwrap_or(0);
+        let dim = u64::from(c.dim);
+        let layer = LayerRowSizes::largest(c);
+        let index_heads = if has(4) { c.index_heads } else { 0 };
         let used = u64::from(c.experts_used);
         Self {
             streams: 4 * dim,
-            post: 32,
             normed: dim,
             // A row's projections end at a multiple of 8 floats.
-            inputs: u64::from((c.q_rank + c.head_dim + widest).max(c.experts + 2 * c.expert_width).next_multiple_of(8)),
+            inputs: u64::from((c.q_rank + c.head_dim + index_heads).max(c.experts + 2 * c.expert_width).next_multiple_of(8)),
             low: u64::from(c.q_rank),
-            queries: (q + index_q).next_multiple_of(8),
+            layer,
             kv: u64::from(kv.words(c.head_dim)),
             selected: if has(4) { u64::from(c.index_top_k) } else { 1 },
-            heads: q.max(used * dim),
+            heads: layer.queries.max(used * dim),
             out_low: u64::from(c.o_groups * c.o_rank),
             y: dim,
             shared: u64::from(c.expert_width),
@@ -175,11 +219,10 @@ impl RowSizes {
     /// Bytes of all activations of one row.
     pub fn bytes(&self) -> u64 {
         let words = 2 * self.streams
-            + self.post
             + self.normed
             + self.inputs
             + self.low
-            + self.queries
+            + self.layer.floats()
             + self.kv
             + self.selected
             + self.heads
@@ -193,7 +236,7 @@ impl RowSizes {
 
     /// Bytes of the largest buffer's share of one row.
     pub fn largest(&self) -> u64 {
-        4 * [self.streams, self.queries, self.heads, self.act, self.inputs].into_iter().max().unwrap_or(0)
+        4 * [self.streams, self.layer.queries, self.heads, self.act, self.inputs].into_iter().max().unwrap_or(0)
     }
 }
 
@@ -212,6 +255,8 @@ pub struct FixedSizes {
     pub places: u64,
     /// Activations of a decode step rounded to int8: normed, heads, out_low, shared, act.
     pub int8: [u64; 5],
+    /// What launches of a layer leave for later ones in a decode step, of all layers.
+    pub own: u64,
     /// Mix of the hyper-connections: a row of a decode step has more of it than one of a long step.
     pub mix: u64,
     /// Rows of logits held at a time.
@@ -266,6 +311,7 @@ impl FixedSizes {
                 (c.experts_used, c.expert_width),
             ]
             .map(|(rows, columns)| decode * u64::from(rows * Quantized::words(columns)) * 4),
+            own: c.layers.iter().map(|l| LayerRowSizes::new(c, l.ratio).floats()).sum::<u64>() * u64::from(own_rows(capacity)) * 4,
             mix: [1, capacity.rows]
                 .map(|t| decode.max(u64::from(t)) * u64::from(hc_mix_words(&dialect, c.dim, t)) * 4)
                 .into_iter()
@@ -285,7 +331,7 @@ impl FixedSizes {
     /// All of them.
     pub fn bytes(&self) -> u64 {
         let int8: u64 = self.int8.iter().sum();
-        int8 + self.mix + self.partial + self.stats + self.scores + self.places + self.logits + self.tiles + self.inputs + self.tables
+        int8 + self.own + self.mix + self.partial + self.stats + self.scores + self.places + self.logits + self.tiles + self.inputs + self.tables
     }
 }
 

@@ -20,6 +20,7 @@ shaders! {
     "hc/hc_head"
     "hc/hc_mix"
     "hc/hc_pre"
+    "hc/hc_sinkhorn"
     "indexer/index_score"
     "indexer/index_score_coop"
     "indexer/index_score_few"

@@ -223,7 +223,7 @@ pub struct AttentionBuffers<'a> {
 }
 
 /// `out[t, h]` = attention of query head h over the keys that row t sees; then `rings`, which it may have read, take the newest rows.
-/// `keys`: how many keys each row sees (T).
+/// `keys`: how many keys each row sees (T). `beside` records what the rings take and attention does not wait for.
 pub fn record_attention(
     rec: &mut Recording,
     kit: &Kit,
@@ -231,11 +231,13 @@ pub fn record_attention(
     buffers: &AttentionBuffers<'_>,
     rings: &Rings<'_>,
     keys: &[u32],
+    beside: impl FnOnce(&mut Recording),
 ) {
     let t = keys.len() as u32;
     let whole = t > DECODE_ROWS;
     if let (true, Some(shape)) = (whole, kit.dialect.cooperative()) {
         record_cooperative(rec, kit, shape, sizes, buffers, keys);
+        beside(rec);
         return record_ring_store(rec, kit, rings, buffers.rows, t);
     }
     let most_keys = keys.iter().copied().max().unwrap_or(0);
@@ -273,6 +275,7 @@ pub fn record_attention(
     let parts = if whole { 1 } else { sizes.parts(&kit.dialect, most_keys) };
     rec.dispatch(variant, &params, bindings, [sizes.heads / heads_each, parts, t]);
     rec.cost(cost::attention(&kit.dialect, sizes.heads, sizes.dim, keys, whole));
+    beside(rec);
     if whole {
         return record_ring_store(rec, kit, rings, buffers.rows, t);
     }

@@ -9,7 +9,8 @@ use crate::quant::BlockFormat;
 
 params! {
     HcMixParams for "hc_mix" { base: u32, outputs: u32, dim: u32, format: u32, tokens: u32 }
-    HcPreParams for "hc_pre" { dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32, ahead: [[u32; 4]; 2] }
+    HcPreParams for "hc_pre" { dim: u32, tokens: u32, hc_eps: f32, norm_eps: f32, ahead: [[u32; 4]; 2] }
+    HcSinkhornParams for "hc_sinkhorn" { dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32 }
     HcHeadParams for "hc_head" { dim: u32, hc_eps: f32, norm_eps: f32 }
 }
 
@@ -70,7 +71,7 @@ pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: b
 /// A sub-layer's result on its way into the streams.
 #[derive(Clone, Copy, Debug)]
 pub struct HcPost<'a> {
-    /// Weights of the residual (T, 32), as hc_pre leaves them.
+    /// Weights of the residual (T, 32), as hc_sinkhorn leaves them.
     pub post: &'a Slice,
     /// The result (T, D) f32.
     pub y: &'a Slice,
@@ -156,10 +157,9 @@ impl Ahead {
     /// Most of them at a time.
     pub const MOST: usize = 4;
 
-    /// What lies in the first of their arenas.
-    pub fn of(matrices: &[Matrix]) -> Self {
+    /// What lies in the first of their arenas: matrices that are placed one after another lie so where they can.
+    pub fn of(matrices: &[&Matrix]) -> Self {
         let first = &matrices[0].slices[0];
-        // Matrices of one launch lie one behind the other where they can.
         let own = matrices.iter().take_while(|m| m.slices[0].arena.buffer.same(&first.arena.buffer));
         let end = own.map(|m| m.slices[0].base + m.slices[0].rows * m.row_bytes()).max().unwrap_or(first.base);
         Self { arena: first.arena.clone(), base: first.base, bytes: end.saturating_sub(first.base).max(4) }
@@ -171,7 +171,8 @@ pub(super) fn asking(variant: Variant, ahead: usize) -> Variant {
     if ahead > 0 { variant.constant("AHEAD", ahead as u32) } else { variant }
 }
 
-/// The sub-layer's input `N(sum_j pre[j] X[j])` and what its residual needs. mix (T, slices, 32), x (T, 4, D) -> normed (T, D), post (T, 32).
+/// The sub-layer's input `N(sum_j pre[j] X[j])`. mix (T, slices, 32), x (T, 4, D) -> normed (T, D). `unread`: a word that nobody reads, for the
+/// compiler to believe that what lies ahead is used.
 pub fn record_hc_pre(
     rec: &mut Recording,
     kit: &Kit,
@@ -179,21 +180,43 @@ pub fn record_hc_pre(
     mix: &Slice,
     x: &Slice,
     (normed, normed_int8): (&Strided, Option<&Quantized>),
-    post: &Slice,
-    (iterations, hc_eps, norm_eps): (u32, f32, f32),
-    ahead: &[Ahead],
+    (hc_eps, norm_eps): (f32, f32),
+    (ahead, unread): (&[Ahead], &Slice),
     t: u32,
 ) {
-    let mut params = HcPreParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps, ahead: [[0; 4]; Ahead::MOST / 2] };
+    let mut params = HcPreParams { dim: weights.mix.columns / 4, tokens: t, hc_eps, norm_eps, ahead: [[0; 4]; Ahead::MOST / 2] };
     for (i, own) in ahead.iter().enumerate() {
         params.ahead[i / 2][i % 2 * 2..][..2].copy_from_slice(&[own.base, own.bytes]);
     }
-    let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice, post].map(Clone::clone).to_vec();
-    bindings.extend(ahead.iter().map(|own| own.arena.clone()));
+    let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice].map(Clone::clone).to_vec();
+    if !ahead.is_empty() {
+        bindings.push(unread.clone());
+        bindings.extend(ahead.iter().map(|own| own.arena.clone()));
+    }
     bindings.extend(binding(normed_int8));
     let variant = quantizing(normed.written_by(hc_collapse_variant(&kit.dialect, "hc_pre", params.dim, t, t)), normed_int8.is_some());
-    rec.dispatch(asking(variant, ahead.len()), &params, bindings, [t, if ahead.is_empty() { 2 } else { 3 }, 1]);
+    rec.dispatch(asking(variant, ahead.len()), &params, bindings, [t + u32::from(!ahead.is_empty()), 1, 1]);
     rec.cost(super::cost::floats(5 * params.dim, t));
+}
+
+pub(super) fn hc_sinkhorn_variant(dialect: &Dialect, dim: u32, tokens: u32) -> Variant {
+    let variant = dialect.variant("hc_sinkhorn").constant("SLICE", slice_channels(dialect, tokens));
+    variant.constant("GATHERED", hc_mix_words(dialect, dim, tokens).div_ceil(WG))
+}
+
+/// What the residual of a sub-layer needs besides its result. mix (T, slices, 32) -> post (T, 32).
+pub fn record_hc_sinkhorn(
+    rec: &mut Recording,
+    kit: &Kit,
+    weights: &HcWeights,
+    mix: &Slice,
+    post: &Slice,
+    (iterations, hc_eps, norm_eps): (u32, f32, f32),
+    t: u32,
+) {
+    let params = HcSinkhornParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps };
+    let bindings = [mix, &weights.base_scale, post].map(Clone::clone).to_vec();
+    rec.dispatch(hc_sinkhorn_variant(&kit.dialect, params.dim, t), &params, bindings, [t, 1, 1]);
 }
 
 /// The input of the output head for the `rows` rows named in `wanted`, of the `tokens` that the step had. mix (T, slices, 32), x (T, 4, D),

@@ -10,7 +10,7 @@ use crate::gpu::{Recording, Slice, Variant};
 params! {
     LatentsParams for "latents" {
         tokens: u32, x_stride: u32, q_offset: u32, q_columns: u32, q_weight: u32, kv_offset: u32, kv_dim: u32, kv_weight: u32, rope: u32,
-        angle_set: u32, eps: f32, windows: u32, first_window: u32, ring: u32, max_pages: u32, row_dim: u32, row_offset: u32, row_ape: u32,
+        angle_set: u32, eps: f32, windows: u32, first_window: u32, ring: u32, max_pages: u32, fresh_stride: u32, row_dim: u32, row_offset: u32, row_ape: u32,
         row_weight: u32, index_dim: u32, index_offset: u32, index_ape: u32, index_weight: u32,
     }
 }
@@ -43,7 +43,7 @@ pub struct Latents<'a> {
     pub angles: &'a Slice,
     /// Window keys (T, K) of the cache's type.
     pub kv: &'a Slice,
-    /// The layer's compressor and then the indexer's, where there are such, each with its values and gates in the same matrix.
+    /// The layer's compressor and then the indexer's, where there are such, each with its values and gates, all in one matrix of activations.
     pub compressors: Vec<(Compress<'a>, Strided)>,
     /// Windows that close, of the layer's ratio.
     pub windows: Windows<'a>,
@@ -110,9 +110,9 @@ fn record_together(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, vector
         bindings.push(q.y.slice.clone());
     }
     if let Some((sizes, fresh)) = closing.first() {
-        (params.ring, params.max_pages) = (sizes.ring, sizes.max_pages);
+        (params.ring, params.max_pages, params.fresh_stride) = (sizes.ring, sizes.max_pages, fresh.stride);
         (params.row_dim, params.row_offset, params.row_ape, params.row_weight) = (sizes.dim, fresh.offset, at(sizes.ape), at(sizes.norm));
-        bindings.extend([windows.list, windows.rows, windows.live, windows.angles, sizes.page_table].map(Clone::clone));
+        bindings.extend([&fresh.slice, windows.list, windows.rows, windows.live, windows.angles, sizes.page_table].map(Clone::clone));
     }
     if let Some((sizes, fresh)) = closing.get(1) {
         let own = (sizes.dim, fresh.offset, at(sizes.ape), at(sizes.norm));

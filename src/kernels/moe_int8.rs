@@ -59,7 +59,8 @@ pub struct MoeInt8<'a> {
 }
 
 /// As [`record_router`], and `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(chosen[t, k])(x[t])` for few rows, rounded x and act
-/// where their formats allow. x (T, D) -> act (T * used, F), y (T, D), and what the router leaves. Says whether it did what follows, too.
+/// where their formats allow. x (T, D) -> act (T * used, F), y (T, D), and what the router leaves. `beside` records what only down waits for.
+/// Says whether it did what follows, too.
 pub fn record_moe_int8(
     rec: &mut Recording,
     kit: &Kit,
@@ -69,6 +70,7 @@ pub fn record_moe_int8(
     x: &Slice,
     y: &Slice,
     t: u32,
+    beside: impl FnOnce(&mut Recording),
 ) -> bool {
     let (chosen, weights) = (routing.chosen, routing.weights);
     let blocks = moe.gate_up.slices.iter().all(|s| s.rows.is_multiple_of(BLOCK) && s.first_row.is_multiple_of(BLOCK));
@@ -89,6 +91,7 @@ pub fn record_moe_int8(
         Some(plain) => launch_gate_up(rec, kit, moe, int8, routing, routed, &plain, act, t),
         None => record_gate_up(rec, kit, moe, x, chosen, act, t),
     }
+    beside(rec);
     let whole = moe.down.slices.iter().all(|s| s.rows == moe.down.rows);
     let foldable =
         whole && shared.act_int8.is_some() && int8.shared_down.format == BlockFormat::Q8_0x8 && int8.shared_down.slices.len() == 1;

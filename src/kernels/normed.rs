@@ -2,7 +2,7 @@
 
 use super::cost;
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
-use super::linear::{DECODE_ROWS, Grouping, launches, parts, row_table};
+use super::linear::{DECODE_ROWS, Grouping, Part, launches, parts, row_table};
 use super::matrix::Matrix;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
@@ -16,45 +16,55 @@ params! {
 /// Loads of 16 bytes of weights that a lane has on the way: all that it needs, of as many neighbouring rows as come to this in Q8_0.
 const LOADS: u32 = 8;
 
-/// `y[t] = W N(x[t]; norm)`, the rows of all `matrices` one after another in y, for few rows of x and where all weights are F16 or Q8_0 by
-/// eight, some of them that. F16 takes matrices of an even number of rows. Says whether it did. x: T rows; norm (C) -> y: T rows.
-pub fn record_linear_normed(
-    rec: &mut Recording,
-    kit: &Kit,
-    matrices: &[Matrix],
-    x: &Strided,
-    (norm, eps): (&Slice, f32),
-    y: &Strided,
-    t: u32,
-) -> bool {
-    let columns = matrices[0].columns;
-    let matrices: Vec<&Matrix> = matrices.iter().collect();
-    let formats: Vec<_> = matrices.iter().map(|m| m.format).collect();
-    let are_known = formats.iter().all(|f| [BlockFormat::F16, BlockFormat::Q8_0x8].contains(f)) && formats.contains(&BlockFormat::Q8_0x8);
-    let parts = parts(&matrices, Grouping::Shared);
-    let borders = parts.iter().fold(0, |bits, part| bits | part.rows);
-    let each = 1 << borders.trailing_zeros();
-    let variant = matvec_normed_variant(&kit.dialect, &formats, columns, t, each).filter(|_| t <= DECODE_ROWS && are_known);
-    let Some((variant, rows_each)) = variant else { return false };
-    for launch in launches(&parts, 0) {
-        let (rows, ends_bases) = row_table(launch);
-        let params = MatvecNormedParams {
-            tokens: t,
-            columns,
-            rows,
-            x_stride: x.stride,
-            x_offset: x.offset,
-            y_stride: y.stride,
-            y_offset: y.offset + launch[0].y_row,
-            eps,
-            ends_bases,
-        };
-        let arena = launch[0].arena;
-        let bindings = [arena, arena, &x.slice, norm, &y.slice].map(Clone::clone).to_vec();
-        rec.dispatch(variant.clone(), &params, bindings, grid_1d(rows.div_ceil(rows_each)));
-        rec.cost(cost::linear(launch, columns, Grouping::Shared.rows(), (x, y), t));
+/// `y[t] = W N(x[t]; norm)` for few rows of x, the rows of all matrices one after another in y.
+pub struct LinearNormed<'a> {
+    parts: Vec<Part<'a>>,
+    variant: Variant,
+    rows_each: u32,
+    columns: u32,
+    tokens: u32,
+}
+
+impl<'a> LinearNormed<'a> {
+    /// For steps of `t` rows, where all weights are F16 or Q8_0 by eight. F16 takes matrices of an even number of rows.
+    pub fn new(kit: &Kit, matrices: &[&'a Matrix], t: u32) -> Option<Self> {
+        let columns = matrices.first()?.columns;
+        let formats: Vec<_> = matrices.iter().map(|m| m.format).collect();
+        let are_known = formats.iter().all(|f| [BlockFormat::F16, BlockFormat::Q8_0x8].contains(f));
+        let parts = parts(matrices, Grouping::Shared);
+        let borders = parts.iter().fold(0, |bits, part| bits | part.rows);
+        let each = 1 << borders.trailing_zeros();
+        let variant = matvec_normed_variant(&kit.dialect, &formats, columns, t, each).filter(|_| t <= DECODE_ROWS && are_known);
+        variant.map(|(variant, rows_each)| Self { parts, variant, rows_each, columns, tokens: t })
     }
-    true
+
+    /// One for each of `matrices`, where it can be all, and some are of Q8_0 by eight: only beside these F16 multiplies rounded values.
+    pub fn each(kit: &Kit, matrices: &[&'a Matrix], t: u32) -> Option<Vec<Self>> {
+        let rounds = matrices.iter().any(|m| m.format == BlockFormat::Q8_0x8);
+        matrices.iter().map(|m| Self::new(kit, &[m], t).filter(|_| rounds)).collect()
+    }
+
+    /// x: T rows; norm (C) -> y: T rows.
+    pub fn record(&self, rec: &mut Recording, x: &Strided, (norm, eps): (&Slice, f32), y: &Strided) {
+        for launch in launches(&self.parts, 0) {
+            let (rows, ends_bases) = row_table(launch);
+            let params = MatvecNormedParams {
+                tokens: self.tokens,
+                columns: self.columns,
+                rows,
+                x_stride: x.stride,
+                x_offset: x.offset,
+                y_stride: y.stride,
+                y_offset: y.offset + launch[0].y_row,
+                eps,
+                ends_bases,
+            };
+            let arena = launch[0].arena;
+            let bindings = [arena, arena, &x.slice, norm, &y.slice].map(Clone::clone).to_vec();
+            rec.dispatch(self.variant.clone(), &params, bindings, grid_1d(rows.div_ceil(self.rows_each)));
+            rec.cost(cost::linear(launch, self.columns, Grouping::Shared.rows(), (x, y), self.tokens));
+        }
+    }
 }
 
 /// The variant for rows of `columns`, at most `each` to a team, and the rows of a workgroup; none where decode steps do not round activations,

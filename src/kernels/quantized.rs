@@ -30,6 +30,9 @@ const LANES_QUANTIZING: u32 = 32;
 /// Loads of weights that a lane has in flight: more need registers that other workgroups could use.
 const UNROLL: u32 = 4;
 
+/// Formats of which `matvec_int8` loads 16 bytes at a time.
+const WIDE: [BlockFormat; 2] = [BlockFormat::Q8_0x8, BlockFormat::F16];
+
 /// Rows of activations rounded to int8, as `lib/quantize` leaves them.
 #[derive(Clone, Debug)]
 pub struct Quantized {
@@ -76,7 +79,7 @@ pub fn record_linear_int8(
     // A launch makes whole blocks of y, or none.
     let y_int8 = y_int8.filter(|_| launches(&all, 0).all(|l| l[0].y_row.is_multiple_of(32) && row_table(l).0.is_multiple_of(32)));
     let has_use = |x: &&Quantized| columns.is_multiple_of(UNIT) && x.columns.is_multiple_of(columns);
-    let Some(x_int8) = x_int8.filter(has_use).filter(|_| y_int8.is_some() || all.iter().any(|p| p.format == BlockFormat::Q8_0x8)) else {
+    let Some(x_int8) = x_int8.filter(has_use).filter(|_| y_int8.is_some() || all.iter().any(|p| WIDE.contains(&p.format))) else {
         record_linear(rec, kit, matrices, grouping, x, y, t);
         return false;
     };

@@ -527,7 +527,7 @@ fn attention(
         Rings { stores: vec![RingStore { ring: &stored_pool, size: ring_rows as u32, words: row_words as u32, source }], live: &live };
     let own: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
     let outputs: Vec<_> = own.iter().copied().chain(&stored).collect();
-    let mut got = bench.run(kernel, &case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &rings, &counts))?;
+    let mut got = bench.run(kernel, &case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &rings, &counts, |_| ()))?;
     let stored = unpack(kv, &got.split_off(own.len()).concat());
     let mut kept = vec![0f32; 2 * ring_rows * dim];
     for (row, key) in rows.iter().zip(fresh.chunks_exact(dim)) {

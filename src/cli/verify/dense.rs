@@ -4,7 +4,7 @@ use super::bench::{Bench, Limit, as_elements, as_floats, view, whole_blocks};
 use crate::Result;
 use crate::kernels::{
     Ahead, DECODE_ROWS, Grouping, HcPost, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_decode_runs, record_embed,
-    record_hc_head, record_hc_mix, record_hc_pre, record_linear, record_mtp_join, record_rms_norm,
+    record_hc_head, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_linear, record_mtp_join, record_rms_norm,
 };
 use crate::quant::BlockFormat;
 use crate::reference;
@@ -210,27 +210,29 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         }
         let post = bench.output(t * 32)?;
         let (want, mixes) = reference::hc_pre(&hc, &norm, &x, constants);
-        let mut posts = Vec::new();
+        let unread = bench.output(1)?;
         for &half in bench.halves() {
             // In decode steps the weights that follow are asked for, too.
-            let ahead = vec![Ahead::of(std::slice::from_ref(&matrix)); if tokens <= DECODE_ROWS && !half { 2 } else { 0 }];
+            let ahead = vec![Ahead::of(&[&matrix]); if tokens <= DECODE_ROWS && !half { 2 } else { 0 }];
             let normed = bench.elements(t * dim, half)?;
             let rows = Strided::whole(&normed.slice(), dim as u32).halved(half);
             let int8 = int8.as_ref().filter(|_| !half);
-            let outputs: Vec<_> = [&normed, &post].into_iter().chain(int8.map(|(output, _)| output)).collect();
+            let outputs: Vec<_> = [&normed].into_iter().chain(int8.map(|(output, _)| output)).collect();
             let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
                 let rows = (&rows, int8.map(|(_, quantized)| quantized));
-                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, rows, &post.slice(), (20, 1e-6, 1e-6), &ahead, tokens);
+                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, rows, (1e-6, 1e-6), (&ahead, &unread.slice()), tokens);
             })?;
             bench.compare("hc_pre", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
-            if let Some(words_int8) = words.get(2) {
+            if let Some(words_int8) = words.get(1) {
                 bench.compare_int8("hc_pre", &case, words_int8, &as_floats(&words[0]), dim);
             }
-            posts = as_floats(&words[1]);
         }
-        let got: Vec<f32> = posts.chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
+        let words = bench.run("hc_sinkhorn", &case, &[&post], |rec, kit| {
+            record_hc_sinkhorn(rec, kit, &weights, &mix.slice(), &post.slice(), (20, 1e-6, 1e-6), tokens);
+        })?;
+        let got: Vec<f32> = as_floats(&words[0]).chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
         let want: Vec<f32> = mixes.iter().flat_map(|m| m.post.iter().chain(m.comb.iter().flatten()).map(|&v| v as f32)).collect();
-        bench.compare("hc_pre", &format!("{case}, post and comb"), &got, &want, Limit::F32);
+        bench.compare("hc_sinkhorn", &case, &got, &want, Limit::F32);
         let y = bench.floats(t * dim);
         let (y_gpu, next) = (bench.upload(&y)?, bench.output(t * 4 * dim)?);
         let words = bench.run("hc_mix", &case, &[&next, &mix], |rec, kit| {

@@ -125,7 +125,7 @@ fn moe(
     let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down, leave: None };
     let outputs = [&act, &act_int8, &y, &chosen, &weights, &shared_act, &shared_int8];
     let words = bench.run("moe_down_int8", &case, &outputs, |rec, kit| {
-        record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32);
+        record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32, |_| ());
     })?;
     // Formats without units go through the f32 kernels.
     let has_units = |format| [BlockFormat::Iq2Xxs, BlockFormat::Q2K, BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4].contains(&format);
@@ -164,7 +164,7 @@ fn moe(
     let [next, mix] = following.outputs();
     let mut has_left = false;
     let left = bench.run("moe_down_int8", &case, &[next, mix, &y], |rec, kit| {
-        has_left = record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32);
+        has_left = record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32, |_| ());
     })?;
     let apart = bench.run("hc_mix", &case, &[next, mix, &y], |rec, kit| {
         record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, tokens as u32);

@@ -4,8 +4,8 @@ use super::bench::{Bench, Limit, Output, as_floats, view, whole_blocks};
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
-    Grouping, HcLeave, HcPost, HcWeights, Matrix, Quantized, Strided, hc_mix_words, record_hc_mix, record_linear_int8,
-    record_linear_leaving, record_linear_normed,
+    Grouping, HcLeave, HcPost, HcWeights, LinearNormed, Matrix, Quantized, Strided, hc_mix_words, record_hc_mix, record_linear_int8,
+    record_linear_leaving,
 };
 use crate::quant::BlockFormat;
 use crate::reference;
@@ -26,10 +26,12 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         linear(bench, BlockFormat::Q8_0x8, 1, 35, columns)?;
         linear(bench, BlockFormat::F16, 2, 35, columns)?;
     }
-    // Rows that teams can take one at a time, two and four.
-    for (columns, rows) in [(256, [40, 33, 12]), (768, [40, 36, 10]), (1024, [40, 36, 12])] {
-        normed(bench, columns, rows)?;
-    }
+    // Rows that teams can take one at a time, two and four; F16 takes even numbers.
+    let (q8_0, f16) = (BlockFormat::Q8_0x8, BlockFormat::F16);
+    normed(bench, 256, [q8_0, q8_0, q8_0], [40, 33, 12])?;
+    normed(bench, 768, [q8_0, q8_0, f16], [40, 36, 10])?;
+    normed(bench, 1024, [q8_0, q8_0, f16], [40, 36, 12])?;
+    normed(bench, 1024, [f16, f16, f16], [40, 36, 12])?;
     for (columns, tokens) in [(512, 1), (8192, 1), (8192, 2), (1024, 7), (1024, 16)] {
         leaving(bench, columns, tokens)?;
     }
@@ -158,12 +160,9 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
 }
 
 /// Rows that are normalised on the way, and each token's bits the same in every company.
-fn normed(bench: &mut Bench<'_>, columns: usize, rows: [usize; 3]) -> Result<()> {
-    // F16 takes even numbers of rows.
-    let last = if rows[1].is_multiple_of(2) { BlockFormat::F16 } else { BlockFormat::Q8_0x8 };
-    let shapes = [(BlockFormat::Q8_0x8, rows[0]), (BlockFormat::Q8_0x8, rows[1]), (last, rows[2])];
-    let made = bench.several(&shapes, columns)?;
-    let matrices: Vec<Matrix> = made.iter().map(|(_, matrix)| matrix.clone()).collect();
+fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows: [usize; 3]) -> Result<()> {
+    let made = bench.several(&[0, 1, 2].map(|n| (formats[n], rows[n])), columns)?;
+    let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix)| matrix).collect();
     let (total, stride) = (rows.iter().sum::<usize>(), columns + 24);
     // Whole numbers up to 127 in each block: no value lies between two codes, whatever a norm's last bit.
     let mut x: Vec<f32> = bench.floats(16 * stride).iter().map(|v| (v * 50.0).round().clamp(-126.0, 126.0)).collect();
@@ -180,16 +179,14 @@ fn normed(bench: &mut Bench<'_>, columns: usize, rows: [usize; 3]) -> Result<()>
     let x = Strided { slice: x_gpu, stride: stride as u32, offset: 16, half: false };
     let mut alone: Vec<u32> = Vec::new();
     for tokens in 1..=16usize {
-        let case = format!("{rows:?}x{columns}, {tokens} tokens");
+        let case = format!("{:?} {rows:?}x{columns}, {tokens} tokens", formats[2]);
         let out = bench.output(tokens * total)?;
         let y = Strided::whole(&out.slice(), total as u32);
-        let mut is_done = false;
-        let words = bench.run("matvec_normed", &case, &[&out], |rec, kit| {
-            is_done = record_linear_normed(rec, kit, &matrices, &x, (&norm, 1e-6), &y, tokens as u32);
-        })?;
-        if !is_done {
-            bench.fail("matvec_normed", &case, "not recorded".into());
-        }
+        let Some(linear) = LinearNormed::new(&bench.kit, &matrices, tokens as u32) else {
+            bench.fail("matvec_normed", &case, "no variant".into());
+            continue;
+        };
+        let words = bench.run("matvec_normed", &case, &[&out], |rec, _| linear.record(rec, &x, (&norm, 1e-6), &y))?;
         bench.compare("matvec_normed", &case, &as_floats(&words[0]), &want[..tokens * total], Limit::F32);
         if tokens == 1 {
             alone = words[0].clone();

@@ -59,9 +59,13 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
     let tokens = rows.len();
     let ring = if ratio == 4 { 16 } else { 136 };
     let width = |dim: usize| if ratio == 4 { 2 * dim } else { dim };
-    let stride = (Q_RANK + DIM + dims.iter().map(|&dim| 2 * width(dim)).sum::<usize>() + 3).next_multiple_of(8);
-    let x = bench.floats_around(0.2, 1.5, tokens * stride);
-    let inputs = Strided::whole(&bench.upload(&x)?, stride as u32);
+    let mut activations = |columns: usize| {
+        let stride = (columns + 3).next_multiple_of(8);
+        let x = bench.floats_around(0.2, 1.5, tokens * stride);
+        Ok::<_, crate::Error>(Strided::whole(&bench.upload(&x)?, stride as u32))
+    };
+    let inputs = activations(Q_RANK + DIM)?;
+    let mut fresh = activations(dims.iter().map(|&dim| 2 * width(dim)).sum())?;
 
     // All vectors in one buffer, as a model's are: each starts at a multiple of 64 floats.
     let lengths = [Q_RANK, DIM].into_iter().chain(dims.iter().flat_map(|&dim| [ratio as usize * width(dim), dim]));
@@ -105,7 +109,6 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
         outputs.pages.iter().map(|output| Pool { segments: vec![output.slice()], held: SLOTS as u32 }).collect()
     };
     let (our_pools, their_pools) = (pools(&ours), pools(&theirs));
-    let mut fresh = keys.at(DIM as u32);
     let mut compressors = Vec::new();
     for (n, &dim) in dims.iter().enumerate() {
         let sizes = Compress {
