@@ -1,8 +1,8 @@
 // hc_sinkhorn: how the streams of a row leave a sub-layer, from the row's mix: post, and C made doubly stochastic by Sinkhorn's iteration.
 // in      mix (T, slices, 32) f32 as hc_mix leaves it; hc (27) f32: base 24, scale 3
-// out     post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k
-// params  Params 16 B
-// grid    T
+// out     post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; AHEAD: perhaps something behind them, which means nothing
+// params  Params 48 B
+// grid    T; AHEAD: one more, which asks for the weights that follow
 // needs   SUBGROUP: of at least 8
 // cost    128 bytes a slice of a row: latency bound (39 dependent steps)
 // source  SPEC 2 (hyper-connections)
@@ -11,16 +11,30 @@ struct Params {
     iterations: u32,
     hc_eps: f32,
     norm_eps: f32,
+    tokens: u32, // T
+    padding_a: u32,
+    padding_b: u32,
+    padding_c: u32,
+    ahead: vec4<u32>, // lib/ahead
 }
 
 @group(0) @binding(auto) var<storage, read> mix: array<f32>;        // (T, slices, 32)
 @group(0) @binding(auto) var<storage, read> hc: array<f32>;         // base (24), scale (3)
 @group(0) @binding(auto) var<storage, read_write> post: array<f32>; // (T, 32)
+#import lib/ahead
 #import lib/hc_mixed
 #import lib/math
 
 @compute @workgroup_size(WG)
 fn hc_sinkhorn(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+#ifdef AHEAD
+    if (wid.x == params.tokens) {
+        if (is_used(ask_ahead(lid))) {
+            post[31] = 0.0;
+        }
+        return;
+    }
+#endif
     // The outputs of an invocation: two of C for the first eight, one of post for the next four.
     let output = min(select(lid * 2u + 8u, lid - 4u, lid >= 8u), 22u);
     let base = vec2<f32>(hc[output], hc[output + 1u]);

@@ -1,8 +1,8 @@
-//! Activation buffers: one for each role, shared by all layers, sized for the largest step.
+//! Activation buffers: one for each role, most of them shared by all layers, sized for the largest step.
 //!
 //! Never one arena: launches that share a buffer which one of them writes run one after the other.
 
-use super::sizes::{Capacity, FixedSizes, MASK_ROWS, LayerRowSizes, RowSizes, mask_bytes, own_rows};
+use super::sizes::{Capacity, FixedSizes, LayerRowSizes, MASK_ROWS, RowSizes, mask_bytes, own_rows};
 use crate::Result;
 use crate::gpu::{Gpu, Slice};
 use crate::kernels::{Row, Sampler, Window};

@@ -7,11 +7,11 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Ahead, Attention, AttentionBuffers, Compress, Grouping, HcLeave, HcPost, HcWeights, IndexScore, Kit, KvRow, Latents, LinearNormed,
-    LowQueries, Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct, Strided, Windows,
-    record_attention, record_embed, record_hc_head, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_index_score, record_latents, record_linear,
-    record_linear_int8, record_linear_leaving, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router,
-    record_sample, record_top_k,
+    Ahead, Attention, AttentionBuffers, Compress, DECODE_ROWS, Grouping, HcLeave, HcPost, HcRows, HcWeights, IndexScore, Kit, KvRow,
+    Latents, LinearNormed, LowQueries, Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers,
+    SharedAct, Strided, Windows, record_attention, record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_index_score,
+    record_latents, record_linear, record_linear_int8, record_linear_leaving, record_moe, record_moe_int8, record_mtp_join,
+    record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -68,20 +68,24 @@ impl Recorder<'_> {
         record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.t());
     }
 
-    /// The input of a sub-layer, while the matrices in each of `ahead`, neighbours in memory, are asked for.
-    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>, ahead: &[Vec<&Matrix>]) {
-        let (b, c) = (self.buffers, self.config);
-        // In decode steps: a long one has enough to multiply meanwhile.
-        let ahead: Vec<_> = ahead.iter().filter(|_| normed_int8.is_some()).map(|matrices| Ahead::of(matrices)).collect();
-        let (normed, constants) = (self.normed(), (c.hc_eps, c.norm_eps));
-        record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&normed, normed_int8), constants, (&ahead, &b.unread), self.t());
+    /// `matrices`, in the order of their places, to ask for in decode steps: a long one has enough to multiply meanwhile.
+    fn ahead(&self, matrices: &[&Matrix]) -> Vec<Ahead> {
+        if self.kit.dialect.int8() && self.t() <= DECODE_ROWS { Ahead::of(matrices) } else { Vec::new() }
     }
 
-    /// What the residual of the sub-layer of `hc` needs.
-    fn weigh(&self, rec: &mut Recording, hc: &HcWeights, post: &Slice) {
+    /// The input of a sub-layer, while the matrices `ahead` are asked for.
+    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>, ahead: &[&Matrix]) {
+        let (b, c) = (self.buffers, self.config);
+        let (normed, constants, ahead) = (self.normed(), (c.hc_eps, c.norm_eps), self.ahead(ahead));
+        let rows = HcRows::All(self.t());
+        record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&normed, normed_int8), constants, (&ahead, &b.unread), rows);
+    }
+
+    /// What the residual of the sub-layer of `hc` needs, while the matrices `ahead` are asked for.
+    fn weigh(&self, rec: &mut Recording, hc: &HcWeights, post: &Slice, ahead: &[&Matrix]) {
         let c = self.config;
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
-        record_hc_sinkhorn(rec, self.kit, hc, &self.buffers.mix, post, constants, self.t());
+        record_hc_sinkhorn(rec, self.kit, hc, &self.buffers.mix, post, constants, &self.ahead(ahead), self.t());
     }
 
     /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `weights`.
@@ -100,8 +104,8 @@ impl Recorder<'_> {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
         let normed_int8 = self.int8(&b.normed_int8, c.dim);
         let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
-        let first = layer.inputs.iter().chain(&layer.fresh).chain(queries.iter().copied()).collect();
-        self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref(), &[first, vec![&layer.out_a], vec![&layer.out_b]]);
+        let first: Vec<&Matrix> = layer.inputs.iter().chain(&layer.fresh).chain(queries.iter().copied()).collect();
+        self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref(), &first);
         let own = b.of_layer(number, t);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         self.project(rec, &layer.inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
@@ -113,24 +117,14 @@ impl Recorder<'_> {
                 self.project(rec, &layer.fresh, (&self.normed(), normed_int8.as_ref()), &fresh);
             }
         };
-        // Without a window that closes only the rings wait for them.
-        let waits = windows.count > 0;
-        if waits {
+        // Compressed rows wait for them where a window closes; else only the rings do.
+        let closes = windows.count > 0;
+        if closes {
             project_fresh(rec);
         }
         let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
         let keys = inputs.at(c.q_rank);
-        let mut index_fresh = fresh.clone();
-        let mut compressors = Vec::new();
-        if let (Some(weights), Some(cache)) = (&layer.compressor, &cache.compressor) {
-            let sizes = self.compress_sizes(layer.ratio, c.head_dim, weights, cache);
-            index_fresh = fresh.at(2 * sizes.width());
-            compressors.push((sizes, fresh.clone()));
-        }
-        if let (Some(weights), Some(cache)) = (&layer.index_compressor, &cache.index) {
-            let sizes = self.compress_sizes(layer.ratio, c.index_dim, weights, cache);
-            compressors.push((sizes, index_fresh.clone()));
-        }
+        let compressors = self.compressors(layer, cache, &fresh);
         let normed_queries = LinearNormed::each(kit, &queries, t);
         let unnormed = LowQueries { x: inputs.clone(), rank: c.q_rank, norm: &layer.q_norm, y: &low };
         let latents = Latents {
@@ -140,7 +134,7 @@ impl Recorder<'_> {
             kv_norm: &layer.kv_norm,
             angles: &b.angles,
             kv: &b.kv,
-            compressors,
+            compressors: compressors.clone(),
             windows,
         };
         record_latents(rec, kit, &latents, t);
@@ -148,7 +142,7 @@ impl Recorder<'_> {
             Some(normed) => normed.record(rec, &inputs, (&layer.q_norm, c.norm_eps), y),
             None => self.project(rec, slice::from_ref(queries[n]), (&low, None), y),
         };
-        // In decode steps the indexer's run beside the small launch before them, all others beside the last one of the indexer.
+        // Queries run beside the launch before them: the indexer's beside the latents, the others beside its choice, if it has one to make.
         if let Some(cache) = cache.index.as_ref().filter(|_| self.selects(layer.ratio)) {
             let index_queries = Strided::whole(&own.index_queries, c.index_heads * c.index_dim);
             project_queries(rec, 1, &index_queries);
@@ -160,16 +154,16 @@ impl Recorder<'_> {
         let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
         let words = kit.dialect.kv.words(c.head_dim);
         let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(c), words, source: Strided::whole(&b.kv, words) }];
-        for (cache, dim, source) in [(&cache.compressor, c.head_dim, fresh.clone()), (&cache.index, c.index_dim, index_fresh)] {
-            if let Some(cache) = cache {
-                let words = if layer.ratio == 4 { 4 * dim } else { 2 * dim };
-                stores.push(RingStore { ring: &cache.frontier, size: frontier_rows(layer.ratio), words, source });
-            }
-        }
+        stores.extend(compressors.iter().map(|(sizes, source)| RingStore {
+            ring: sizes.frontier,
+            size: sizes.ring,
+            words: 2 * sizes.width(),
+            source: source.clone(),
+        }));
         let rings = Rings { stores, live: &self.cache.live };
         self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings, |rec| {
-            self.weigh(rec, &layer.attn_hc, &own.post[0]);
-            if !waits {
+            self.weigh(rec, &layer.attn_hc, &own.post[0], &[&layer.out_a, &layer.out_b]);
+            if !closes {
                 project_fresh(rec);
             }
         });
@@ -184,6 +178,23 @@ impl Recorder<'_> {
             self.project(rec, slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
             self.leave(rec, &leave);
         }
+    }
+
+    /// The layer's compressor and the indexer's, each with its part of `fresh`.
+    fn compressors<'s>(&'s self, layer: &'s Layer, cache: &'s LayerCache, fresh: &Strided) -> Vec<(Compress<'s>, Strided)> {
+        let c = self.config;
+        let mut all = Vec::new();
+        let mut next = fresh.clone();
+        for (weights, cache, dim) in
+            [(&layer.compressor, &cache.compressor, c.head_dim), (&layer.index_compressor, &cache.index, c.index_dim)]
+        {
+            if let (Some(weights), Some(cache)) = (weights, cache) {
+                let sizes = self.compress_sizes(layer.ratio, dim, weights, cache);
+                let rest = next.at(2 * sizes.width());
+                all.push((sizes, std::mem::replace(&mut next, rest)));
+            }
+        }
+        all
     }
 
     fn compress_sizes<'s>(&'s self, ratio: u32, dim: u32, weights: &'s Compressor, cache: &'s CompressorCache) -> Compress<'s> {
@@ -282,8 +293,8 @@ impl Recorder<'_> {
     pub fn experts(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), next: &HcWeights, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
         let normed_int8 = self.int8(&b.normed_int8, c.dim);
-        let ahead = layer.ffn_inputs.iter().chain([&layer.shared_down]).collect();
-        self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref(), &[ahead]);
+        let first: Vec<&Matrix> = layer.ffn_inputs.iter().collect();
+        self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref(), &first);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
         self.project(rec, &layer.ffn_inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
         let router = match &layer.routing {
@@ -309,13 +320,13 @@ impl Recorder<'_> {
         let leave = self.leaving(next, post, streams);
         if let (Some(x), Some(act)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
             let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, leave: Some(leave) };
-            let beside = |rec: &mut Recording| self.weigh(rec, &layer.ffn_hc, post);
+            let beside = |rec: &mut Recording| self.weigh(rec, &layer.ffn_hc, post, &[&layer.shared_down]);
             if !record_moe_int8(rec, kit, (&moe, &int8), &routing, &b.act, &b.normed, &b.y, t, beside) {
                 self.leave(rec, &leave);
             }
             return;
         }
-        self.weigh(rec, &layer.ffn_hc, post);
+        self.weigh(rec, &layer.ffn_hc, post, &[&layer.shared_down]);
         record_router(rec, kit, &routing, t);
         self.project(rec, slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.
@@ -329,9 +340,9 @@ impl Recorder<'_> {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
         // The step may be long and the wanted rows few.
         let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, count);
-        let (normed, rows) = ((&b.normed, normed_int8.as_ref()), (count, self.t()));
-        record_hc_head(rec, kit, hc, wanted, &b.mix, streams, normed, (c.hc_eps, c.norm_eps), rows);
         let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
+        let (constants, rows, ahead) = ((c.hc_eps, c.norm_eps), HcRows::Wanted(wanted, count, self.t()), self.ahead(&[&self.model.output]));
+        record_hc_pre(rec, kit, hc, &b.mix, streams, (&normed, normed_int8.as_ref()), constants, (&ahead, &b.unread), rows);
         let (x, y) = ((&normed, normed_int8.as_ref()), (&logits, None));
         record_linear_int8(rec, kit, &[&self.model.output], Grouping::Shared, x, y, count);
     }

@@ -331,7 +331,16 @@ impl FixedSizes {
     /// All of them.
     pub fn bytes(&self) -> u64 {
         let int8: u64 = self.int8.iter().sum();
-        int8 + self.own + self.mix + self.partial + self.stats + self.scores + self.places + self.logits + self.tiles + self.inputs + self.tables
+        int8 + self.own
+            + self.mix
+            + self.partial
+            + self.stats
+            + self.scores
+            + self.places
+            + self.logits
+            + self.tiles
+            + self.inputs
+            + self.tables
     }
 }
 

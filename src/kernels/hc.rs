@@ -9,9 +9,10 @@ use crate::quant::BlockFormat;
 
 params! {
     HcMixParams for "hc_mix" { base: u32, outputs: u32, dim: u32, format: u32, tokens: u32 }
-    HcPreParams for "hc_pre" { dim: u32, tokens: u32, hc_eps: f32, norm_eps: f32, ahead: [[u32; 4]; 2] }
-    HcSinkhornParams for "hc_sinkhorn" { dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32 }
-    HcHeadParams for "hc_head" { dim: u32, hc_eps: f32, norm_eps: f32 }
+    HcPreParams for "hc_pre" { dim: u32, rows: u32, hc_eps: f32, norm_eps: f32, ahead: [u32; 4] }
+    HcSinkhornParams for "hc_sinkhorn" {
+        dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32, tokens: u32, padding_a: u32, padding_b: u32, padding_c: u32, ahead: [u32; 4],
+    }
 }
 
 /// One hyper-connection set: of a sub-layer (24 outputs) or of the head (4).
@@ -133,13 +134,15 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
     }
 }
 
-/// hc_pre or hc_head for `rows` rows of `dim` channels out of a step of `tokens`, whose mix they read. A few workgroups have the device to
+/// hc_pre for `rows` rows of `dim` channels out of a step of `tokens`, whose mix of `outputs` it reads. A few workgroups have the device to
 /// themselves: they are as large as the row allows.
-pub(super) fn hc_collapse_variant(dialect: &Dialect, kernel: &'static str, dim: u32, rows: u32, tokens: u32) -> Variant {
+pub(super) fn hc_pre_variant(dialect: &Dialect, (dim, outputs): (u32, u32), is_wanted: bool, (rows, tokens): (u32, u32)) -> Variant {
     let most = if rows <= DECODE_ROWS { dialect.caps.invocations.min(1024) } else { WG };
     let wg = (dim / 4).next_power_of_two().clamp(WG, most.max(WG));
     dialect
-        .sized_variant(kernel, wg)
+        .sized_variant("hc_pre", wg)
+        .flag_if(is_wanted, "WANTED")
+        .constant("OUTPUTS", outputs)
         .constant("KEPT", (dim / 4).div_ceil(wg))
         .constant("SLICE", slice_channels(dialect, tokens))
         .constant("GATHERED", hc_mix_words(dialect, dim, tokens).div_ceil(wg))
@@ -155,24 +158,43 @@ pub struct Ahead {
 
 impl Ahead {
     /// Most of them at a time.
-    pub const MOST: usize = 4;
+    pub const MOST: usize = 2;
 
-    /// What lies in the first of their arenas: matrices that are placed one after another lie so where they can.
-    pub fn of(matrices: &[&Matrix]) -> Self {
-        let first = &matrices[0].slices[0];
-        let own = matrices.iter().take_while(|m| m.slices[0].arena.buffer.same(&first.arena.buffer));
-        let end = own.map(|m| m.slices[0].base + m.slices[0].rows * m.row_bytes()).max().unwrap_or(first.base);
-        Self { arena: first.arena.clone(), base: first.base, bytes: end.saturating_sub(first.base).max(4) }
+    /// What lies in one arena each of `matrices`, which are placed one after another.
+    pub fn of(matrices: &[&Matrix]) -> Vec<Self> {
+        let runs = matrices.chunk_by(|a, b| a.slices[0].arena.buffer.same(&b.slices[0].arena.buffer));
+        let range = |run: &[&Matrix]| {
+            let first = &run[0].slices[0];
+            let end = run.iter().map(|m| m.slices[0].base + m.slices[0].rows * m.row_bytes()).max().unwrap_or(first.base);
+            Self { arena: first.arena.clone(), base: first.base, bytes: end.saturating_sub(first.base).max(4) }
+        };
+        runs.take(Self::MOST).map(range).collect()
     }
 }
 
-/// `variant` of hc_pre that asks for `ahead` weights.
+/// `variant` of a kernel that asks for `ahead` weights.
 pub(super) fn asking(variant: Variant, ahead: usize) -> Variant {
     if ahead > 0 { variant.constant("AHEAD", ahead as u32) } else { variant }
 }
 
-/// The sub-layer's input `N(sum_j pre[j] X[j])`. mix (T, slices, 32), x (T, 4, D) -> normed (T, D). `unread`: a word that nobody reads, for the
-/// compiler to believe that what lies ahead is used.
+/// The parameter that says where `ahead` lies.
+fn ranges(ahead: &[Ahead]) -> [u32; 4] {
+    let mut ranges = [0; 2 * Ahead::MOST];
+    ranges.chunks_exact_mut(2).zip(ahead).for_each(|(range, own)| range.copy_from_slice(&[own.base, own.bytes]));
+    ranges
+}
+
+/// Rows of a step that hc_pre makes.
+#[derive(Clone, Copy, Debug)]
+pub enum HcRows<'a> {
+    /// All of them: T.
+    All(u32),
+    /// Those that a list names, `.1` of them, in a step of `.2`.
+    Wanted(&'a Slice, u32, u32),
+}
+
+/// What a sub-layer or the head of `weights` multiplies, `N(sum_j pre[j] X[j])`. mix (T, slices, 32), x (T, 4, D) -> normed (R, D). `unread`: a
+/// word that nobody reads, so that what lies ahead has a use.
 pub fn record_hc_pre(
     rec: &mut Recording,
     kit: &Kit,
@@ -182,21 +204,24 @@ pub fn record_hc_pre(
     (normed, normed_int8): (&Strided, Option<&Quantized>),
     (hc_eps, norm_eps): (f32, f32),
     (ahead, unread): (&[Ahead], &Slice),
-    t: u32,
+    rows: HcRows<'_>,
 ) {
-    let mut params = HcPreParams { dim: weights.mix.columns / 4, tokens: t, hc_eps, norm_eps, ahead: [[0; 4]; Ahead::MOST / 2] };
-    for (i, own) in ahead.iter().enumerate() {
-        params.ahead[i / 2][i % 2 * 2..][..2].copy_from_slice(&[own.base, own.bytes]);
-    }
-    let mut bindings = [mix, &weights.base_scale, &weights.norm, x, &normed.slice].map(Clone::clone).to_vec();
+    let (wanted, rows, tokens) = match rows {
+        HcRows::All(tokens) => (None, tokens, tokens),
+        HcRows::Wanted(list, rows, tokens) => (Some(list), rows, tokens),
+    };
+    let params = HcPreParams { dim: weights.mix.columns / 4, rows, hc_eps, norm_eps, ahead: ranges(ahead) };
+    let own = [mix, &weights.base_scale, &weights.norm, x, &normed.slice];
+    let mut bindings: Vec<Slice> = wanted.into_iter().chain(own).cloned().collect();
     if !ahead.is_empty() {
         bindings.push(unread.clone());
         bindings.extend(ahead.iter().map(|own| own.arena.clone()));
     }
     bindings.extend(binding(normed_int8));
-    let variant = quantizing(normed.written_by(hc_collapse_variant(&kit.dialect, "hc_pre", params.dim, t, t)), normed_int8.is_some());
-    rec.dispatch(asking(variant, ahead.len()), &params, bindings, [t + u32::from(!ahead.is_empty()), 1, 1]);
-    rec.cost(super::cost::floats(5 * params.dim, t));
+    let variant = hc_pre_variant(&kit.dialect, (params.dim, weights.mix.rows), wanted.is_some(), (rows, tokens));
+    let variant = quantizing(normed.written_by(variant), normed_int8.is_some());
+    rec.dispatch(asking(variant, ahead.len()), &params, bindings, [rows + u32::from(!ahead.is_empty()), 1, 1]);
+    rec.cost(super::cost::floats(5 * params.dim, rows));
 }
 
 pub(super) fn hc_sinkhorn_variant(dialect: &Dialect, dim: u32, tokens: u32) -> Variant {
@@ -212,29 +237,12 @@ pub fn record_hc_sinkhorn(
     mix: &Slice,
     post: &Slice,
     (iterations, hc_eps, norm_eps): (u32, f32, f32),
+    ahead: &[Ahead],
     t: u32,
 ) {
-    let params = HcSinkhornParams { dim: weights.mix.columns / 4, iterations, hc_eps, norm_eps };
-    let bindings = [mix, &weights.base_scale, post].map(Clone::clone).to_vec();
-    rec.dispatch(hc_sinkhorn_variant(&kit.dialect, params.dim, t), &params, bindings, [t, 1, 1]);
-}
-
-/// The input of the output head for the `rows` rows named in `wanted`, of the `tokens` that the step had. mix (T, slices, 32), x (T, 4, D),
-/// wanted (R) -> normed (R, D).
-pub fn record_hc_head(
-    rec: &mut Recording,
-    kit: &Kit,
-    weights: &HcWeights,
-    wanted: &Slice,
-    mix: &Slice,
-    x: &Slice,
-    (normed, normed_int8): (&Slice, Option<&Quantized>),
-    (hc_eps, norm_eps): (f32, f32),
-    (rows, tokens): (u32, u32),
-) {
-    let params = HcHeadParams { dim: weights.mix.columns / 4, hc_eps, norm_eps };
-    let mut bindings = [wanted, mix, &weights.base_scale, &weights.norm, x, normed].map(Clone::clone).to_vec();
-    bindings.extend(binding(normed_int8));
-    let variant = hc_collapse_variant(&kit.dialect, "hc_head", params.dim, rows, tokens);
-    rec.dispatch(quantizing(variant, normed_int8.is_some()), &params, bindings, [rows, 1, 1]);
+    let (dim, ranges) = (weights.mix.columns / 4, ranges(ahead));
+    let params = HcSinkhornParams { dim, iterations, hc_eps, norm_eps, tokens: t, ahead: ranges, ..HcSinkhornParams::default() };
+    let bindings = [mix, &weights.base_scale, post].into_iter().chain(ahead.iter().map(|own| &own.arena)).cloned().collect();
+    let variant = asking(hc_sinkhorn_variant(&kit.dialect, dim, t), ahead.len());
+    rec.dispatch(variant, &params, bindings, [t + u32::from(!ahead.is_empty()), 1, 1]);
 }

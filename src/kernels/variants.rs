@@ -3,7 +3,7 @@
 use super::attention::{Heads, MAX_PARTS, Segments, attention_coop_variant, attention_variant, merge_variant};
 use super::attention_long::coop_variants;
 use super::compressor::compress_variant;
-use super::hc::{Ahead, asking, hc_collapse_variant, hc_mix_variant, hc_sinkhorn_variant, leaving};
+use super::hc::{Ahead, asking, hc_mix_variant, hc_pre_variant, hc_sinkhorn_variant, leaving};
 use super::indexer::{index_score_coop_variant, index_score_few_variant, index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
 use super::latents::latents_variant;
@@ -30,11 +30,12 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     all.push(sample_variant(dialect));
     all.push(dialect.kv_variant("kv_row"));
     all.extend([512, 8192].map(|columns| top_k_variant(dialect, columns)));
-    let collapses = [("hc_pre", 1, 1), ("hc_pre", 17, 17), ("hc_head", 1, 1), ("hc_head", 1, 17)]
-        .map(|(kernel, rows, tokens)| hc_collapse_variant(dialect, kernel, 4096, rows, tokens));
+    let collapses = [(24, 1, 1), (24, 17, 17), (4, 1, 1), (4, 1, 17)]
+        .map(|(outputs, rows, tokens)| hc_pre_variant(dialect, (4096, outputs), outputs == 4, (rows, tokens)));
     all.extend(collapses.clone());
     all.extend([1, 17].map(|tokens| hc_sinkhorn_variant(dialect, 4096, tokens)));
-    all.push(asking(hc_collapse_variant(dialect, "hc_pre", 4096, 1, 1), Ahead::MOST));
+    all.push(asking(hc_pre_variant(dialect, (4096, 24), false, (1, 1)), Ahead::MOST));
+    all.push(asking(hc_sinkhorn_variant(dialect, 4096, 1), Ahead::MOST));
     all.extend([0, 1, 2, 3].map(|rings| merge_variant(dialect, heads, rings)));
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
     all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));

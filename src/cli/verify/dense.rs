@@ -3,8 +3,8 @@
 use super::bench::{Bench, Limit, as_elements, as_floats, view, whole_blocks};
 use crate::Result;
 use crate::kernels::{
-    Ahead, DECODE_ROWS, Grouping, HcPost, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_decode_runs, record_embed,
-    record_hc_head, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_linear, record_mtp_join, record_rms_norm,
+    Ahead, DECODE_ROWS, Grouping, HcPost, HcRows, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_decode_runs, record_embed,
+    record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_linear, record_mtp_join, record_rms_norm,
 };
 use crate::quant::BlockFormat;
 use crate::reference;
@@ -191,36 +191,36 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         bench.compare("hc_mix", &case, &got, &reference::hc_mix(&hc.mix, &x), Limit::F32);
         let int8 = bench.output_int8(t, dim)?;
         let normed_int8 = int8.as_ref().map(|(_, quantized)| quantized);
+        let unread = bench.output(1)?;
         if outputs == 4 {
             // Of a long step's rows few are wanted as a rule.
             let wanted: Vec<u32> = (0..tokens).rev().step_by(if tokens > DECODE_ROWS { 3 } else { 1 }).collect();
             let (wanted_gpu, rows) = (bench.upload(&wanted)?, wanted.len() as u32);
             let normed = bench.output(wanted.len() * dim)?;
             let outputs: Vec<_> = [&normed].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
-            let words = bench.run("hc_head", &case, &outputs, |rec, kit| {
-                let normed = &normed.slice();
-                record_hc_head(rec, kit, &weights, &wanted_gpu, &mix.slice(), &x_gpu, (normed, normed_int8), (1e-6, 1e-6), (rows, tokens));
+            let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
+                let (normed, rows) = (Strided::whole(&normed.slice(), dim as u32), HcRows::Wanted(&wanted_gpu, rows, tokens));
+                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, (&normed, normed_int8), (1e-6, 1e-6), (&[], &unread.slice()), rows);
             })?;
             if let Some(words_int8) = words.get(1) {
-                bench.compare_int8("hc_head", &case, words_int8, &as_floats(&words[0]), dim);
+                bench.compare_int8("hc_pre", &case, words_int8, &as_floats(&words[0]), dim);
             }
             let rows: Vec<f32> = wanted.iter().flat_map(|&t| &x[t as usize * 4 * dim..(t as usize + 1) * 4 * dim]).copied().collect();
-            bench.compare("hc_head", &case, &as_floats(&words[0]), &reference::hc_head(&hc, &norm, &rows, constants), Limit::F32);
+            bench.compare("hc_pre", &case, &as_floats(&words[0]), &reference::hc_head(&hc, &norm, &rows, constants), Limit::F32);
             continue;
         }
         let post = bench.output(t * 32)?;
         let (want, mixes) = reference::hc_pre(&hc, &norm, &x, constants);
-        let unread = bench.output(1)?;
+        // In decode steps the weights that follow are asked for, too.
+        let ahead = if tokens <= DECODE_ROWS { [Ahead::of(&[&matrix]), Ahead::of(&[&matrix])].concat() } else { Vec::new() };
         for &half in bench.halves() {
-            // In decode steps the weights that follow are asked for, too.
-            let ahead = vec![Ahead::of(&[&matrix]); if tokens <= DECODE_ROWS && !half { 2 } else { 0 }];
             let normed = bench.elements(t * dim, half)?;
             let rows = Strided::whole(&normed.slice(), dim as u32).halved(half);
             let int8 = int8.as_ref().filter(|_| !half);
             let outputs: Vec<_> = [&normed].into_iter().chain(int8.map(|(output, _)| output)).collect();
             let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
                 let rows = (&rows, int8.map(|(_, quantized)| quantized));
-                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, rows, (1e-6, 1e-6), (&ahead, &unread.slice()), tokens);
+                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, rows, (1e-6, 1e-6), (&ahead, &unread.slice()), HcRows::All(tokens));
             })?;
             bench.compare("hc_pre", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
             if let Some(words_int8) = words.get(1) {
@@ -228,7 +228,7 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
             }
         }
         let words = bench.run("hc_sinkhorn", &case, &[&post], |rec, kit| {
-            record_hc_sinkhorn(rec, kit, &weights, &mix.slice(), &post.slice(), (20, 1e-6, 1e-6), tokens);
+            record_hc_sinkhorn(rec, kit, &weights, &mix.slice(), &post.slice(), (20, 1e-6, 1e-6), &ahead, tokens);
         })?;
         let got: Vec<f32> = as_floats(&words[0]).chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
         let want: Vec<f32> = mixes.iter().flat_map(|m| m.post.iter().chain(m.comb.iter().flatten()).map(|&v| v as f32)).collect();
