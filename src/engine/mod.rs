@@ -215,6 +215,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Kernels compiled so far: what was timed while this grew says nothing of their speed.
+    pub fn compiled(&self) -> usize {
+        self.backend.compiled()
+    }
+
     /// Rows of the next prefill piece.
     fn piece_rows(&self) -> usize {
         self.pace.rows().min(self.max_rows())

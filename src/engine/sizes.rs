@@ -330,17 +330,9 @@ impl FixedSizes {
 
     /// All of them.
     pub fn bytes(&self) -> u64 {
-        let int8: u64 = self.int8.iter().sum();
-        int8 + self.own
-            + self.mix
-            + self.partial
-            + self.stats
-            + self.scores
-            + self.places
-            + self.logits
-            + self.tiles
-            + self.inputs
-            + self.tables
+        let own =
+            [self.own, self.mix, self.partial, self.stats, self.scores, self.places, self.logits, self.tiles, self.inputs, self.tables];
+        own.into_iter().chain(self.int8).sum()
     }
 }
 

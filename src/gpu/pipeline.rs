@@ -3,7 +3,7 @@
 use super::buffer::Slice;
 use super::disk_cache::DiskCache;
 use super::shader::{Variant, assemble};
-use super::{Dispatch, Gpu};
+use super::{Dispatch, Gpu, Recording};
 use crate::{Error, Result};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 pub(super) struct Pipeline {
     pub raw: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
-    bindings: usize,
+    /// Of each binding, whether the kernel may write to it.
+    writes: Vec<bool>,
     /// Distinguishes pipelines as keys of the bind group cache.
     id: usize,
 }
@@ -88,15 +89,35 @@ impl Gpu {
                 compilation_options: wgpu::PipelineCompilationOptions { zero_initialize_workgroup_memory: false, ..Default::default() },
                 cache: self.disk().map(DiskCache::raw),
             });
-            Pipeline { raw, layout, bindings: entries.len(), id }
+            Pipeline { raw, layout, writes: entries.iter().map(may_be_written).collect(), id }
         })
+    }
+
+    /// How many launches of `recording` wait for all before them; others may run beside the one before. In one pass a launch waits if a
+    /// buffer that it uses was used by one before and either may write to it, whichever parts of it they bind.
+    ///
+    /// # Errors
+    /// A shader that does not compile.
+    pub fn in_turn(&self, recording: &Recording) -> Result<usize> {
+        let mut cache = self.cache();
+        let (mut used, mut waiting) = (HashMap::new(), 0);
+        for dispatch in recording.dispatches() {
+            let pipeline = self.pipeline(&mut cache, &dispatch.variant)?;
+            let mut own: HashMap<u64, bool> = HashMap::new();
+            for (slice, writes) in dispatch.bindings.iter().zip(&pipeline.writes) {
+                *own.entry(slice.buffer.id()).or_default() |= writes;
+            }
+            waiting += usize::from(own.iter().any(|(buffer, writes)| used.get(buffer).is_some_and(|wrote| wrote | writes)));
+            used.extend(own);
+        }
+        Ok(waiting)
     }
 
     /// The bind group of `dispatch` for `pipeline`, made if it is new.
     pub(super) fn bind_group<'c>(&self, cache: &'c mut Cache, pipeline: &Pipeline, dispatch: &Dispatch) -> Result<&'c wgpu::BindGroup> {
         let bindings = &dispatch.bindings;
-        if bindings.len() != pipeline.bindings {
-            let (label, want, have) = (&dispatch.variant, pipeline.bindings, bindings.len());
+        if bindings.len() != pipeline.writes.len() {
+            let (label, want, have) = (&dispatch.variant, pipeline.writes.len(), bindings.len());
             return Err(Error::Device(format!("{label} declares {want} bindings, {have} were given")));
         }
         let key = (pipeline.id, bindings.iter().map(|s| (s.buffer.id(), s.offset, s.bytes)).collect());
@@ -164,6 +185,10 @@ fn reflect(module: &naga::Module) -> Vec<wgpu::BindGroupLayoutEntry> {
         .collect();
     entries.sort_by_key(|e| e.binding);
     entries
+}
+
+fn may_be_written(entry: &wgpu::BindGroupLayoutEntry) -> bool {
+    matches!(entry.ty, wgpu::BindingType::Buffer { ty: wgpu::BufferBindingType::Storage { read_only: false }, .. })
 }
 
 /// The size of the kernel's `Params`, 0 if it has none.

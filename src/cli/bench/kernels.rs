@@ -168,6 +168,8 @@ struct Table {
     title: String,
     /// Of the step.
     launches: usize,
+    /// Those that wait for all before them.
+    in_turn: usize,
     /// Kinds of them, the longest first.
     lines: Vec<Line>,
     /// Seconds of the step in one pass, everything in its order.
@@ -179,7 +181,8 @@ struct Table {
 /// Times the step and each kind of its launches. None if interrupted.
 fn measure(gpu: &Gpu, step: &Recording, name: &'static str, title: String, bandwidth: Option<f64>) -> Result<Option<Table>> {
     let kinds = kinds(step);
-    let mut table = Table { name, title, launches: step.dispatches().len(), lines: Vec::new(), whole: gpu.time(step, step)?, bandwidth };
+    let (launches, in_turn, whole) = (step.dispatches().len(), gpu.in_turn(step)?, gpu.time(step, step)?);
+    let mut table = Table { name, title, launches, in_turn, lines: Vec::new(), whole, bandwidth };
     let progress = Progress::bar("kinds of launches", kinds.len() as u64, Unit::Items);
     for kind in &kinds {
         if interrupted().load(Ordering::Relaxed) {
@@ -233,9 +236,10 @@ impl Table {
         let wide = self.lines.iter().map(|line| line.label.len()).max().unwrap_or(0).max("variant".len());
         let sum = self.sum();
         let mut text = format!(
-            "\n{}: {} launches\n{:<16} {:<wide$} {:>14} {:>8} {:>9} {:>8} {:>8} {:>7} {:>8} {:>10} {:>6}\n",
+            "\n{}: {} launches, {} in turn\n{:<16} {:<wide$} {:>14} {:>8} {:>9} {:>8} {:>8} {:>7} {:>8} {:>10} {:>6}\n",
             self.title,
             self.launches,
+            self.in_turn,
             "kernel",
             "variant",
             "grid",
@@ -288,7 +292,7 @@ impl Table {
         }
         let families: serde_json::Map<_, _> = self.families().map(|(family, _, s)| (family.to_string(), json!(s * 1e6))).collect();
         let (launches, sum, whole) = (self.launches, self.sum() * 1e6, self.whole * 1e6);
-        let row = json!({ "step": step, "launches": launches, "sum_us": sum, "pass_us": whole, "families_us": families });
+        let row = json!({ "step": step, "launches": launches, "in_turn": self.in_turn, "sum_us": sum, "pass_us": whole, "families_us": families });
         text + &format!("{row}\n")
     }
 }
@@ -337,7 +341,7 @@ mod tests {
             in_place: (bytes > 0).then_some(4e-6),
         };
         let lines = vec![line("a", 3000, 3e-6), line("b", 0, 1e-6)];
-        let table = Table { name: "decode", title: "a step".into(), launches: 4, lines, whole: 5e-6, bandwidth: Some(4e9) };
+        let table = Table { name: "decode", title: "a step".into(), launches: 4, in_turn: 3, lines, whole: 5e-6, bandwidth: Some(4e9) };
         let text = table.text();
         let words = |n: usize| text.lines().nth(n).unwrap().split_whitespace().collect::<Vec<_>>();
         assert_eq!(words(3), ["a", "-", "1x2x3", "2", "1.50", "2.00", "1.0", "0.25", "-", "3.0", "75.0"]);
