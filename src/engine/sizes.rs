@@ -236,7 +236,8 @@ impl RowSizes {
 
     /// Bytes of the largest buffer's share of one row.
     pub fn largest(&self) -> u64 {
-        4 * [self.streams, self.layer.queries, self.heads, self.act, self.inputs].into_iter().max().unwrap_or(0)
+        let LayerRowSizes { queries, index_queries, fresh, .. } = self.layer;
+        4 * [self.streams, queries, index_queries, fresh, self.heads, self.act, self.inputs].into_iter().max().unwrap_or(0)
     }
 }
 
