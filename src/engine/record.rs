@@ -318,15 +318,15 @@ impl Recorder<'_> {
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
         let post = &b.of_layer(number, t).post[1];
         let leave = self.leaving(next, post, streams);
+        let beside = |rec: &mut Recording| self.weigh(rec, &layer.ffn_hc, post, &[&layer.shared_down]);
         if let (Some(x), Some(act)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
             let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, leave: Some(leave) };
-            let beside = |rec: &mut Recording| self.weigh(rec, &layer.ffn_hc, post, &[&layer.shared_down]);
             if !record_moe_int8(rec, kit, (&moe, &int8), &routing, &b.act, &b.normed, &b.y, t, beside) {
                 self.leave(rec, &leave);
             }
             return;
         }
-        self.weigh(rec, &layer.ffn_hc, post, &[&layer.shared_down]);
+        beside(rec);
         record_router(rec, kit, &routing, t);
         self.project(rec, slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.

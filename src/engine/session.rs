@@ -134,9 +134,9 @@ impl Session {
             let wanted = engine.piece_rows();
             let rows = wanted.min(left.len());
             let (now, later) = left.split_at(rows);
-            let (started, compiled) = (Instant::now(), engine.backend.compiled());
+            let (started, compiled) = (Instant::now(), engine.compiled());
             self.step(engine, now, Vec::new(), Vec::new(), &mut NoTaps)?;
-            let has_compiled = engine.backend.compiled() != compiled;
+            let has_compiled = engine.compiled() != compiled;
             engine.measured((rows, wanted), started.elapsed().as_secs_f64(), has_compiled);
             progress.add(rows as u64);
             left = later;

@@ -10,8 +10,8 @@ use crate::gpu::{Recording, Slice, Variant};
 params! {
     LatentsParams for "latents" {
         tokens: u32, x_stride: u32, q_offset: u32, q_columns: u32, q_weight: u32, kv_offset: u32, kv_dim: u32, kv_weight: u32, rope: u32,
-        angle_set: u32, eps: f32, windows: u32, first_window: u32, ring: u32, max_pages: u32, fresh_stride: u32, row_dim: u32, row_offset: u32, row_ape: u32,
-        row_weight: u32, index_dim: u32, index_offset: u32, index_ape: u32, index_weight: u32,
+        angle_set: u32, eps: f32, windows: u32, first_window: u32, ring: u32, max_pages: u32, fresh_stride: u32, row_dim: u32, row_offset: u32,
+        row_ape: u32, row_weight: u32, index_dim: u32, index_offset: u32, index_ape: u32, index_weight: u32,
     }
 }
 

@@ -34,7 +34,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         .map(|(outputs, rows, tokens)| hc_pre_variant(dialect, (4096, outputs), outputs == 4, (rows, tokens)));
     all.extend(collapses.clone());
     all.extend([1, 17].map(|tokens| hc_sinkhorn_variant(dialect, 4096, tokens)));
-    all.push(asking(hc_pre_variant(dialect, (4096, 24), false, (1, 1)), Ahead::MOST));
+    all.extend([24, 4].map(|outputs| asking(hc_pre_variant(dialect, (4096, outputs), outputs == 4, (1, 1)), Ahead::MOST)));
     all.push(asking(hc_sinkhorn_variant(dialect, 4096, 1), Ahead::MOST));
     all.extend([0, 1, 2, 3].map(|rings| merge_variant(dialect, heads, rings)));
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
@@ -91,7 +91,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     }
     let closing = [None, Some((4, 128, 2)), Some((128, 4, 1))];
     all.extend([false, true].iter().flat_map(|&queries| closing.map(|kind| latents_variant(dialect, queries, kind))));
-    for formats in [&mixed[..], &mixed[..1]] {
+    for formats in [&mixed[..], &mixed[..1], &mixed[1..]] {
         let sizes = [(256, 1, 4), (1024, 1, 4), (1024, 16, 4), (1536, 2, 1)];
         let normed = sizes.map(|(columns, tokens, each)| matvec_normed_variant(dialect, formats, columns, tokens, each));
         all.extend(normed.into_iter().flatten().map(|(variant, _)| variant));

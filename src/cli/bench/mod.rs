@@ -96,19 +96,13 @@ impl Bench {
             sessions[0].sync(&mut engine, &[], &Progress::hidden(), interrupted())?;
         }
         for &frontier in &self.frontiers {
-            // Kernels that are first needed in a context as long as this take longer to compile than to run: then it is measured again.
-            let compiled = engine.compiled();
-            let mut row = self.measure(&mut engine, &mut sessions[0], &tokens[..frontier as usize])?;
-            if engine.compiled() > compiled {
-                sessions[0].sync(&mut engine, &[], &Progress::hidden(), interrupted())?;
-                row = self.measure(&mut engine, &mut sessions[0], &tokens[..frontier as usize])?;
-            }
+            let frontier = frontier as usize;
+            let mut row =
+                settled(&mut engine, &mut sessions, |engine, sessions| self.measure(engine, &mut sessions[0], &tokens[..frontier]))?;
             if self.sessions > 1 {
-                let compiled = engine.compiled();
-                let mut total = company::decode_together(&mut engine, &mut sessions, &prompts, frontier as usize, self.n)?;
-                if engine.compiled() > compiled {
-                    total = company::decode_together(&mut engine, &mut sessions, &prompts, frontier as usize, self.n)?;
-                }
+                let total = settled(&mut engine, &mut sessions, |engine, sessions| {
+                    company::decode_together(engine, sessions, &prompts, frontier, self.n)
+                })?;
                 row.total_rate = total.unwrap_or_default();
             }
             if interrupted().load(Ordering::Relaxed) {
@@ -165,6 +159,24 @@ impl Bench {
             total_rate: decode_rate,
         })
     }
+}
+
+/// What `measure` says where no kernel is compiled meanwhile: those that are first needed in a longer context, or for more rows, take longer to
+/// compile than to run, and then it runs again.
+fn settled<T>(
+    engine: &mut Engine,
+    sessions: &mut [Session],
+    mut measure: impl FnMut(&mut Engine, &mut [Session]) -> Result<T>,
+) -> Result<T> {
+    let compiled = engine.compiled();
+    let first = measure(engine, sessions)?;
+    let count = engine.compiled() - compiled;
+    if count == 0 {
+        return Ok(first);
+    }
+    note(&format!("{count} kernel(s) compiled meanwhile: measured again"));
+    sessions[0].sync(engine, &[], &Progress::hidden(), interrupted())?;
+    measure(engine, sessions)
 }
 
 /// What a decode step wants of a row in a generation.

@@ -192,6 +192,8 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let int8 = bench.output_int8(t, dim)?;
         let normed_int8 = int8.as_ref().map(|(_, quantized)| quantized);
         let unread = bench.output(1)?;
+        // In decode steps the weights that follow are asked for, too.
+        let ahead = if tokens <= DECODE_ROWS { [Ahead::of(&[&matrix]), Ahead::of(&[&matrix])].concat() } else { Vec::new() };
         if outputs == 4 {
             // Of a long step's rows few are wanted as a rule.
             let wanted: Vec<u32> = (0..tokens).rev().step_by(if tokens > DECODE_ROWS { 3 } else { 1 }).collect();
@@ -200,7 +202,17 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
             let outputs: Vec<_> = [&normed].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
             let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
                 let (normed, rows) = (Strided::whole(&normed.slice(), dim as u32), HcRows::Wanted(&wanted_gpu, rows, tokens));
-                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, (&normed, normed_int8), (1e-6, 1e-6), (&[], &unread.slice()), rows);
+                record_hc_pre(
+                    rec,
+                    kit,
+                    &weights,
+                    &mix.slice(),
+                    &x_gpu,
+                    (&normed, normed_int8),
+                    (1e-6, 1e-6),
+                    (&ahead, &unread.slice()),
+                    rows,
+                );
             })?;
             if let Some(words_int8) = words.get(1) {
                 bench.compare_int8("hc_pre", &case, words_int8, &as_floats(&words[0]), dim);
@@ -211,8 +223,6 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         }
         let post = bench.output(t * 32)?;
         let (want, mixes) = reference::hc_pre(&hc, &norm, &x, constants);
-        // In decode steps the weights that follow are asked for, too.
-        let ahead = if tokens <= DECODE_ROWS { [Ahead::of(&[&matrix]), Ahead::of(&[&matrix])].concat() } else { Vec::new() };
         for &half in bench.halves() {
             let normed = bench.elements(t * dim, half)?;
             let rows = Strided::whole(&normed.slice(), dim as u32).halved(half);
