@@ -27,7 +27,6 @@ struct Params {
 #import lib/dequant
 #import lib/reduce_lanes
 #import lib/hc_residual
-#import lib/hc_slices
 
 const QUADS: u32 = SLICE / 4u;  // of a stream in a slice
 const EIGHTS: u32 = SLICE / 2u; // of all four
@@ -124,10 +123,11 @@ fn hc_mix(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
 #end
     let totals = reduce_lanes(sums, lid);
     if (lane == 0u) {
+        let slices = (params.dim + SLICE - 1u) / SLICE;
 #for O OUTPUTS_EACH
 #for R ROWS
         if (team + $Ou * TEAMS <= params.outputs && first_row + $Ru < params.tokens) {
-            mix[((first_row + $Ru) * hc_slices() + wid.x) * 32u + team + $Ou * TEAMS] = totals[$Ou * ROWS + $Ru];
+            mix[((first_row + $Ru) * slices + wid.x) * 32u + team + $Ou * TEAMS] = totals[$Ou * ROWS + $Ru];
         }
 #end
 #end

@@ -4,14 +4,14 @@
 // out     normed (R, D) f32, or f16 with Y_F16; QUANTIZE: rounded to int8 too; AHEAD: perhaps something in unread, which means nothing
 // params  Params 32 B
 // grid    R, which is T without WANTED; AHEAD: one more, which asks for the weights that follow while the device has nothing to do
-// needs   D <= 4 * KEPT * WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
+// needs   D = DIM, at most 4 KEPT WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    18 D bytes read, 4 D written a row: latency bound for one row
 // source  SPEC 2 (hyper-connections), SPEC 3
 struct Params {
-    dim: u32,
     rows: u32, // R
     hc_eps: f32,
     norm_eps: f32,
+    padding: u32,
     ahead: vec4<u32>, // lib/ahead
 }
 
@@ -31,8 +31,28 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> unread: array<u32>;    // (1)
 #import lib/ahead
 #endif
-#import lib/hc_collapse
+#import lib/element
 #import lib/hc_mixed
+#import lib/math
+#import lib/reduce
+#ifdef QUANTIZE
+@group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // rows of `normed` rounded to int8
+#import lib/quantize
+#endif
+
+// The invocation's share of the streams: KEPT vec4 of each.
+var<private> streams: array<array<vec4<f32>, 4>, KEPT>;
+var<private> norm_weights: array<vec4<f32>, KEPT>;
+// One invocation makes each: made by all of them, they would cost each subgroup their instructions.
+var<workgroup> pre: array<f32, 4>;
+
+fn load_norm_weights(lid: u32) {
+#for I KEPT
+    if ($Iu * WG + lid < DIM / 4u) {
+        norm_weights[$I] = weight[$Iu * WG + lid];
+    }
+#end
+}
 
 @compute @workgroup_size(WG)
 fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -50,13 +70,47 @@ fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
 #else
     let t = wid.x;
 #endif
-    load_streams(t, lid);
+    // The streams arrive while their weights are made.
+#for I KEPT
+    if ($Iu * WG + lid < DIM / 4u) {
+#for J 4
+        streams[$I][$J] = x[(t * 4u + $Ju) * (DIM / 4u) + $Iu * WG + lid];
+#end
+    }
+#end
+    if (KEPT == 1u) {
+        load_norm_weights(lid);
+    }
     let base = hc[min(lid, 3u)];
     let scale = hc[OUTPUTS];
     gather_mix(t, lid);
     if (lid < 4u) {
-        let rms = inverseSqrt(mixed[OUTPUTS] / f32(params.dim * 4u) + params.norm_eps);
-        pre[lid] = stream_weight(mixed[lid] * (rms * scale) + base);
+        let rms = inverseSqrt(mixed[OUTPUTS] / f32(DIM * 4u) + params.norm_eps);
+        pre[lid] = sigmoid(mixed[lid] * (rms * scale) + base) + params.hc_eps;
     }
-    collapse(wid.x, lid);
+    if (KEPT > 1u) {
+        load_norm_weights(lid); // not before: the streams take enough registers
+    }
+    workgroupBarrier();
+    var squares = 0.0;
+#for I KEPT
+    var sum$I = pre[0] * streams[$I][0];
+    sum$I = fma(vec4<f32>(pre[1]), streams[$I][1], sum$I);
+    sum$I = fma(vec4<f32>(pre[2]), streams[$I][2], sum$I);
+    sum$I = fma(vec4<f32>(pre[3]), streams[$I][3], sum$I);
+    squares += dot(sum$I, sum$I);
+#end
+    let norm = inverseSqrt(workgroup_sum(squares, lid) / f32(DIM) + params.norm_eps);
+#for I KEPT
+    {
+        let q = $Iu * WG + lid;
+        if (q < DIM / 4u) {
+            let value = sum$I * norm * norm_weights[$I];
+            normed[wid.x * (DIM / 4u) + q] = element(value);
+#ifdef QUANTIZE
+            quantize_quad(value, wid.x * quantized_words(DIM), DIM, q);
+#endif
+        }
+    }
+#end
 }

@@ -57,7 +57,7 @@ pub struct Layer {
     pub out_a: Matrix,
     pub out_b: Matrix,
     pub ffn_hc: HcWeights,
-    /// Router, shared gate, shared up.
+    /// Shared gate, shared up; router.
     pub ffn_inputs: Vec<Matrix>,
     pub routing: RoutingTable,
     pub gate_up: Experts,
@@ -244,7 +244,7 @@ fn place_layer(placer: &mut Placer, vectors: &mut Vectors, layer: &model::Layer,
     let [out_a] = placer.group([&attention.out_a])?;
     let [out_b] = placer.group([&attention.out_b])?;
     let ffn_hc = place_hc(placer, vectors, &layer.ffn_hc, &layer.ffn_norm)?;
-    let ffn_inputs = placer.list(&[&ffn.router, &ffn.shared_gate, &ffn.shared_up])?;
+    let ffn_inputs = placer.list(&[&ffn.shared_gate, &ffn.shared_up, &ffn.router])?;
     let [shared_down] = placer.group([&ffn.shared_down])?;
     Ok(PlacedLayer {
         ratio: layer.ratio,

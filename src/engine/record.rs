@@ -7,11 +7,11 @@ use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Ahead, Attention, AttentionBuffers, Compress, DECODE_ROWS, Grouping, HcLeave, HcPost, HcRows, HcWeights, IndexScore, Kit, KvRow,
-    Latents, LinearNormed, LowQueries, Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers,
-    SharedAct, Strided, Windows, record_attention, record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_index_score,
-    record_latents, record_linear, record_linear_int8, record_linear_leaving, record_moe, record_moe_int8, record_mtp_join,
-    record_rms_norm, record_router, record_sample, record_top_k,
+    Ahead, Attention, AttentionBuffers, Compress, DECODE_ROWS, Grouping, HcEnter, HcLeave, HcPost, HcRows, HcWeights, IndexScore, Kit,
+    KvRow, Latents, LinearNormed, LowQueries, Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing,
+    SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn,
+    record_index_score, record_latents, record_linear, record_linear_int8, record_linear_leaving, record_moe, record_moe_int8,
+    record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::Config;
 use crate::reference::frontier_rows;
@@ -73,12 +73,23 @@ impl Recorder<'_> {
         if self.kit.dialect.int8() && self.t() <= DECODE_ROWS { Ahead::of(matrices) } else { Vec::new() }
     }
 
-    /// The input of a sub-layer, while the matrices `ahead` are asked for.
-    fn enter(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, normed_int8: Option<&Quantized>, ahead: &[&Matrix]) {
+    /// The input of a sub-layer, while `matrices` and those `behind` them are asked for, and `inputs` = the rows of all `matrices` times it.
+    fn enter(&self, rec: &mut Recording, enter: &HcEnter<'_>, matrices: &[Matrix], inputs: &Strided, behind: &[&Matrix]) {
+        let ahead = self.ahead(&[&matrices.iter().collect::<Vec<_>>(), behind].concat());
+        record_hc_pre(rec, self.kit, enter, &ahead, HcRows::All(self.t()));
+        self.project(rec, matrices, (enter.normed, enter.normed_int8), inputs);
+    }
+
+    /// What comes before the sub-layer or the head of `weights`.
+    fn entering<'s>(
+        &'s self,
+        weights: &'s HcWeights,
+        x: &'s Slice,
+        normed: &'s Strided,
+        normed_int8: Option<&'s Quantized>,
+    ) -> HcEnter<'s> {
         let (b, c) = (self.buffers, self.config);
-        let (normed, constants, ahead) = (self.normed(), (c.hc_eps, c.norm_eps), self.ahead(ahead));
-        let rows = HcRows::All(self.t());
-        record_hc_pre(rec, self.kit, hc, &b.mix, streams, (&normed, normed_int8), constants, (&ahead, &b.unread), rows);
+        HcEnter { weights, mix: &b.mix, x, normed, normed_int8, hc_eps: c.hc_eps, norm_eps: c.norm_eps, unread: &b.unread }
     }
 
     /// What the residual of the sub-layer of `hc` needs, while the matrices `ahead` are asked for.
@@ -102,19 +113,18 @@ impl Recorder<'_> {
     /// The attention half of a layer, whose mix has been made. `number`: the layer's, unless it is the draft block's.
     pub fn attention(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), cache: &LayerCache, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
-        let normed_int8 = self.int8(&b.normed_int8, c.dim);
+        let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
-        let first: Vec<&Matrix> = layer.inputs.iter().chain(&layer.fresh).chain(queries.iter().copied()).collect();
-        self.enter(rec, &layer.attn_hc, streams.now, normed_int8.as_ref(), &first);
+        let behind: Vec<&Matrix> = layer.fresh.iter().chain(queries.iter().copied()).collect();
         let own = b.of_layer(number, t);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
-        self.project(rec, &layer.inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
+        self.enter(rec, &self.entering(&layer.attn_hc, streams.now, &normed, normed_int8.as_ref()), &layer.inputs, &inputs, &behind);
         let (first, count) = self.data.windows_of(layer.ratio);
         let windows = Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live };
         let fresh = Strided::whole(&own.fresh, stride_of(&layer.fresh));
         let project_fresh = |rec: &mut Recording| {
             if !layer.fresh.is_empty() {
-                self.project(rec, &layer.fresh, (&self.normed(), normed_int8.as_ref()), &fresh);
+                self.project(rec, &layer.fresh, (&normed, normed_int8.as_ref()), &fresh);
             }
         };
         // Compressed rows wait for them where a window closes; else only the rings do.
@@ -292,25 +302,24 @@ impl Recorder<'_> {
     /// The experts' half of a layer. `next`: what reads the streams afterwards.
     pub fn experts(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), next: &HcWeights, streams: &Streams<'_>) {
         let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
-        let normed_int8 = self.int8(&b.normed_int8, c.dim);
-        let first: Vec<&Matrix> = layer.ffn_inputs.iter().collect();
-        self.enter(rec, &layer.ffn_hc, streams.now, normed_int8.as_ref(), &first);
+        let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
-        self.project(rec, &layer.ffn_inputs, (&self.normed(), normed_int8.as_ref()), &inputs);
+        self.enter(rec, &self.entering(&layer.ffn_hc, streams.now, &normed, normed_int8.as_ref()), &layer.ffn_inputs, &inputs, &[]);
         let router = match &layer.routing {
             RoutingTable::Scored(bias) => Router::Scored(bias),
             RoutingTable::Hashed(table) => Router::Hashed { table, rows: &b.rows, sampled: &self.cache.sampled },
         };
         let width = c.expert_width;
         let shared_int8 = self.int8(&b.shared_int8, width);
-        let (gate, limit) = (inputs.offset + c.experts, layer.limit);
+        let (gate, limit) = (inputs.offset, layer.limit);
+        let logits = inputs.at(2 * width);
         let shared = Strided::whole(&b.shared, width).halved(self.half);
         let routing = Routing {
             router,
             experts: c.experts,
             used: c.experts_used,
             scale: c.routed_scale,
-            inputs: &inputs,
+            inputs: &logits,
             chosen: &b.chosen,
             weights: &b.weights,
             shared: SharedAct { gate, up: width, width, limit, act: &shared, act_int8: shared_int8.as_ref() },
@@ -331,7 +340,7 @@ impl Recorder<'_> {
         self.project(rec, slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.
         let scratch = MoeScratch { act: Strided::whole(&b.act, width).halved(self.half), out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
-        record_moe(rec, kit, &moe, &scratch, &self.normed(), &b.chosen, &b.weights, &b.y, t);
+        record_moe(rec, kit, &moe, &scratch, &normed, &b.chosen, &b.weights, &b.y, t);
         self.leave(rec, &leave);
     }
 
@@ -341,8 +350,8 @@ impl Recorder<'_> {
         // The step may be long and the wanted rows few.
         let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, count);
         let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
-        let (constants, rows, ahead) = ((c.hc_eps, c.norm_eps), HcRows::Wanted(wanted, count, self.t()), self.ahead(&[&self.model.output]));
-        record_hc_pre(rec, kit, hc, &b.mix, streams, (&normed, normed_int8.as_ref()), constants, (&ahead, &b.unread), rows);
+        let (rows, ahead) = (HcRows::Wanted(wanted, count, self.t()), self.ahead(&[&self.model.output]));
+        record_hc_pre(rec, kit, &self.entering(hc, streams, &normed, normed_int8.as_ref()), &ahead, rows);
         let (x, y) = ((&normed, normed_int8.as_ref()), (&logits, None));
         record_linear_int8(rec, kit, &[&self.model.output], Grouping::Shared, x, y, count);
     }

@@ -9,7 +9,7 @@ use crate::quant::BlockFormat;
 
 params! {
     HcMixParams for "hc_mix" { base: u32, outputs: u32, dim: u32, format: u32, tokens: u32 }
-    HcPreParams for "hc_pre" { dim: u32, rows: u32, hc_eps: f32, norm_eps: f32, ahead: [u32; 4] }
+    HcPreParams for "hc_pre" { rows: u32, hc_eps: f32, norm_eps: f32, padding: u32, ahead: [u32; 4] }
     HcSinkhornParams for "hc_sinkhorn" {
         dim: u32, iterations: u32, hc_eps: f32, norm_eps: f32, tokens: u32, padding_a: u32, padding_b: u32, padding_c: u32, ahead: [u32; 4],
     }
@@ -139,13 +139,16 @@ pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Sl
 pub(super) fn hc_pre_variant(dialect: &Dialect, (dim, outputs): (u32, u32), is_wanted: bool, (rows, tokens): (u32, u32)) -> Variant {
     let most = if rows <= DECODE_ROWS { dialect.caps.invocations.min(1024) } else { WG };
     let wg = (dim / 4).next_power_of_two().clamp(WG, most.max(WG));
-    dialect
-        .sized_variant("hc_pre", wg)
-        .flag_if(is_wanted, "WANTED")
-        .constant("OUTPUTS", outputs)
-        .constant("KEPT", (dim / 4).div_ceil(wg))
-        .constant("SLICE", slice_channels(dialect, tokens))
-        .constant("GATHERED", hc_mix_words(dialect, dim, tokens).div_ceil(wg))
+    let variant = dialect.sized_variant("hc_pre", wg).flag_if(is_wanted, "WANTED");
+    let variant = variant.constant("OUTPUTS", outputs).constant("DIM", dim).constant("KEPT", (dim / 4).div_ceil(wg));
+    gathering(dialect, variant, dim, tokens)
+}
+
+/// `variant` of a kernel that imports `lib/hc_mixed`.
+fn gathering(dialect: &Dialect, variant: Variant, dim: u32, tokens: u32) -> Variant {
+    let (wg, words) = (variant.value("WG").unwrap_or(WG), hc_mix_words(dialect, dim, tokens));
+    let parts = (wg / 32).min((words / 32).next_multiple_of(4));
+    variant.constant("SLICES", words / 32).constant("GATHERED", words.div_ceil(wg)).constant("PARTS", parts)
 }
 
 /// Weights that a decode step reads soon, and whose addresses are asked for ahead.
@@ -193,24 +196,36 @@ pub enum HcRows<'a> {
     Wanted(&'a Slice, u32, u32),
 }
 
-/// What a sub-layer or the head of `weights` multiplies, `N(sum_j pre[j] X[j])`. mix (T, slices, 32), x (T, 4, D) -> normed (R, D). `unread`: a
-/// word that nobody reads, so that what lies ahead has a use.
-pub fn record_hc_pre(
-    rec: &mut Recording,
-    kit: &Kit,
-    weights: &HcWeights,
-    mix: &Slice,
-    x: &Slice,
-    (normed, normed_int8): (&Strided, Option<&Quantized>),
-    (hc_eps, norm_eps): (f32, f32),
-    (ahead, unread): (&[Ahead], &Slice),
-    rows: HcRows<'_>,
-) {
+/// What comes before a sub-layer or the head: its input is made of the streams.
+#[derive(Clone, Copy, Debug)]
+pub struct HcEnter<'a> {
+    /// Of what reads the input.
+    pub weights: &'a HcWeights,
+    /// The mix of the streams (T, slices, 32).
+    pub mix: &'a Slice,
+    /// The streams (T, 4, D) f32.
+    pub x: &'a Slice,
+    /// The input (R, D).
+    pub normed: &'a Strided,
+    /// The input rounded.
+    pub normed_int8: Option<&'a Quantized>,
+    /// What is added to weights of streams.
+    pub hc_eps: f32,
+    /// Of both norms.
+    pub norm_eps: f32,
+    /// A word that nobody reads, so that what lies ahead has a use.
+    pub unread: &'a Slice,
+}
+
+/// `N(sum_j pre[j] X[j])` for `rows`, while the weights `ahead` are asked for.
+pub fn record_hc_pre(rec: &mut Recording, kit: &Kit, enter: &HcEnter<'_>, ahead: &[Ahead], rows: HcRows<'_>) {
     let (wanted, rows, tokens) = match rows {
         HcRows::All(tokens) => (None, tokens, tokens),
         HcRows::Wanted(list, rows, tokens) => (Some(list), rows, tokens),
     };
-    let params = HcPreParams { dim: weights.mix.columns / 4, rows, hc_eps, norm_eps, ahead: ranges(ahead) };
+    let &HcEnter { weights, mix, x, normed, normed_int8, hc_eps, norm_eps, unread } = enter;
+    let (dim, outputs) = (weights.mix.columns / 4, weights.mix.rows);
+    let params = HcPreParams { rows, hc_eps, norm_eps, padding: 0, ahead: ranges(ahead) };
     let own = [mix, &weights.base_scale, &weights.norm, x, &normed.slice];
     let mut bindings: Vec<Slice> = wanted.into_iter().chain(own).cloned().collect();
     if !ahead.is_empty() {
@@ -218,15 +233,14 @@ pub fn record_hc_pre(
         bindings.extend(ahead.iter().map(|own| own.arena.clone()));
     }
     bindings.extend(binding(normed_int8));
-    let variant = hc_pre_variant(&kit.dialect, (params.dim, weights.mix.rows), wanted.is_some(), (rows, tokens));
+    let variant = hc_pre_variant(&kit.dialect, (dim, outputs), wanted.is_some(), (rows, tokens));
     let variant = quantizing(normed.written_by(variant), normed_int8.is_some());
     rec.dispatch(asking(variant, ahead.len()), &params, bindings, [rows + u32::from(!ahead.is_empty()), 1, 1]);
-    rec.cost(super::cost::floats(5 * params.dim, rows));
+    rec.cost(super::cost::floats(5 * dim, rows));
 }
 
 pub(super) fn hc_sinkhorn_variant(dialect: &Dialect, dim: u32, tokens: u32) -> Variant {
-    let variant = dialect.variant("hc_sinkhorn").constant("SLICE", slice_channels(dialect, tokens));
-    variant.constant("GATHERED", hc_mix_words(dialect, dim, tokens).div_ceil(WG))
+    gathering(dialect, dialect.variant("hc_sinkhorn"), dim, tokens)
 }
 
 /// What the residual of a sub-layer needs besides its result. mix (T, slices, 32) -> post (T, 32).

@@ -2,9 +2,10 @@
 
 use super::bench::{Bench, Limit, as_elements, as_floats, view, whole_blocks};
 use crate::Result;
+use crate::gpu::Slice;
 use crate::kernels::{
-    Ahead, DECODE_ROWS, Grouping, HcPost, HcRows, HcWeights, Matrix, Row, SAMPLED, Strided, hc_mix_words, record_decode_runs, record_embed,
-    record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_linear, record_mtp_join, record_rms_norm,
+    Ahead, DECODE_ROWS, Grouping, HcEnter, HcPost, HcRows, HcWeights, Matrix, Quantized, Row, SAMPLED, Strided, hc_mix_words,
+    record_decode_runs, record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_linear, record_mtp_join, record_rms_norm,
 };
 use crate::quant::BlockFormat;
 use crate::reference;
@@ -170,6 +171,16 @@ fn mixed(words: &[u32], row_words: usize, outputs: usize) -> Vec<f32> {
     as_floats(words).chunks_exact(row_words).flat_map(|row| (0..=outputs).map(|o| output(row, o)).collect::<Vec<_>>()).collect()
 }
 
+/// What hc_pre reads and leaves.
+fn entering<'a>(
+    weights: &'a HcWeights,
+    [mix, x, unread]: [&'a Slice; 3],
+    normed: &'a Strided,
+    normed_int8: Option<&'a Quantized>,
+) -> HcEnter<'a> {
+    HcEnter { weights, mix, x, normed, normed_int8, hc_eps: 1e-6, norm_eps: 1e-6, unread }
+}
+
 fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<()> {
     let t = tokens as usize;
     let case = format!("{tokens} tokens of 4x{dim}");
@@ -191,7 +202,8 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         bench.compare("hc_mix", &case, &got, &reference::hc_mix(&hc.mix, &x), Limit::F32);
         let int8 = bench.output_int8(t, dim)?;
         let normed_int8 = int8.as_ref().map(|(_, quantized)| quantized);
-        let unread = bench.output(1)?;
+        let (mix_slice, unread) = (mix.slice(), bench.output(1)?.slice());
+        let before = [&mix_slice, &x_gpu, &unread];
         // In decode steps the weights that follow are asked for, too.
         let ahead = if tokens <= DECODE_ROWS { [Ahead::of(&[&matrix]), Ahead::of(&[&matrix])].concat() } else { Vec::new() };
         if outputs == 4 {
@@ -201,17 +213,13 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
             let normed = bench.output(wanted.len() * dim)?;
             let outputs: Vec<_> = [&normed].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
             let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
-                let (normed, rows) = (Strided::whole(&normed.slice(), dim as u32), HcRows::Wanted(&wanted_gpu, rows, tokens));
+                let normed = Strided::whole(&normed.slice(), dim as u32);
                 record_hc_pre(
                     rec,
                     kit,
-                    &weights,
-                    &mix.slice(),
-                    &x_gpu,
-                    (&normed, normed_int8),
-                    (1e-6, 1e-6),
-                    (&ahead, &unread.slice()),
-                    rows,
+                    &entering(&weights, before, &normed, normed_int8),
+                    &ahead,
+                    HcRows::Wanted(&wanted_gpu, rows, tokens),
                 );
             })?;
             if let Some(words_int8) = words.get(1) {
@@ -229,8 +237,8 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
             let int8 = int8.as_ref().filter(|_| !half);
             let outputs: Vec<_> = [&normed].into_iter().chain(int8.map(|(output, _)| output)).collect();
             let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
-                let rows = (&rows, int8.map(|(_, quantized)| quantized));
-                record_hc_pre(rec, kit, &weights, &mix.slice(), &x_gpu, rows, (1e-6, 1e-6), (&ahead, &unread.slice()), HcRows::All(tokens));
+                let enter = entering(&weights, before, &rows, int8.map(|(_, quantized)| quantized));
+                record_hc_pre(rec, kit, &enter, &ahead, HcRows::All(tokens));
             })?;
             bench.compare("hc_pre", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
             if let Some(words_int8) = words.get(1) {
