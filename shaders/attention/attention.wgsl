@@ -4,7 +4,7 @@
 //         pages through page_table; selected (T, top_k) compressed rows that the indexer chose, ascending
 // out     partial (T, MAX_PARTS, heads, DIM) f32 unnormalised sums and stats (T, MAX_PARTS, heads) (maximum, sum);
 //         with WHOLE: out (T, heads, DIM) f32 finished: sink in the denominator, rotated back
-// params  Params 48 B
+// params  Params 52 B
 // grid    x: heads / HEADS, y: parts (1 with WHOLE), z: T
 // needs   22 KiB workgroup memory; DIM a multiple of 8, at most 512; heads a multiple of HEADS, a power of two, at most WG / 8
 // cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache: of few rows latency bound

@@ -1,7 +1,7 @@
 // attention_coop: as attention without WHOLE, with f16 operands and f32 sums on cooperative matrices of 16 x 16.
 // in      as attention
 // out     partial (T, MAX_PARTS, heads, DIM) f32 unnormalised sums and stats (T, MAX_PARTS, heads) (maximum, sum)
-// params  Params 48 B
+// params  Params 52 B
 // grid    x: heads / HEADS, y: parts, z: T
 // needs   f16 and a cache of f16, cooperative matrices f16 x f16 -> f32, 45 KiB workgroup memory; DIM a multiple of CHUNK, heads of HEADS;
 //         attention is the portable twin

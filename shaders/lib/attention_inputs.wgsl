@@ -13,6 +13,7 @@ struct Params {
     angle_set: u32,
     norm_eps: f32,
     staged: u32,        // keys staged at a time
+    page_bits: u32,     // a page has 2^page_bits rows
 }
 
 #import lib/rows

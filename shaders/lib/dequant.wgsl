@@ -96,14 +96,41 @@ fn row_bytes(stored: u32, columns: u32) -> u32 {
 #else
     let format = stored;
 #endif
-    switch format {
-        case 0u: { return columns * 4u; }
-        case 1u, 2u: { return columns * 2u; }
-        case 3u, 9u: { return columns / 32u * 34u; }
-        case 4u, 11u: { return columns / 256u * 84u; }
-        case 5u: { return columns / 256u * 144u; }
-        case 6u, 10u: { return columns / 256u * 66u; }
-        case 7u: { return columns / 32u * 17u; }
-        default: { return (columns + 127u) / 128u * 132u; }
-    }
+#ifdef W_F32
+    if (format == 0u) { return columns * 4u; }
+#endif
+#ifdef W_F16
+    if (format == 1u) { return columns * 2u; }
+#endif
+#ifdef W_BF16
+    if (format == 2u) { return columns * 2u; }
+#endif
+#ifdef W_Q8_0
+    if (format == 3u) { return columns / 32u * 34u; }
+#endif
+#ifdef W_Q2_K
+    if (format == 4u) { return columns / 256u * 84u; }
+#endif
+#ifdef W_Q4_K
+    if (format == 5u) { return columns / 256u * 144u; }
+#endif
+#ifdef W_IQ2_XXS
+    if (format == 6u) { return columns / 256u * 66u; }
+#endif
+#ifdef W_MXFP4
+    if (format == 7u) { return columns / 32u * 17u; }
+#endif
+#ifdef W_FP8
+    if (format == 8u) { return (columns + 127u) / 128u * 132u; }
+#endif
+#ifdef W_Q8_0X8
+    if (format == 9u) { return columns / 32u * 34u; }
+#endif
+#ifdef W_IQ2_XXSX8
+    if (format == 10u) { return columns / 256u * 66u; }
+#endif
+#ifdef W_Q2_KX4
+    if (format == 11u) { return columns / 256u * 84u; }
+#endif
+    return 0u;
 }

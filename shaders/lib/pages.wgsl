@@ -1,23 +1,32 @@
-// Compressed rows in pages of PAGE_ROWS rows of PAGE_PAIRS pairs. A page table maps a session's pages to the pool; where the pool is larger
-// than one binding may be, it is PAGES_SEGMENTS bindings of SEGMENT_PAGES pages each.
+// Compressed rows in pages of PAGE_ROWS or 2^params.page_bits rows of PAGE_PAIRS pairs. A page table maps a session's pages to the pool; where
+// the pool is larger than one binding may be, it is PAGES_SEGMENTS bindings of SEGMENT_ROWS rows each.
 
 @group(0) @binding(auto) var<storage, read> page_table: array<u32>; // (slots, params.max_pages) pool page of each session page
 #for S PAGES_SEGMENTS
-@group(0) @binding(auto) var<storage, read> pages$S: array<KeyWord>; // (pages, PAGE_ROWS, PAGE_PAIRS) pairs
+@group(0) @binding(auto) var<storage, read> pages$S: array<KeyWord>; // (rows, PAGE_PAIRS) pairs
 #end
 
 const PAGE_ROW_WORDS: u32 = 2u * PAGE_PAIRS / WORD_CHANNELS;
 
+fn page_bits() -> u32 {
+#ifdef PAGE_ROWS
+    return firstTrailingBit(PAGE_ROWS);
+#else
+    return params.page_bits;
+#endif
+}
+
 // First word of row `index` of session `slot`, counted through all segments.
 fn page_row(slot: u32, index: u32) -> u32 {
-    let page = page_table[slot * params.max_pages + index / PAGE_ROWS];
-    return (page * PAGE_ROWS + index % PAGE_ROWS) * PAGE_ROW_WORDS;
+    let bits = page_bits();
+    let page = page_table[slot * params.max_pages + (index >> bits)];
+    return (page << bits | index & ((1u << bits) - 1u)) * PAGE_ROW_WORDS;
 }
 
 fn page_word(i: u32) -> KeyWord {
 #ifdef PAGES_SPLIT
-    let segment = i / (SEGMENT_PAGES * PAGE_ROWS * PAGE_ROW_WORDS);
-    let at = i - segment * (SEGMENT_PAGES * PAGE_ROWS * PAGE_ROW_WORDS);
+    let segment = i / (SEGMENT_ROWS * PAGE_ROW_WORDS);
+    let at = i - segment * (SEGMENT_ROWS * PAGE_ROW_WORDS);
     var word = KeyWord();
 #for S PAGES_SEGMENTS
     if (segment == $Su) { word = pages$S[at]; }

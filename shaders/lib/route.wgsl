@@ -1,8 +1,9 @@
 // The experts of a token and their weights, and act of the shared expert: s = sqrt(softplus(logit)); the USED best of s + bias, or those that the
 // table names for the token (HASHED); weight = scale * s / sum of the chosen s. Binds all that it reads and writes.
 //
-// Declare in Params: stride, offset, scale, width, gate, up, limit; constants EXPERTS (at most 1024), USED (at most 16), WG, and CHOICES: how
-// many tokens a workgroup chooses for.
+// Declare in Params: stride, offset, scale, width, gate, up, limit; constants EXPERTS (at most 1024), USED (at most 16), WG, CHOICES: how
+// many tokens a workgroup chooses for, EXPERT_ROUNDS and CANDIDATE_ROUNDS: how often WG invocations go into BLOCKS * 32 and BLOCKS * USED.
+// These rounds are written out: loops with a stride compilers unroll, and code that is not in a cache yet takes longer to fetch than to run.
 @group(0) @binding(auto) var<storage, read> inputs: array<f32>;             // (T, stride)
 @group(0) @binding(auto) var<storage, read_write> chosen: array<u32>;       // (T, used)
 @group(0) @binding(auto) var<storage, read_write> weights: array<f32>;      // (T, used)
@@ -42,53 +43,66 @@ fn beats(other: u32, own: u32, is_before: bool) -> u32 {
 // A key's rank is how many beat it: first among 32 neighbours, then the best of all blocks among themselves. Candidates with equal keys stand
 // in the order of their experts. Places behind the last expert have the lowest key, and lose against every expert with the same one.
 fn pick(slot: u32, lid: u32) {
-    for (var e = lid; e < BLOCKS * 32u; e += WG) {
-        let own = keys[e];
-        let block = e / 32u;
-        var rank = 0u;
-        // Of a length that no compiler knows: 32 turns of straight code take longer to fetch than to run.
-        for (var four = 0u; four < min(8u, params.stride); four++) {
-#for I 4
-            rank += beats(keys[block * 32u + four * 4u + $Iu], own, four * 4u + $Iu < e % 32u);
+#for R EXPERT_ROUNDS
+    {
+        let e = $Ru * WG + lid;
+        if (e < BLOCKS * 32u) {
+            let own = keys[e];
+            let block = e / 32u;
+            var rank = 0u;
+            // Of a length that no compiler knows.
+            for (var first = 0u; first < min(32u, params.stride); first += 8u) {
+#for I 8
+                rank += beats(keys[block * 32u + first + $Iu], own, first + $Iu < e % 32u);
 #end
-        }
-        if (rank < USED) {
-            candidates[block * USED + rank] = vec2<u32>(own, e);
+            }
+            if (rank < USED) {
+                candidates[block * USED + rank] = vec2<u32>(own, e);
+            }
         }
     }
+#end
     workgroupBarrier();
-    for (var i = lid; i < BLOCKS * USED; i += WG) {
-        let own = candidates[i];
-        var rank = 0u;
-        for (var other = 0u; other < min(BLOCKS, params.stride) * USED; other += USED) {
+#for R CANDIDATE_ROUNDS
+    {
+        let i = $Ru * WG + lid;
+        if (i < BLOCKS * USED) {
+            let own = candidates[i];
+            var rank = 0u;
+            for (var other = 0u; other < min(BLOCKS, params.stride) * USED; other += USED) {
 #for K USED
-            rank += beats(candidates[other + $Ku].x, own.x, other + $Ku < i);
+                rank += beats(candidates[other + $Ku].x, own.x, other + $Ku < i);
 #end
-        }
-        if (rank < USED) {
-            picked[slot * USED + rank] = own.y;
+            }
+            if (rank < USED) {
+                picked[slot * USED + rank] = own.y;
+            }
         }
     }
+#end
 }
 #endif
 
-// Leaves the experts of token `t` in `picked` from slot * USED on, and all scores.
+// Leaves the experts of token `t` in `picked` from slot * USED on, and all scores. Another choice before it needs a barrier in between.
 fn choose(t: u32, slot: u32, lid: u32) {
-    // What is left of the choice before this one.
-    workgroupBarrier();
-    for (var e = lid; e < BLOCKS * 32u; e += WG) {
-        var key = 0u;
-        if (e < EXPERTS) {
-            let score = sqrt(softplus(inputs[t * params.stride + params.offset + e]));
-            scores[e] = score;
+#for R EXPERT_ROUNDS
+    {
+        let e = $Ru * WG + lid;
+        if (e < BLOCKS * 32u) {
+            var key = 0u;
+            if (e < EXPERTS) {
+                let score = sqrt(softplus(inputs[t * params.stride + params.offset + e]));
+                scores[e] = score;
 #ifndef HASHED
-            key = sort_key(score + bias[e]);
+                key = sort_key(score + bias[e]);
+#endif
+            }
+#ifndef HASHED
+            keys[e] = key;
 #endif
         }
-#ifndef HASHED
-        keys[e] = key;
-#endif
     }
+#end
 #ifdef HASHED
     if (lid < USED) {
         var token = rows[t].token;

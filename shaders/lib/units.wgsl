@@ -1,6 +1,6 @@
 // Rows of the experts' weights by units of 64 weights, one a lane, times x rounded to int8 (lib/quantize). A format's file has
 //   Stored        what `stack` is an array of
-//   prepare       its tables in workgroup memory: call it before the first barrier
+//   prepare       its tables in workgroup memory: call it by PREPARING invocations before the first barrier
 //   unit_row      bytes of a row
 //   load_unit     a unit of the row at a byte offset of `stack`
 //   load_values   what a unit meets of a row of x

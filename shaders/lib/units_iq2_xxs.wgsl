@@ -24,21 +24,33 @@ struct Values {
     scales: vec2<f32>,
 }
 
-// An entry is loaded once; neighbours begin with different copies of theirs, which lie in different banks.
+// By PREPARING invocations in TABLE_ROUNDS rounds; those of 384 and more share both tables out. An entry is loaded once; neighbours begin with
+// different copies of theirs, which lie in different banks. No compiler knows the bounds, and unrolls the loops.
 fn prepare(lid: u32) {
-    for (var seven = lid; seven < 128u; seven += WG) {
-        let signs = vec2<u32>(seven, seven >> 4u | (countOneBits(seven) & 1u) << 3u) & vec2<u32>(15u);
-        let spread = (signs * 0x00204081u) & vec2<u32>(0x01010101u);
-        for (var c = 0u; c < COPIES; c++) {
-            flips[seven][(seven + c) % COPIES] = spread.x | spread.y * 254u;
+    let copies = min(COPIES, params.width);
+#for R TABLE_ROUNDS
+    {
+        let i = $Ru * PREPARING + lid;
+        if (i < 256u) {
+            let codeword = iq2_xxs_grid[i] << vec2<u32>(1u);
+            for (var c = 0u; c < copies; c += 4u) {
+#for C 4
+                codewords[i][(i + c + $Cu) % COPIES] = codeword;
+#end
+            }
+        }
+        let seven = i - select(0u, 256u, PREPARING >= 384u);
+        if (seven < 128u) {
+            let signs = vec2<u32>(seven, seven >> 4u | (countOneBits(seven) & 1u) << 3u) & vec2<u32>(15u);
+            let spread = (signs * 0x00204081u) & vec2<u32>(0x01010101u);
+            for (var c = 0u; c < copies; c += 4u) {
+#for C 4
+                flips[seven][(seven + c + $Cu) % COPIES] = spread.x | spread.y * 254u;
+#end
+            }
         }
     }
-    for (var i = lid; i < 256u; i += WG) {
-        let codeword = iq2_xxs_grid[i] << vec2<u32>(1u);
-        for (var c = 0u; c < COPIES; c++) {
-            codewords[i][(i + c) % COPIES] = codeword;
-        }
-    }
+#end
 }
 
 fn unit_row(columns: u32) -> u32 {

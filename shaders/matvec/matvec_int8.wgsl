@@ -6,11 +6,11 @@
 // out     y (T, y_stride) f32; QUANTIZE: y_int8 (T) rows of y_columns values too; LEAVE: next (T, 4, R) f32, mix (T, R / 16, 32) f32
 // params  Params 112 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (end | format << 28, byte offset), two a vec4
 // grid    ceil(R / ROWS) workgroups, ROWS = WG / LANES * ROWS_EACH; LANES lanes share ROWS_EACH rows, TOKENS rows of x share the weights
-// needs   subgroups of SUBGROUP, at least 8; C a multiple of 256; SUMS = TOKENS * ROWS_EACH; matrices and groups begin at multiples of
-//         ROWS_EACH; QUANTIZE: ROWS = 32, R and y_offset multiples of 32, WG at least 8 TOKENS;
+// needs   subgroups of SUBGROUP, at least 8; C a multiple of 256; SUMS = TOKENS * ROWS_EACH; OUT_ROUNDS = ceil(TOKENS ROWS / WG);
+//         matrices and groups begin at multiples of ROWS_EACH; QUANTIZE: ROWS = 32, R and y_offset multiples of 32, WG at least 8 TOKENS;
 //         LEAVE: ROWS = 16, R a multiple of 16, LEAVE_TOKENS = TOKENS
 // cost    the bytes of W: bandwidth bound
-// source  SPEC 2 (A @ x); with group_rows < R every group of rows has its own C columns of x (SPEC 3.1, step 7)
+// source  SPEC 2 (A @ x); with GROUP_ROWS every group of so many rows has its own C columns of x (SPEC 3.1, step 7)
 struct Params {
     tokens: u32,
     columns: u32,
@@ -18,13 +18,13 @@ struct Params {
     x_stride: u32,   // floats
     x_offset: u32,   // floats
     y_stride: u32,   // floats
-    y_offset: u32,   // floats; also the number of the first row within its matrix where group_rows matters
-    group_rows: u32,
-    ends_bases: array<vec4<u32>, 4>,
+    y_offset: u32,   // floats; GROUP_ROWS: also the number of the first row within its matrix
     x_columns: u32,  // of x_int8: the columns of all groups
+    ends_bases: array<vec4<u32>, 4>,
     y_columns: u32,  // of y_int8
     base_mix: u32,   // byte offset of fn in mix_quads
     outputs: u32,    // of fn
+    padding: u32,
 }
 
 @group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
@@ -60,16 +60,22 @@ fn matvec_int8(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
+    // From the last rows on: F16, which takes longest, comes behind Q8_0.
+    let workgroup = workgroups.x * workgroups.y - 1u - (wid.x + wid.y * workgroups.x);
 #ifdef LEAVE
     // Needed last, asked for first.
-    let early = load_leaving(0u, params.tokens - 1u, wid.x, params.rows, params.base_mix, params.outputs, lid);
+    let early = load_leaving(0u, params.tokens - 1u, workgroup, params.rows, params.base_mix, params.outputs, lid);
 #endif
     let lane = lid % LANES;
-    let first_row = (wid.x + wid.y * workgroups.x) * ROWS;
+    let first_row = workgroup * ROWS;
     let row = first_row + lid / LANES * ROWS_EACH;
     // Teams beyond the last rows repeat them, so that barriers and subgroup operations stay uniform.
     let place = locate(min(row, params.rows - ROWS_EACH));
-    let group = (params.y_offset + min(row, params.rows - ROWS_EACH)) / params.group_rows;
+#ifdef GROUP_ROWS
+    let group = (params.y_offset + min(row, params.rows - ROWS_EACH)) / GROUP_ROWS;
+#else
+    let group = 0u;
+#endif
     let columns = params.columns;
     var sums: array<f32, SUMS>;
 #ifdef FORMAT
@@ -157,9 +163,10 @@ fn matvec_int8(
     }
     reduce_team(sums, lid);
     workgroupBarrier();
-    for (var i = lid; i < ROWS * TOKENS; i += WG) {
-        let r = i % ROWS;
-        let t = i / ROWS;
+#for O OUT_ROUNDS
+    {
+        let r = (lid + $Ou * WG) % ROWS;
+        let t = (lid + $Ou * WG) / ROWS;
         if (first_row + r < params.rows && t < params.tokens) {
             let total = team_total(r / ROWS_EACH, r % ROWS_EACH * TOKENS + t);
             y[t * params.y_stride + params.y_offset + first_row + r] = total;
@@ -171,10 +178,11 @@ fn matvec_int8(
 #endif
         }
     }
+#end
 #ifdef LEAVE
     stage_leaving(early, lid);
     workgroupBarrier();
-    leave(early, 0u, params.tokens - 1u, wid.x, params.rows, params.outputs, lid);
+    leave(early, 0u, params.tokens - 1u, workgroup, params.rows, params.outputs, lid);
 #endif
 #ifdef QUANTIZE
     workgroupBarrier();

@@ -4,8 +4,9 @@
 // out     y (T, y_stride) f32
 // params  Params 96 B; matrices as in matvec_int8
 // grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES * EACH; LANES lanes share EACH neighbouring rows
-// needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; EACH = SUMS, at most LANES; F16: HALF = EACH / 2; C = COLUMNS, a multiple of 256, at most
-//         16 QUADS_EACH LANES; T at most TOKENS; matrices begin at multiples of EACH;
+// needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; rows of F16, whose weights are twice as many bytes, in PHASES: AT_ONCE =
+//         EACH / PHASES of them at a time, times TOKENS_EACH rows of x; SUMS, at most LANES: the larger of EACH and AT_ONCE * TOKENS_EACH;
+//         C = COLUMNS, a multiple of 256, at most 16 QUADS_EACH LANES; T at most TOKENS; matrices begin at multiples of EACH;
 //         TOKENS * (9 C / 8 + 4 WG / SUBGROUP) bytes of workgroup memory
 // cost    the bytes of W: bandwidth bound. Every workgroup makes the norm for itself, while its weights, asked for first, are on their way
 // source  SPEC 2 (N), SPEC 3.1 step 3
@@ -35,6 +36,7 @@ struct Params {
 const QUADS: u32 = COLUMNS / 16u;     // of codes in a row
 const FOURS: u32 = COLUMNS / 4u;      // of values
 const SUBGROUPS: u32 = WG / SUBGROUP;
+const LOADED: u32 = max(EACH, 2u * AT_ONCE) * QUADS_EACH; // 16 bytes of weights each
 
 var<workgroup> squares: array<f32, TOKENS * SUBGROUPS>;
 var<workgroup> codes: array<vec4<u32>, TOKENS * QUADS>;
@@ -48,16 +50,16 @@ fn load_values(t: u32, quad: u32) -> Quad {
 
 // By a team's first lanes, each of which has a sum.
 fn store(t: u32, row: u32, sum: f32, lane: u32) {
-    if (lane < EACH && t < params.tokens && row < params.rows) {
+    if (lane < SUMS && t < params.tokens && row < params.rows) {
         y[t * params.y_stride + params.y_offset + row] = sum;
     }
 }
 
 #ifdef W_F16
-// A lane's weights of HALF rows, the first at byte `row`.
-fn load_halves(row: u32, lane: u32) -> array<vec4<u32>, EACH * QUADS_EACH> {
-    var loaded: array<vec4<u32>, EACH * QUADS_EACH>;
-#for R HALF
+// A lane's weights of AT_ONCE rows, the first at byte `row`.
+fn load_halves(row: u32, lane: u32) -> array<vec4<u32>, LOADED> {
+    var loaded: array<vec4<u32>, LOADED>;
+#for R AT_ONCE
 #for Q QUADS_EACH
     {
         let at = ((row + $Ru * row_bytes(1u, COLUMNS)) >> 4u) + 2u * min(lane + $Qu * LANES, QUADS - 1u);
@@ -95,8 +97,7 @@ fn matvec_normed(
 #else
     let format = place.y;
 #endif
-    // Weights of F16 are twice as many bytes: half of a team's rows at a time.
-    var loaded: array<vec4<u32>, EACH * QUADS_EACH>;
+    var loaded: array<vec4<u32>, LOADED>;
     var row_scales: array<f32, EACH * QUADS_EACH>;
 #ifdef W_F16
     if (format == 1u) {
@@ -172,29 +173,28 @@ fn matvec_normed(
     workgroupBarrier();
 #ifdef W_F16
     if (format == 1u) {
-        for (var half = 0u; half < min(2u, params.columns); half++) {
-            if (half > 0u) {
-                loaded = load_halves(place.x + HALF * row_bytes(1u, COLUMNS), lane);
+        for (var phase = 0u; phase < min(PHASES, params.columns); phase++) {
+            if (phase > 0u) {
+                loaded = load_halves(place.x + phase * AT_ONCE * row_bytes(1u, COLUMNS), lane);
             }
-            // Two tokens at a time: as many sums as for the other format.
-            for (var t = 0u; t < params.tokens; t += 2u) {
-                var sums: array<f32, EACH>;
-#for T 2
+            for (var t = 0u; t < params.tokens; t += TOKENS_EACH) {
+                var sums: array<f32, SUMS>;
+#for T TOKENS_EACH
                 if (t + $Tu < params.tokens) {
 #for Q QUADS_EACH
                     {
                         let values = load_values(t + $Tu, lane + $Qu * LANES);
-#for R HALF
+#for R AT_ONCE
                         let low$R = loaded[($Ru * QUADS_EACH + $Qu) * 2u];
                         let high$R = loaded[($Ru * QUADS_EACH + $Qu) * 2u + 1u];
-                        sums[$T * HALF + $R] = fma(dot_halves(low$R, high$R, values.codes), values.scale, sums[$T * HALF + $R]);
+                        sums[$T * AT_ONCE + $R] = fma(dot_halves(low$R, high$R, values.codes), values.scale, sums[$T * AT_ONCE + $R]);
 #end
                     }
 #end
                 }
 #end
                 let own = halve_sums(sums, lid);
-                store(t + own.first / HALF, first_row + half * HALF + own.first % HALF, own.sums[0], lane);
+                store(t + own.first / AT_ONCE, first_row + phase * AT_ONCE + own.first % AT_ONCE, own.sums[0], lane);
             }
         }
     }
@@ -202,7 +202,7 @@ fn matvec_normed(
 #ifdef W_Q8_0X8
     if (format == 9u) {
         for (var t = 0u; t < params.tokens; t++) {
-            var sums: array<f32, EACH>;
+            var sums: array<f32, SUMS>;
 #for Q QUADS_EACH
             {
                 let values = load_values(t, lane + $Qu * LANES);

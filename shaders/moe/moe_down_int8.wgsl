@@ -4,14 +4,13 @@
 //         SHARED: w (D, F) Q8_0 by eight, bound by words and by 16 bytes; x_int8 (T) rows of F values, bound twice
 //         LEAVE: mix_quads (outputs, 4D) F16, streams (T, 4, D) f32 and post (T, 32) f32 as for hc_mix
 // out     y (T, D) f32, added to; SHARED: written; LEAVE: next (T, 4, D) f32, mix (T, D / 16, 32) f32
-// params  Params 40 B
-// grid    x: ceil(rows / (8 * TEAMS)), y: T; a team is a subgroup for each expert, and SHARED_PARTS of them for the shared one; 8 rows each
-// needs   subgroups of SUBGROUP, at least 8; WG = TEAMS * (USED + SHARED_PARTS) * SUBGROUP; SHARED_PARTS divides 8;
-//         LEAVE: SHARED, TEAMS = 2, LEAVE_TOKENS = 1, the slice has all D rows, D a multiple of 16
+// params  Params 36 B
+// grid    x: ceil(rows / ROWS), y: T; ROWS = 8 * EIGHTS; a subgroup for each expert, and SHARED_PARTS of them for the shared one
+// needs   subgroups of SUBGROUP, at least 8; F = COLUMNS; WG = PREPARING = (USED + SHARED_PARTS) * SUBGROUP; SHARED_PARTS divides 8;
+//         LEAVE: SHARED, ROWS = 16, LEAVE_TOKENS = 1, the slice has all D rows, D a multiple of 16
 // cost    the bytes of down of the chosen experts: bandwidth bound
 // source  SPEC 3.5
 struct Params {
-    columns: u32,      // F
     rows: u32,         // channels of an expert in this slice
     width: u32,        // D
     first_row: u32,    // the slice's first channel
@@ -40,99 +39,110 @@ struct Params {
 #endif
 #import lib/units
 
-const MEMBERS: u32 = USED + SHARED_PARTS;
+const ROWS: u32 = 8u * EIGHTS;
 
-// What each member of a team adds to a row; the shared expert's parts take turns at one place.
-var<workgroup> shares: array<f32, TEAMS * 8 * (USED + 1)>;
+// What each expert adds to a row; the shared expert's parts take turns at one place.
+var<workgroup> shares: array<f32, ROWS * (USED + 1)>;
+
+// The token's experts, counted from the slice's first, and their weights: asked for together, since the weights are needed last.
+var<workgroup> experts: array<u32, USED>;
+var<workgroup> expert_weights: array<f32, USED>;
 
 @compute @workgroup_size(WG)
 fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.y;
+#ifdef LEAVE
+    // Needed last, asked for first.
+    let early = load_leaving(t, t, wid.x, params.width, params.base_mix, params.outputs, lid);
+#endif
+    if (lid < USED) {
+        experts[lid] = chosen[t * USED + lid] - params.first_expert;
+        expert_weights[lid] = weights[t * USED + lid];
+    }
     prepare(lid);
     workgroupBarrier();
     let lane = lid % SUBGROUP;
-    let member = lid / SUBGROUP % MEMBERS;
-    let team = lid / SUBGROUP / MEMBERS;
-    let columns = params.columns;
-    let first = (wid.x * TEAMS + team) * 8u;
+    let member = lid / SUBGROUP;
+    let first = wid.x * ROWS;
     let last = params.rows - 1u;
     if (member < USED) {
         let pair = t * USED + member;
-        let expert = chosen[pair] - params.first_expert;
-        // Of rows 0 and 1, 2 and 3, ...
-        var sums: array<vec2<f32>, 4>;
-        if (expert < params.experts) {
-            let bytes = unit_row(columns);
-            let base = params.base + expert * params.rows * bytes;
-            // Four rows are on their way together. They are not asked for while others are multiplied: compilers move loads that they meet in
-            // a loop to where they are needed, and all eight at once are no faster. No compiler knows the bounds, and unrolls
-            // the loops: code that is not in a cache yet takes longer to fetch than to run.
-            let twice = min(2u, columns);
-            for (var unit = lane; unit < columns / 64u; unit += SUBGROUP) {
-                let x = load_values(pair, unit, columns);
-                for (var half = 0u; half < twice; half++) {
-                    let row = first + half * 4u;
-                    var a = load_unit(base + min(row, last) * bytes, unit);
-                    var b = load_unit(base + min(row + 1u, last) * bytes, unit);
-                    let next_a = load_unit(base + min(row + 2u, last) * bytes, unit);
-                    let next_b = load_unit(base + min(row + 3u, last) * bytes, unit);
-                    for (var turn = 0u; turn < twice; turn++) {
-                        // Four turns take them around once.
-                        let newest = sums[0] + vec2<f32>(dot_unit(a, x, lid), dot_unit(b, x, lid));
-                        sums = array<vec2<f32>, 4>(sums[1], sums[2], sums[3], newest);
-                        a = next_a;
-                        b = next_b;
+        let expert = experts[member];
+        let bytes = unit_row(COLUMNS);
+        let base = params.base + expert * params.rows * bytes;
+        // No compiler knows the bounds, and unrolls the loops: code that is not in a cache yet takes longer to fetch than to run.
+        let twice = min(2u, params.rows);
+        for (var eight = first; eight < first + min(ROWS, params.rows * 8u); eight += 8u) {
+            // Of rows 0 and 1, 2 and 3, ...
+            var sums: array<vec2<f32>, 4>;
+            if (expert < params.experts) {
+                // Four rows are on their way together. They are not asked for while others are multiplied: compilers move loads that they meet
+                // in a loop to where they are needed, and all eight at once are no faster.
+                for (var unit = lane; unit < COLUMNS / 64u; unit += SUBGROUP) {
+                    let x = load_values(pair, unit, COLUMNS);
+                    for (var half = 0u; half < twice; half++) {
+                        let row = eight + half * 4u;
+                        var a = load_unit(base + min(row, last) * bytes, unit);
+                        var b = load_unit(base + min(row + 1u, last) * bytes, unit);
+                        let next_a = load_unit(base + min(row + 2u, last) * bytes, unit);
+                        let next_b = load_unit(base + min(row + 3u, last) * bytes, unit);
+                        for (var turn = 0u; turn < twice; turn++) {
+                            // Four turns take them around once.
+                            let newest = sums[0] + vec2<f32>(dot_unit(a, x, lid), dot_unit(b, x, lid));
+                            sums = array<vec2<f32>, 4>(sums[1], sums[2], sums[3], newest);
+                            a = next_a;
+                            b = next_b;
+                        }
                     }
                 }
             }
-        }
-        // Eight sums in one go: with each halving of the lanes each half goes on with half of the rows.
-        let upper = vec3<bool>((lane & (SUBGROUP / 2u)) != 0u, (lane & (SUBGROUP / 4u)) != 0u, (lane & (SUBGROUP / 8u)) != 0u);
-        let low = vec4<f32>(sums[0], sums[1]);
-        let high = vec4<f32>(sums[2], sums[3]);
-        let four = select(low, high, upper.x) + subgroupShuffleXor(select(high, low, upper.x), SUBGROUP / 2u);
-        let two = select(four.xy, four.zw, upper.y) + subgroupShuffleXor(select(four.zw, four.xy, upper.y), SUBGROUP / 4u);
-        var one = select(two.x, two.y, upper.z) + subgroupShuffleXor(select(two.y, two.x, upper.z), SUBGROUP / 8u);
-        for (var step = SUBGROUP / 16u; step > 0u; step >>= 1u) {
-            one += subgroupShuffleXor(one, step);
-        }
-        if (lane % (SUBGROUP / 8u) == 0u) {
-            shares[(team * 8u + lane / (SUBGROUP / 8u)) * (USED + 1u) + member] = one * weights[pair];
+            // Eight sums in one go: with each halving of the lanes each half goes on with half of the rows.
+            let upper = vec3<bool>((lane & (SUBGROUP / 2u)) != 0u, (lane & (SUBGROUP / 4u)) != 0u, (lane & (SUBGROUP / 8u)) != 0u);
+            let low = vec4<f32>(sums[0], sums[1]);
+            let high = vec4<f32>(sums[2], sums[3]);
+            let four = select(low, high, upper.x) + subgroupShuffleXor(select(high, low, upper.x), SUBGROUP / 2u);
+            let two = select(four.xy, four.zw, upper.y) + subgroupShuffleXor(select(four.zw, four.xy, upper.y), SUBGROUP / 4u);
+            var one = select(two.x, two.y, upper.z) + subgroupShuffleXor(select(two.y, two.x, upper.z), SUBGROUP / 8u);
+            for (var step = SUBGROUP / 16u; step > 0u; step >>= 1u) {
+                one += subgroupShuffleXor(one, step);
+            }
+            if (lane % (SUBGROUP / 8u) == 0u) {
+                let row = eight - first + lane / (SUBGROUP / 8u);
+                shares[row * (USED + 1u) + member] = one * expert_weights[member];
+            }
         }
     }
 #ifdef SHARED
     else {
-        let quads = columns / 16u;
-        let codes = t * (columns / 128u * 9u);
-        let scales = codes * 4u + columns / 4u;
-        for (var i = member - USED; i < 8u; i += SHARED_PARTS) {
-            let row = params.base_shared + (params.first_row + min(first + i, last)) * (columns / 32u * 34u);
+        const QUADS: u32 = COLUMNS / 16u;
+        let codes = t * (COLUMNS / 128u * 9u);
+        let scales = codes * 4u + COLUMNS / 4u;
+        for (var i = member - USED; i < ROWS; i += SHARED_PARTS) {
+            let row = params.base_shared + (params.first_row + min(first + i, last)) * (COLUMNS / 32u * 34u);
             var sum = 0.0;
-            for (var at = lane; at < quads; at += SUBGROUP * 4u) {
+            for (var at = lane; at < QUADS; at += SUBGROUP * 4u) {
 #for C 4
-                let quad$C = load_quad(row, at + $Cu * SUBGROUP, quads);
+                let quad$C = load_quad(row, at + $Cu * SUBGROUP, QUADS);
 #end
 #for C 4
-                sum = add_quad(quad$C, load_x_quad(min(at + $Cu * SUBGROUP, quads - 1u), codes, scales), sum);
+                sum = add_quad(quad$C, load_x_quad(min(at + $Cu * SUBGROUP, QUADS - 1u), codes, scales), sum);
 #end
             }
             for (var step = SUBGROUP / 2u; step > 0u; step >>= 1u) {
                 sum += subgroupShuffleXor(sum, step);
             }
             if (lane == 0u) {
-                shares[(team * 8u + i) * (USED + 1u) + USED] = sum;
+                shares[i * (USED + 1u) + USED] = sum;
             }
         }
     }
 #endif
 #ifdef LEAVE
-    // Asked for before the others are done, but not while registers are full: two workgroups should fit on a multiprocessor.
-    let early = load_leaving(t, t, wid.x, params.width, params.base_mix, params.outputs, lid);
     stage_leaving(early, lid);
 #endif
     workgroupBarrier();
-    let row = wid.x * TEAMS * 8u + lid;
-    if (lid < TEAMS * 8u && row < params.rows) {
+    let row = first + lid;
+    if (lid < ROWS && row < params.rows) {
         let i = t * params.width + params.first_row + row;
 #ifdef SHARED
         var sum = shares[lid * (USED + 1u) + USED];

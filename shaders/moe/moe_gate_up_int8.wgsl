@@ -5,14 +5,14 @@
 // params  Params 68 B
 // grid    ceil(T * used * rows / rows_each) workgroups: rows are numbered through all pairs p, so that the load is even;
 //         ROUTED: each finds by itself what its tokens chose, and T * ceil(F / 4 / WG) more make the shared expert's act
-// needs   subgroups of SUBGROUP, at least 8; LANES >= C / 64, one unit of 64 weights each; rows, first_row, rows_each multiples of 32;
+// needs   subgroups of SUBGROUP, at least 8; C = COLUMNS; the last PREPARING invocations make the tables; LANES >= C / 64, one unit of 64
+//         weights each; rows, first_row, rows_each multiples of 32;
 //         ONE_TOKEN: T = 1;
 //         rows_each at most ROWS, which is at most WG; the rows of a workgroup are of PAIRS pairs at most;
 //         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
 // source  SPEC 3.5
 struct Params {
-    columns: u32,
     rows: u32,         // channels of an expert in this slice
     width: u32,        // F
     first_row: u32,    // the slice's first channel
@@ -29,6 +29,7 @@ struct Params {
     gate: u32,         // floats
     up: u32,           // floats
     rows_each: u32,    // of a workgroup
+    workgroups: u32,   // that have rows
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<Stored>;        // arena
@@ -74,25 +75,40 @@ struct Fetched {
 // Finds the pairs from `pair` to `last`. `is_first`: the workgroup has the first row of `pair`.
 fn locate(pair: u32, last: u32, is_first: bool, lid: u32) {
 #ifdef ROUTED
-    let token = pair / USED;
-    for (var t = token; t <= last / USED; t++) {
-        choose(t, t - token, lid);
-        // Whoever has a token's first row.
-        if (t > token || (is_first && pair == token * USED)) {
-            leave(t, t - token, lid);
-        }
+#ifdef ONE_TOKEN
+    let first_token = 0u;
+    choose(0u, 0u, lid);
+    if (is_first && pair == 0u) {
+        leave(0u, 0u, lid);
     }
+#else
+    let first_token = pair / USED;
+    for (var t = first_token; t <= last / USED; t++) {
+        choose(t, t - first_token, lid);
+        // Whoever has a token's first row.
+        if (t > first_token || (is_first && pair == first_token * USED)) {
+            leave(t, t - first_token, lid);
+        }
+        // Before the next choice.
+        workgroupBarrier();
+    }
+#endif
 #endif
     if (lid < PAIRS) {
         let own = min(pair + lid, last);
 #ifdef ROUTED
-        let expert = picked[own - token * USED] - params.first_expert;
+        let expert = picked[own - first_token * USED] - params.first_expert;
 #else
         let expert = chosen[own] - params.first_expert;
 #endif
+#ifdef ONE_TOKEN
+        let token = 0u;
+#else
+        let token = own / params.used;
+#endif
         let is_here = expert < params.experts;
         let row = (select(0u, expert, is_here) - lid) * params.rows;
-        places[lid] = Place(row * unit_row(params.columns), own, own / params.used, u32(is_here));
+        places[lid] = Place(row * unit_row(COLUMNS), own, token, u32(is_here));
     }
 }
 
@@ -107,7 +123,7 @@ fn place_of(row: u32) -> u32 {
 
 fn fetch(row: u32, unit: u32) -> Fetched {
     let place = places[place_of(row)];
-    let at = place.offset + row * unit_row(params.columns);
+    let at = place.offset + row * unit_row(COLUMNS);
     return Fetched(load_unit(params.base_gate + at, unit), load_unit(params.base_up + at, unit), place.token, place.is_here);
 }
 
@@ -119,19 +135,22 @@ fn moe_gate_up_int8(
 ) {
     let workgroup = wid.x + wid.y * workgroups.x;
 #ifdef ROUTED
-    let own_workgroups = (params.pairs * params.rows + params.rows_each - 1u) / params.rows_each;
-    if (workgroup >= own_workgroups) {
+    if (workgroup >= params.workgroups) {
+#ifdef ONE_TOKEN
+        share(0u, (workgroup - params.workgroups) * WG + lid);
+#else
         let each = (params.width / 4u + WG - 1u) / WG;
-        let t = (workgroup - own_workgroups) / each;
+        let t = (workgroup - params.workgroups) / each;
         if (t < params.pairs / USED) {
-            share(t, (workgroup - own_workgroups) % each * WG + lid);
+            share(t, (workgroup - params.workgroups) % each * WG + lid);
         }
+#endif
         return;
     }
 #endif
     let team = lid / LANES;
     let lane = lid % LANES;
-    let units = params.columns >> 6u;
+    let units = COLUMNS >> 6u;
     let unit = min(lane, units - 1u);
     let number = workgroup * params.rows_each;
     let all = params.pairs * params.rows;
@@ -139,6 +158,10 @@ fn moe_gate_up_int8(
     // Rows count from the first one of that pair.
     let first = number - pair * params.rows;
     let last = all - 1u - pair * params.rows;
+    // By those who have nothing to do with a choice of experts.
+    if (lid >= WG - PREPARING) {
+        prepare(lid - (WG - PREPARING));
+    }
     locate(pair, pair + place_of(min(first + params.rows_each - 1u, last)), first == 0u, lid);
     workgroupBarrier();
     // What the workgroup has of its rows. No compiler knows the bound, and unrolls the loop: a turn takes some 500 instructions, and a kernel
@@ -146,14 +169,11 @@ fn moe_gate_up_int8(
     let end = min(params.rows_each, all - number);
     var next = fetch(min(first + team, last), unit);
 #ifdef ONE_TOKEN
-    let x = load_values(0u, unit, params.columns);
+    let x = load_values(0u, unit, COLUMNS);
 #else
     var token = next.token;
-    var x = load_values(token, unit, params.columns);
+    var x = load_values(token, unit, COLUMNS);
 #endif
-    // While the first weights are on their way.
-    prepare(lid);
-    workgroupBarrier();
     for (var at = team; at < end; at += TEAMS) {
         let now = next;
         // Behind a condition, and the products behind another: else compilers move the loads behind the products, to where they are needed.
@@ -164,7 +184,7 @@ fn moe_gate_up_int8(
         // Neighbouring rows nearly always are of the same token.
         if (now.token != token) {
             token = now.token;
-            x = load_values(token, unit, params.columns);
+            x = load_values(token, unit, COLUMNS);
         }
 #endif
         var sums = vec2<f32>(0.0);

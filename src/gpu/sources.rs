@@ -24,6 +24,7 @@ shaders! {
     "indexer/index_score_coop"
     "indexer/index_score_few"
     "indexer/top_k"
+    "indexer/top_k_few"
     "kv/kv_row"
     "kv/latents"
     "kv/ring_store"

@@ -10,14 +10,14 @@ use super::kit::{CoopShape, Dialect, Kit, Strided, WG};
 use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
 use super::quantized::{Quantized, binding, quantizing};
-use super::rings::{Rings, record_ring_part, record_ring_store};
+use super::rings::{RINGS, RingPart, Rings, record_ring_part, record_ring_store};
 use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
 
 params! {
     AttentionParams for "attention" | "attention_coop" {
         heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, scale: f32, rope: u32, angle_set: u32,
-        norm_eps: f32, staged: u32,
+        norm_eps: f32, staged: u32, page_bits: u32,
     }
     AttentionMergeParams for "attention_merge" {
         sources: [[u32; 4]; 3], places: [[u32; 4]; 3], heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
@@ -263,6 +263,7 @@ pub fn record_attention(
         angle_set: u32::from(sizes.ratio > 0),
         norm_eps: sizes.norm_eps,
         staged,
+        page_bits: sizes.page_rows.trailing_zeros(),
     };
     let mut bindings: Vec<Slice> =
         [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.angles].map(Clone::clone).to_vec();
@@ -285,7 +286,7 @@ pub fn record_attention(
 /// Puts the parts together, and writes as many rings as one launch can beside it.
 fn record_merge(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, rings: &Rings<'_>, t: u32) {
     let mut ring_parts = rings.parts().into_iter();
-    let first = ring_parts.next();
+    let first = ring_parts.next().map(RingPart::filled);
     let (count, workgroups) = first.as_ref().map_or((0, 0), |part| (part.rings, part.workgroups));
     let params = AttentionMergeParams {
         sources: first.as_ref().map(|part| part.sources).unwrap_or_default(),
@@ -302,15 +303,17 @@ fn record_merge(rec: &mut Recording, kit: &Kit, sizes: &Attention<'_>, buffers: 
     let own = [buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice];
     let ring_bindings = first.into_iter().flat_map(|part| part.bindings);
     let bindings = own.into_iter().cloned().chain(binding(buffers.out_int8)).chain(ring_bindings).collect();
-    let variant = quantizing(merge_variant(&kit.dialect, sizes.sizes(), count), buffers.out_int8.is_some());
+    let variant = quantizing(merge_variant(&kit.dialect, sizes.sizes(), count > 0), buffers.out_int8.is_some());
     rec.dispatch(variant, &params, bindings, [sizes.heads + count * workgroups, t, 1]);
     ring_parts.for_each(|part| record_ring_part(rec, kit, part, buffers.rows, t));
 }
 
-pub(super) fn merge_variant(dialect: &Dialect, heads: Heads, rings: u32) -> Variant {
+/// `rings`: whether it writes rings, too. Layers have different numbers of them, but share the code: what is not in a cache any more has to be
+/// fetched whenever the kernel starts.
+pub(super) fn merge_variant(dialect: &Dialect, heads: Heads, rings: bool) -> Variant {
     let variant = dialect.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts);
     let variant = variant.constant("SPLIT_KEYS", split_keys(dialect, heads)).constant("PARTS_EACH", heads.max_parts.div_ceil(2));
-    if rings > 0 { variant.constant("RINGS", rings) } else { variant }
+    if rings { variant.constant("RINGS", RINGS as u32) } else { variant }
 }
 
 const _: () = assert!(WG * 2 >= 512, "an invocation owns one pair of a head of up to 512 channels");

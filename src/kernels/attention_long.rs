@@ -45,7 +45,7 @@ pub(super) fn coop_variants(
         let variant = shape.variant(kernel).flag_if(dialect.kv == KvType::F16, "KV_F16");
         let variant = variant.constant("SUBGROUPS_H", over_heads).constant("SUBGROUPS_K", over_keys).constant("HEADS", padded);
         let variant = variant.constant("HEAD_PIECES", pieces(over_heads)).constant("KEY_PIECES", pieces(over_keys));
-        keys_variant(variant, heads.dim, page_rows, segments)
+        keys_variant(variant, heads.dim, page_rows, segments).constant("PAGE_ROWS", page_rows)
     };
     let stats = dialect.lanes_variant("attention_stats", 1).0.constant("HEADS", padded);
     [coop("attention_scores"), stats, coop("attention_values").flag("PLACED").flag_if(half, "Y_F16")]

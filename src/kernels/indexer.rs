@@ -12,7 +12,7 @@ params! {
         heads: u32, ratio: u32, max_pages: u32, columns: u32, q_stride: u32, q_offset: u32, hw_stride: u32, hw_offset: u32, hw_scale: f32, first_token: u32,
         rope: u32, first_row: u32, count: u32,
     }
-    TopKParams for "top_k" { ratio: u32, top_k: u32, columns: u32, first_token: u32 }
+    TopKParams for "top_k" | "top_k_few" { ratio: u32, top_k: u32, columns: u32, first_token: u32 }
 }
 
 /// Sizes of the indexer and where its rows lie.
@@ -38,8 +38,13 @@ pub struct IndexScore<'a> {
 
 /// A kernel that reads pages: rows of `dim` values, `page_rows` in a page.
 pub(super) fn pages_variant(variant: Variant, dim: u32, page_rows: u32, segments: u32, held: u32) -> Variant {
-    let variant = variant.constant("PAGE_ROWS", page_rows).constant("PAGE_PAIRS", dim / 2).constant("PAGES_SEGMENTS", segments);
-    if segments > 1 { variant.flag("PAGES_SPLIT").constant("SEGMENT_PAGES", held) } else { variant }
+    let variant = variant.constant("PAGE_PAIRS", dim / 2).constant("PAGES_SEGMENTS", segments);
+    if segments > 1 { variant.flag("PAGES_SPLIT").constant("SEGMENT_ROWS", held * page_rows) } else { variant }
+}
+
+/// The same with the size of a page as a constant.
+pub(super) fn fixed_pages_variant(variant: Variant, dim: u32, page_rows: u32, segments: u32, held: u32) -> Variant {
+    pages_variant(variant, dim, page_rows, segments, held).constant("PAGE_ROWS", page_rows)
 }
 
 /// The variant, and the compressed rows of a workgroup: as many as take 16 KiB.
@@ -56,7 +61,7 @@ pub(super) fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, s
         .constant("EACH", 16 * tile / WG)
         .constant("KEY_PIECES", (tile * dim / 4).div_ceil(WG))
         .constant("QUERY_PIECES", (16 * dim / 4).div_ceil(WG));
-    (pages_variant(variant, dim, page_rows, segments, held), tile)
+    (fixed_pages_variant(variant, dim, page_rows, segments, held), tile)
 }
 
 /// Rows of a step that a workgroup of the cooperative kernel takes past its compressed rows.
@@ -84,7 +89,7 @@ pub(super) fn index_score_coop_variant(dialect: &Dialect, dim: u32, page_rows: u
         .constant("BLOCKS", shape.subgroup / shape.size)
         .constant("CHUNKS", dim / shape.depth)
         .constant("HEAD_BLOCKS", heads / shape.size);
-    Some(pages_variant(variant, dim, page_rows, segments, held))
+    Some(fixed_pages_variant(variant, dim, page_rows, segments, held))
 }
 
 /// The variant for the few rows of a decode step on cooperative matrices, and the compressed rows of a workgroup; none on devices without
@@ -106,7 +111,7 @@ pub(super) fn index_score_few_variant(dialect: &Dialect, dim: u32, page_rows: u3
         .constant("DIM", dim)
         .constant("KEY_PIECES", (tile * dim / 8).div_ceil(WG))
         .constant("QUERY_PIECES", (tile * dim / 4).div_ceil(WG));
-    Some((pages_variant(variant, dim, page_rows, segments, held), tile))
+    Some((fixed_pages_variant(variant, dim, page_rows, segments, held), tile))
 }
 
 /// Whether the few rows of a decode step are scored on cooperative matrices.
@@ -174,7 +179,13 @@ pub fn record_index_score(
 /// Columns from which a row's scores are worth a workgroup of 1024 invocations.
 const MANY_COLUMNS: u32 = 4096;
 
+/// The variant for rows of `columns` scores: where they are few, and there are subgroups, the kernel that keeps them in registers.
 pub(super) fn top_k_variant(dialect: &Dialect, columns: u32) -> Variant {
+    let most = dialect.caps.invocations.min(1024);
+    if let Some(subgroup) = dialect.caps.subgroup.filter(|size| *size >= 8 && columns <= 4 * most) {
+        let wg = if columns <= 4 * WG { WG } else { most };
+        return Variant::new("top_k_few").constant("WG", wg).constant("SUBGROUP", subgroup).constant("COPIES", 4);
+    }
     let large = columns >= MANY_COLUMNS && dialect.caps.invocations >= 1024;
     let (wg, flight) = if large { (1024, 8) } else { (WG, 4) };
     Variant::new("top_k").constant("WG", wg).constant("FLIGHT", flight).constant("COPIES", 8)

@@ -140,9 +140,16 @@ fn launch_matvec(
     rec.cost(cost::linear(parts, columns, grouping.rows(), (x, y), tokens));
 }
 
+/// `variant` of a kernel that imports `lib/locate`, for matrices in `formats`. Their number is rounded up: layers share the code of few variants,
+/// which caches may still hold.
+pub(super) fn locating(variant: Variant, formats: &[BlockFormat]) -> Variant {
+    let matrices = if formats.len() == 1 { 1 } else { formats.len().next_multiple_of(4) };
+    with_formats(variant, formats).constant("MATRICES", matrices as u32)
+}
+
 pub(super) fn matvec_variant(dialect: &Dialect, formats: &[BlockFormat], tokens: u32) -> (Variant, u32) {
     let (variant, rows) = dialect.lanes_variant("matvec", tokens.next_power_of_two());
-    (with_formats(variant, formats), rows)
+    (locating(variant, formats), rows)
 }
 
 fn record_matmul(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, t: u32) {

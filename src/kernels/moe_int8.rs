@@ -14,11 +14,11 @@ use crate::quant::BlockFormat;
 
 params! {
     MoeGateUpInt8Params for "moe_gate_up_int8" {
-        columns: u32, rows: u32, width: u32, first_row: u32, base_gate: u32, base_up: u32, first_expert: u32, experts: u32, used: u32,
-        pairs: u32, limit: f32, stride: u32, offset: u32, scale: f32, gate: u32, up: u32, rows_each: u32,
+        rows: u32, width: u32, first_row: u32, base_gate: u32, base_up: u32, first_expert: u32, experts: u32, used: u32,
+        pairs: u32, limit: f32, stride: u32, offset: u32, scale: f32, gate: u32, up: u32, rows_each: u32, workgroups: u32,
     }
     MoeDownInt8Params for "moe_down_int8" {
-        columns: u32, rows: u32, width: u32, first_row: u32, base: u32, first_expert: u32, experts: u32, base_shared: u32,
+        rows: u32, width: u32, first_row: u32, base: u32, first_expert: u32, experts: u32, base_shared: u32,
         base_mix: u32, outputs: u32,
     }
 }
@@ -39,11 +39,11 @@ const LARGE: (u32, u32, u32) = (768, 96, 16);
 const LONG: (u32, u32, u32) = (768, 768, 8);
 const SMALL: (u32, u32, u32) = (256, 32, 8);
 
-/// Workgroups of `moe_down_int8`: teams, and subgroups of a team that share the shared expert's rows, one of which has as many bytes as three
-/// of a routed expert's. One token has too few rows to keep a device busy: large workgroups, which can leave the streams, too. Of several
+/// Workgroups of `moe_down_int8`: subgroups that share the shared expert's rows, one of which has as many bytes as three of a routed expert's, and
+/// how many eights of rows. One token's rows: no more workgroups than a large device has at a time, which can leave the streams, too. Of several
 /// tokens' small workgroups some go on while others wait (at 8 tokens 66 instead of 90 us a layer, with a launch for the streams).
-const DOWN_ONE: [(u32, u32); 4] = [(2, 4), (1, 4), (1, 2), (1, 1)];
-const DOWN_SEVERAL: [(u32, u32); 2] = [(1, 2), (1, 1)];
+const DOWN_ONE: [(u32, u32); 3] = [(4, 2), (2, 2), (1, 1)];
+const DOWN_SEVERAL: [(u32, u32); 2] = [(2, 1), (1, 1)];
 
 /// What the experts of a decode step read besides what [`Moe`] names.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ pub fn record_moe_int8(
     let foldable =
         whole && shared.act_int8.is_some() && int8.shared_down.format == BlockFormat::Q8_0x8 && int8.shared_down.slices.len() == 1;
     let down = has_units(moe.down).filter(|_| is_rounded);
-    let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.used, shared, t));
+    let variant = |shared: bool| down.and_then(|format| down_int8_variant(&kit.dialect, format, moe.down.columns, (moe.used, shared), t));
     let folded = variant(true).filter(|_| foldable);
     // Only of a result that no other launch adds to.
     let is_one = moe.down.slices.len() == 1;
@@ -137,8 +137,8 @@ fn launch_gate_up(
     for slice in &stack.slices {
         let is_routed = routed.is_some();
         let GateUp { variant, wg, rows_each } = routed.take().unwrap_or_else(|| plain.clone());
+        let workgroups = (pairs * slice.rows).div_ceil(rows_each);
         let params = MoeGateUpInt8Params {
-            columns: stack.columns,
             rows: slice.rows,
             width: stack.rows,
             first_row: slice.first_row,
@@ -155,6 +155,7 @@ fn launch_gate_up(
             gate: shared.gate,
             up: shared.gate + shared.up,
             rows_each,
+            workgroups,
         };
         let mut bindings = [&slice.arena, &int8.x.slice, act, &int8.act.slice].map(Clone::clone).to_vec();
         let shares = if is_routed { t * (stack.rows / 4).div_ceil(wg) } else { 0 };
@@ -164,7 +165,7 @@ fn launch_gate_up(
             bindings.push(routing.chosen.clone());
         }
         bindings.extend(kit.tables(&stack.formats));
-        rec.dispatch(variant, &params, bindings, grid_1d((pairs * slice.rows).div_ceil(rows_each) + shares));
+        rec.dispatch(variant, &params, bindings, grid_1d(workgroups + shares));
         rec.cost(cost::experts_few(stack, slice, pairs));
     }
 }
@@ -184,7 +185,6 @@ fn launch_down(
     let (stack, shared) = (moe.down, &int8.shared_down.slices[0]);
     for slice in &stack.slices {
         let params = MoeDownInt8Params {
-            columns: stack.columns,
             rows: slice.rows,
             width: stack.rows,
             first_row: slice.first_row,
@@ -252,7 +252,10 @@ pub(super) fn gate_up_int8_variant(
         .constant("LANES", lanes)
         .constant("ROWS", most)
         .constant("PAIRS", pairs(most))
-        .constant("COPIES", copies);
+        .constant("COLUMNS", columns);
+    // While some choose.
+    let choosing = choice.map_or(0, |choice| choice.experts.next_multiple_of(32));
+    let variant = preparing(variant, copies, if wg >= choosing + 256 { wg - choosing } else { wg });
     let variant = match choice {
         Some(choice) => quantizing(choice.variant(variant.flag("ROUTED")), true),
         None => variant,
@@ -260,19 +263,31 @@ pub(super) fn gate_up_int8_variant(
     Some(GateUp { variant: with_formats(variant, &[format]), wg, rows_each })
 }
 
-/// The variant for `used` experts, and the rows of a workgroup; none where so many subgroups are too many for one.
-pub(super) fn down_int8_variant(dialect: &Dialect, format: BlockFormat, used: u32, shared: bool, tokens: u32) -> Option<(Variant, u32)> {
+/// `variant` of a kernel that imports `lib/units`, for as many copies of tables as workgroups of so many invocations make.
+fn preparing(variant: Variant, copies: u32, invocations: u32) -> Variant {
+    let entries = if invocations >= 384 { 384u32 } else { 256 };
+    variant.constant("COPIES", copies).constant("PREPARING", invocations).constant("TABLE_ROUNDS", entries.div_ceil(invocations))
+}
+
+/// The variant for `used` experts of `columns`, and the rows of a workgroup; none where so many subgroups are too many for one.
+pub(super) fn down_int8_variant(
+    dialect: &Dialect,
+    format: BlockFormat,
+    columns: u32,
+    (used, shared): (u32, bool),
+    tokens: u32,
+) -> Option<(Variant, u32)> {
     let subgroup = dialect.caps.subgroup?;
     let shapes = if tokens == 1 { &DOWN_ONE[..] } else { &DOWN_SEVERAL[..] };
-    let wg = |teams: u32, parts: u32| teams * (used + if shared { parts } else { 0 }) * subgroup;
-    let &(teams, parts) = shapes.iter().find(|&&(teams, parts)| wg(teams, parts) <= dialect.caps.invocations)?;
+    let wg = |parts: u32| (used + if shared { parts } else { 0 }) * subgroup;
+    let &(parts, eights) = shapes.iter().find(|(parts, _)| wg(*parts) <= dialect.caps.invocations)?;
     let variant = Variant::new("moe_down_int8")
         .flag_if(shared, "SHARED")
-        .constant("WG", wg(teams, parts))
+        .constant("WG", wg(parts))
         .constant("SUBGROUP", subgroup)
-        .constant("TEAMS", teams)
+        .constant("EIGHTS", eights)
         .constant("USED", used)
         .constant("SHARED_PARTS", if shared { parts } else { 0 })
-        .constant("COPIES", SMALL.2);
-    Some((with_formats(variant, &[format]), teams * 8))
+        .constant("COLUMNS", columns);
+    Some((with_formats(preparing(variant, SMALL.2, wg(parts)), &[format]), 8 * eights))
 }

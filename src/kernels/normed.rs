@@ -1,8 +1,8 @@
 //! Matrices times a row that is normalised on the way: the fast twin of `rms_norm` and `matvec` for decode steps.
 
 use super::cost;
-use super::kit::{Dialect, Kit, Strided, WG, with_formats};
-use super::linear::{DECODE_ROWS, Grouping, Part, launches, parts, row_table};
+use super::kit::{Dialect, Kit, Strided, WG};
+use super::linear::{DECODE_ROWS, Grouping, Part, launches, locating, parts, row_table};
 use super::matrix::Matrix;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
@@ -26,7 +26,7 @@ pub struct LinearNormed<'a> {
 }
 
 impl<'a> LinearNormed<'a> {
-    /// For steps of `t` rows, where all weights are F16 or Q8_0 by eight. F16 takes matrices of an even number of rows.
+    /// For steps of `t` rows, where all weights are F16 or Q8_0 by eight. F16 beside the other takes matrices of an even number of rows.
     pub fn new(kit: &Kit, matrices: &[&'a Matrix], t: u32) -> Option<Self> {
         let columns = matrices.first()?.columns;
         let formats: Vec<_> = matrices.iter().map(|m| m.format).collect();
@@ -81,11 +81,15 @@ pub(super) fn matvec_normed_variant(
     // A lane with two loads of a row, as far as a subgroup goes.
     let lanes = (quads / 2).next_power_of_two().clamp(8, subgroup);
     let quads_each = quads.div_ceil(lanes);
-    // Rows of F16 come in two halves.
-    let least = if formats.contains(&BlockFormat::F16) { 2 } else { 1 };
-    let each = each.min((LOADS / quads_each).max(least));
+    // A row of F16 is twice as many loads: beside others so many rows come in two halves.
+    let (has_halves, has_others) = (formats.contains(&BlockFormat::F16), formats.iter().any(|f| *f != BlockFormat::F16));
+    let phases = if has_halves && has_others { 2 } else { 1 };
+    let loads = if has_halves && !has_others { 2 * quads_each } else { quads_each };
+    let each = each.min((LOADS / loads).max(phases));
+    let at_once = if has_halves { each / phases } else { 0 };
+    let tokens_each = tokens.min(2);
     let bytes = tokens.next_power_of_two() * (columns / 8 * 9 + 4 * WG / subgroup);
-    if !columns.is_multiple_of(256) || quads_each > LOADS || each < least || bytes > dialect.caps.workgroup_bytes {
+    if !columns.is_multiple_of(256) || quads_each > LOADS || each < phases || bytes > dialect.caps.workgroup_bytes {
         return None;
     }
     let variant = Variant::new("matvec_normed")
@@ -93,11 +97,13 @@ pub(super) fn matvec_normed_variant(
         .constant("SUBGROUP", subgroup)
         .constant("LANES", lanes)
         .constant("EACH", each)
-        .constant("HALF", each / 2)
+        .constant("PHASES", phases)
+        .constant("AT_ONCE", at_once)
+        .constant("TOKENS_EACH", tokens_each)
         .constant("COLUMNS", columns)
         .constant("QUADS_EACH", quads_each)
         .constant("PIECES", (columns / 4).div_ceil(WG))
         .constant("TOKENS", tokens.next_power_of_two())
-        .constant("SUMS", each);
-    Some((with_formats(variant, formats), WG / lanes * each))
+        .constant("SUMS", each.max(at_once * tokens_each));
+    Some((locating(variant, formats), WG / lanes * each))
 }

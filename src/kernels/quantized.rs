@@ -2,16 +2,16 @@
 
 use super::cost;
 use super::hc::{HcLeave, LEAVE_SLICE, leaving};
-use super::kit::{Dialect, Kit, Strided, WG, with_formats};
-use super::linear::{DECODE_ROWS, Grouping, Part, launches, parts, record_linear, row_table};
+use super::kit::{Dialect, Kit, Strided, WG};
+use super::linear::{DECODE_ROWS, Grouping, Part, launches, locating, parts, record_linear, row_table};
 use super::matrix::Matrix;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
 
 params! {
     MatvecInt8Params for "matvec_int8" {
-        tokens: u32, columns: u32, rows: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, group_rows: u32,
-        ends_bases: [[u32; 4]; 4], x_columns: u32, y_columns: u32, base_mix: u32, outputs: u32,
+        tokens: u32, columns: u32, rows: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, x_columns: u32,
+        ends_bases: [[u32; 4]; 4], y_columns: u32, base_mix: u32, outputs: u32, padding: u32,
     }
 }
 
@@ -131,12 +131,12 @@ fn launch_matvec_int8(
         x_offset: x.offset,
         y_stride: y.stride,
         y_offset: y.offset + parts[0].y_row,
-        group_rows: grouping.rows(),
-        ends_bases,
         x_columns: x_int8.columns,
+        ends_bases,
         y_columns: y_int8.map_or(0, |y| y.columns),
         base_mix: leave.map_or(0, |leave| leave.weights.mix.slices[0].base),
         outputs: leave.map_or(0, |leave| leave.weights.mix.rows),
+        padding: 0,
     };
     let formats: Vec<_> = parts.iter().map(|p| p.format).collect();
     let (variant, rows_each) = if leave.is_some() {
@@ -145,6 +145,7 @@ fn launch_matvec_int8(
         let each = rows_each(parts, grouping, params.y_offset, tokens);
         matvec_int8_variant(&kit.dialect, &formats, columns, y_int8.is_some(), tokens, each)
     };
+    let variant = grouped(variant, grouping);
     let arena = parts[0].arena;
     let mut bindings = [arena, arena, &x.slice, &x_int8.slice, &x_int8.slice, &y.slice].map(Clone::clone).to_vec();
     bindings.extend(binding(y_int8));
@@ -186,14 +187,22 @@ pub(super) fn matvec_int8_variant(
         (WG, lanes(dialect, columns), each)
     };
     let variant = quantizing(team_variant(dialect, columns, tokens, (wg, lanes, each)), quantize);
-    (with_formats(variant, formats), wg / lanes * each)
+    (locating(variant, formats), wg / lanes * each)
+}
+
+/// `variant` for rows of which each group has columns of its own.
+pub(super) fn grouped(variant: Variant, grouping: Grouping) -> Variant {
+    match grouping {
+        Grouping::Shared => variant,
+        Grouping::Rows(rows) => variant.constant("GROUP_ROWS", rows),
+    }
 }
 
 /// For a matrix of Q8_0 by eight whose workgroups leave the streams too: four rows a team, as many teams as make a slice.
 pub(super) fn leaving_variant(dialect: &Dialect, columns: u32, tokens: u32) -> (Variant, u32) {
     let (lanes, each) = (lanes(dialect, columns), 4);
     let variant = team_variant(dialect, columns, tokens, (LEAVE_SLICE / each * lanes, lanes, each));
-    (with_formats(leaving(variant, tokens.next_power_of_two()), &[BlockFormat::Q8_0x8]), LEAVE_SLICE)
+    (locating(leaving(variant, tokens.next_power_of_two()), &[BlockFormat::Q8_0x8]), LEAVE_SLICE)
 }
 
 /// Lanes that share a row of `columns`.
@@ -219,5 +228,6 @@ fn team_variant(dialect: &Dialect, columns: u32, tokens: u32, (wg, lanes, each):
         .constant("UNROLL", unroll)
         .constant("TOKENS", sums)
         .constant("ROWS_EACH", each)
+        .constant("OUT_ROUNDS", (sums * each).div_ceil(lanes))
         .constant("SUMS", sums * each)
 }

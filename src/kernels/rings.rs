@@ -31,7 +31,7 @@ pub struct Rings<'a> {
 }
 
 /// Rings that one launch can write.
-const RINGS: usize = 3;
+pub(super) const RINGS: usize = 3;
 
 /// What one launch writes: up to three rings, or parts of rings that several bindings hold.
 pub(super) struct RingPart {
@@ -44,6 +44,15 @@ pub(super) struct RingPart {
     pub rings: u32,
     /// Workgroups that the longest row takes.
     pub workgroups: u32,
+}
+
+impl RingPart {
+    /// With bindings for as many rings as a launch can write; those that are not there have rows of no words.
+    pub fn filled(mut self) -> Self {
+        let last = self.bindings.split_at(self.bindings.len() - 2).1.to_vec();
+        self.bindings.extend((self.rings as usize..RINGS).flat_map(|_| last.clone()));
+        self
+    }
 }
 
 impl Rings<'_> {

@@ -89,7 +89,13 @@ pub(super) struct Choice {
 impl Choice {
     /// `variant` of a kernel with `lib/route`.
     pub fn variant(self, variant: Variant) -> Variant {
-        variant.flag_if(self.hashed, "HASHED").constant("EXPERTS", self.experts).constant("USED", self.used)
+        let (wg, blocks) = (variant.value("WG").unwrap_or(WG), self.experts.div_ceil(32));
+        variant
+            .flag_if(self.hashed, "HASHED")
+            .constant("EXPERTS", self.experts)
+            .constant("USED", self.used)
+            .constant("EXPERT_ROUNDS", (32 * blocks).div_ceil(wg))
+            .constant("CANDIDATE_ROUNDS", (blocks * self.used).div_ceil(wg))
     }
 
     /// Workgroup memory that it takes to choose for `tokens`.

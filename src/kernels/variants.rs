@@ -7,11 +7,11 @@ use super::hc::{Ahead, asking, hc_mix_variant, hc_pre_variant, hc_sinkhorn_varia
 use super::indexer::{index_score_coop_variant, index_score_few_variant, index_score_variant, top_k_variant};
 use super::kit::{Dialect, with_formats};
 use super::latents::latents_variant;
-use super::linear::{Tile, decode_runs_variant, matvec_variant};
+use super::linear::{Grouping, Tile, decode_runs_variant, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{FORMATS, down_int8_variant, gate_up_int8_variant};
 use super::normed::matvec_normed_variant;
-use super::quantized::{leaving_variant, matvec_int8_variant, quantizing};
+use super::quantized::{grouped, leaving_variant, matvec_int8_variant, quantizing};
 use super::rings::ring_store_variant;
 use super::router::{Choice, router_variant};
 use super::sample::sample_variant;
@@ -29,14 +29,14 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     all.extend(choices.clone().map(|choice| router_variant(dialect, choice)));
     all.push(sample_variant(dialect));
     all.push(dialect.kv_variant("kv_row"));
-    all.extend([512, 8192].map(|columns| top_k_variant(dialect, columns)));
+    all.extend([512, 4096, 8192].map(|columns| top_k_variant(dialect, columns)));
     let collapses = [(24, 1, 1), (24, 17, 17), (4, 1, 1), (4, 1, 17)]
         .map(|(outputs, rows, tokens)| hc_pre_variant(dialect, (4096, outputs), outputs == 4, (rows, tokens)));
     all.extend(collapses.clone());
     all.extend([1, 17].map(|tokens| hc_sinkhorn_variant(dialect, 4096, tokens)));
     all.extend([24, 4].map(|outputs| asking(hc_pre_variant(dialect, (4096, outputs), outputs == 4, (1, 1)), Ahead::MOST)));
     all.push(asking(hc_sinkhorn_variant(dialect, 4096, 1), Ahead::MOST));
-    all.extend([0, 1, 2, 3].map(|rings| merge_variant(dialect, heads, rings)));
+    all.extend([false, true].map(|rings| merge_variant(dialect, heads, rings)));
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
     all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));
     all.extend([1, 2, 3].map(|rings| ring_store_variant(dialect, rings)));
@@ -65,7 +65,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     if dialect.caps.subgroup.is_some() {
         all.extend(choices.clone().map(|choice| quantizing(router_variant(dialect, choice), true)));
         all.extend(collapses.map(|variant| quantizing(variant, true)));
-        all.extend([1, 2, 3].map(|rings| quantizing(merge_variant(dialect, heads, rings), true)));
+        all.push(quantizing(merge_variant(dialect, heads, true), true));
         for formats in BlockFormat::ALL.iter().map(std::slice::from_ref).chain([&mixed[..]]) {
             if let [format] = formats
                 && FORMATS.contains(format)
@@ -77,13 +77,15 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
                     all.extend(gate_ups.map(|gate_up| gate_up.variant));
                 }
                 let downs = [(6, true, 1), (6, true, 2), (6, false, 1), (2, true, 1), (2, true, 2)];
-                let variant = |(used, shared, tokens)| down_int8_variant(dialect, *format, used, shared, tokens);
+                let variant = |(used, shared, tokens)| down_int8_variant(dialect, *format, 2048, (used, shared), tokens);
                 all.extend(downs.into_iter().filter_map(variant).map(|v| v.0));
                 let folded = [6, 2].into_iter().filter_map(|used| variant((used, true, 1)));
                 all.extend(folded.filter(|v| v.1 == 16).map(|v| leaving(v.0, 1)));
             }
             for (columns, tokens, each) in [(1024, 1, 1), (4096, 2, 1), (4096, 4, 2), (8192, 16, 1), (8192, 16, 4)] {
-                all.extend([false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens, each).0));
+                let variants = [false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens, each).0);
+                all.extend(variants.iter().map(|variant| grouped(variant.clone(), Grouping::Rows(1024))));
+                all.extend(variants);
             }
         }
         let leaving = [(8192, 1), (8192, 16), (512, 2)].map(|(columns, tokens)| leaving_variant(dialect, columns, tokens).0);

@@ -363,7 +363,7 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize, heads: usize, runs:
 }
 
 fn top_k(bench: &mut Bench<'_>) -> Result<()> {
-    for (k, columns) in [(8usize, 300usize), (512, 2000), (512, 40_000)] {
+    for (k, columns) in [(8usize, 300usize), (512, 601), (512, 2000), (512, 4096), (512, 4097), (512, 40_000)] {
         let case = format!("{k} of up to {columns}");
         let positions = [columns * 4 - 1, columns * 4 - 1, columns * 4 - 1, k * 4 + 7, k * 4 + 3, 2, columns * 2];
         let runs: Vec<(u32, u32, u32)> = positions.iter().map(|&p| (0, p as u32, 1)).collect();
