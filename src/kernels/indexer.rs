@@ -191,6 +191,11 @@ pub(super) fn top_k_variant(dialect: &Dialect, columns: u32) -> Variant {
     Variant::new("top_k").constant("WG", wg).constant("FLIGHT", flight).constant("COPIES", 8)
 }
 
+/// The kernel that chooses among `columns` scores.
+pub fn top_k_kernel(dialect: &Dialect, columns: u32) -> &'static str {
+    top_k_variant(dialect, columns).kernel()
+}
+
 /// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.
 pub fn record_top_k(
     rec: &mut Recording,
