@@ -191,9 +191,9 @@ pub(super) fn top_k_variant(dialect: &Dialect, columns: u32) -> Variant {
     Variant::new("top_k").constant("WG", wg).constant("FLIGHT", flight).constant("COPIES", 8)
 }
 
-/// The kernel that chooses among `columns` scores.
-pub fn top_k_kernel(dialect: &Dialect, columns: u32) -> &'static str {
-    top_k_variant(dialect, columns).kernel()
+/// Whether a row's `columns` scores are chosen from in registers.
+pub fn chooses_few(dialect: &Dialect, columns: u32) -> bool {
+    top_k_variant(dialect, columns).kernel() == "top_k_few"
 }
 
 /// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.

@@ -4,8 +4,8 @@ use super::bench::{Bench, Limit, Output, as_elements, as_floats};
 use crate::Result;
 use crate::kernels::{
     Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Rings, Row, Strided, Window,
-    Windows, record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store, record_top_k,
-    score_bytes, score_shape, scores_few, top_k_kernel,
+    Windows, chooses_few, record_attention, record_compress, record_index_score, record_kv_row, record_q_rope, record_ring_store,
+    record_top_k, score_bytes, score_shape, scores_few,
 };
 use crate::num::KvType;
 use crate::reference::{self, Candidates};
@@ -376,7 +376,7 @@ fn top_k(bench: &mut Bench<'_>) -> Result<()> {
         scores[2 * columns..3 * columns].iter_mut().for_each(|s| *s = s.round());
         let (rows_gpu, scores_gpu) = (bench.upload(&rows)?, bench.upload(&scores)?);
         let out = bench.output_with(&vec![f32::from_bits(u32::MAX); rows.len() * k])?;
-        let kernel = top_k_kernel(&bench.kit.dialect, columns as u32);
+        let kernel = if chooses_few(&bench.kit.dialect, columns as u32) { "top_k_few" } else { "top_k" };
         let got = bench.run(kernel, &case, &[&out], |rec, kit| {
             let tile = (0, rows.len() as u32);
             record_top_k(rec, kit, (4, k as u32), &rows_gpu, &scores_gpu, columns as u32, &out.slice(), tile);
