@@ -7,17 +7,7 @@
 // cost    at most five passes over the scores of the row: up to four digits of a radix selection, as long as a bin is to be taken in part; one to
 //         collect; in all of them neighbours read neighbours
 // source  SPEC 3.4
-struct Params {
-    ratio: u32,
-    top_k: u32,
-    columns: u32,
-    first_token: u32,
-}
-
-#import lib/rows
-@group(0) @binding(auto) var<storage, read> rows: array<Row>;              // (T)
-@group(0) @binding(auto) var<storage, read> scores: array<f32>;            // (n, columns)
-@group(0) @binding(auto) var<storage, read_write> selected: array<u32>;    // (T, top_k)
+#import lib/top_k_inputs
 #import lib/math
 
 const CHUNK: u32 = 32u * WG;                      // scores collected at a time: a word of bits for each invocation

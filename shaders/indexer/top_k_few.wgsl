@@ -6,17 +6,7 @@
 // needs   subgroups of SUBGROUP, at least 8; WG is at least 256; columns at most 4 WG
 // cost    one pass over the scores of the row, up to four digits of a radix selection: latency bound
 // source  SPEC 3.4
-struct Params {
-    ratio: u32,
-    top_k: u32,
-    columns: u32,
-    first_token: u32,
-}
-
-#import lib/rows
-@group(0) @binding(auto) var<storage, read> rows: array<Row>;              // (T)
-@group(0) @binding(auto) var<storage, read> scores: array<f32>;            // (n, columns)
-@group(0) @binding(auto) var<storage, read_write> selected: array<u32>;    // (T, top_k)
+#import lib/top_k_inputs
 #import lib/math
 
 // Most scores share their first digit, and neighbours that count in one bin wait for one another: each bin is there COPIES times.

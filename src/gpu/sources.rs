@@ -93,6 +93,7 @@ shaders! {
     "lib/runs_iq2_xxs"
     "lib/threefry"
     "lib/tile"
+    "lib/top_k_inputs"
     "lib/visible"
     "lib/weights8"
     "lib/window_row"
