@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// What can go wrong without being our own mistake.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder that cannot be read or written, or that is not what it claims to be.
     #[error("{}: {what}", path.display())]
@@ -20,6 +20,14 @@ pub enum Error {
     /// A request that is well formed but cannot be served: too long, does not fit, unknown device.
     #[error("{0}")]
     Refused(String),
+    /// A prompt that leaves no room in the context.
+    #[error("the prompt has {tokens} tokens, which leaves no room in a context of {context}")]
+    ContextFull {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Tokens that a session has room for.
+        context: usize,
+    },
     /// The GPU or its driver failed: lost device, out of memory, a shader that it does not accept.
     #[error("GPU: {0}")]
     Device(String),

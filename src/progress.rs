@@ -38,6 +38,12 @@ impl Progress {
         self.0.inc(n);
     }
 
+    /// `done` of `total` are done.
+    pub fn set(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
+    }
+
     /// What is worked on now, behind the numbers.
     pub fn say(&self, what: impl Into<Cow<'static, str>>) {
         self.0.set_message(what);

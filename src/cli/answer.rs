@@ -2,7 +2,7 @@
 
 use super::args::ThinkingArgs;
 use super::common::{aside, interrupted, put};
-use crate::engine::{Engine, Generation, Report, Session, TokenId};
+use crate::engine::{Engine, Generation, Report, Session, TokenId, Watch};
 use crate::progress::{Progress, Unit};
 use crate::text::encoding::{Effort, ThinkingMode};
 use crate::text::stream::{Event, SplitOptions, Splitter, Start};
@@ -104,7 +104,8 @@ pub fn answer(
             }
         }
     };
-    let report = session.generate(engine, prompt, generation, &progress, interrupted(), sink);
+    let watch = Watch { report: &|done, total| progress.set(done, total), cancel: interrupted() };
+    let report = session.generate(engine, prompt, generation, watch, sink);
     progress.finish();
     let report = report?;
     if let Some(error) = failure {

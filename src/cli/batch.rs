@@ -1,20 +1,17 @@
-//! `dwarfstar run --batch`: many conversations, a JSON line each, several at a time in one engine. Steps of up to 16 rows give a row the
-//! same bits in any company, so that an answer does not depend on what runs beside it.
+//! `dwarfstar run --batch`: many conversations, a JSON line each, several at a time in one engine. A row's bits do not depend on the rows beside
+//! it, so an answer does not depend on what runs beside it.
 
 use super::common::{Loaded, interrupted, put};
 use crate::Error;
-use crate::engine::{Decode, Engine, Flight, SampleRequest, Session, TokenId};
+use crate::engine::{Ending, Engine, Event, Generation, Report, Request, Scheduler, Session, StreamId, TokenId};
+use crate::model::Sampling;
 use crate::progress::{Progress, Unit};
-use crate::reference::Sampling;
 use crate::text::Detokenizer;
 use crate::text::encoding::{Conversation, Effort, ThinkingMode};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
-
-/// Lines that are looked through for one that continues what a session holds.
-const WINDOW: usize = 64;
 
 /// What holds for every line.
 pub struct Batch<'a> {
@@ -26,30 +23,19 @@ pub struct Batch<'a> {
     pub thinking: (ThinkingMode, Option<Effort>),
 }
 
-/// A line that waits.
-struct Line {
-    number: usize,
-    prompt: Vec<TokenId>,
-}
-
 /// A line that is being answered.
 struct Work {
-    line: Line,
+    number: usize,
+    prompt_tokens: usize,
     answer: Vec<TokenId>,
-    limit: usize,
-    /// The prompt's last token, until it is submitted.
-    first: Option<TokenId>,
-    /// Tokens of the answer that are there or on their way.
-    asked: usize,
 }
 
-/// A step on its way, and the seats that its rows belong to.
-type Pending = (Flight, Vec<usize>);
-
-/// A session and what it works on.
-struct Seat {
-    session: Session,
-    work: Option<Work>,
+/// Lines that wait, those that are being answered, and sessions that are free.
+struct Desk {
+    queue: VecDeque<(usize, Vec<TokenId>)>,
+    work: HashMap<StreamId, Work>,
+    free: Vec<Session>,
+    answers: Answers,
 }
 
 impl Batch<'_> {
@@ -58,37 +44,34 @@ impl Batch<'_> {
     /// # Errors
     /// The device fails, or Ctrl-C; answers up to there are written.
     pub fn run(&self, engine: &mut Engine, sessions: u32, text: &str) -> Result<()> {
-        let mut answers = Answers::default();
-        let mut queue = VecDeque::new();
+        let free = (0..sessions).map(|_| engine.open()).collect::<Result<_, _>>()?;
+        let mut desk = Desk { queue: VecDeque::new(), work: HashMap::new(), free, answers: Answers::default() };
         for (number, line) in text.lines().filter(|line| !line.trim().is_empty()).enumerate() {
             match self.prompt(line) {
-                Ok(prompt) => queue.push_back(Line { number, prompt }),
-                Err(error) => answers.add(number, failed(&error))?,
+                Ok(prompt) => desk.queue.push_back((number, prompt)),
+                Err(error) => desk.answers.add(number, failed(&error))?,
             }
         }
-        answers.progress = Progress::bar("answers", queue.len() as u64, Unit::Items);
-        let mut seats = Vec::new();
-        for _ in 0..sessions.min(engine.max_rows() as u32) {
-            seats.push(Seat { session: engine.open()?, work: None });
-        }
-        let mut pending = VecDeque::new();
+        desk.answers.progress = Progress::bar("answers", desk.queue.len() as u64, Unit::Items);
+        let mut scheduler = Scheduler::default();
         loop {
-            // A session that gets another line must have nothing on its way.
-            if pending.is_empty() {
-                seats.iter_mut().for_each(|seat| seat.session.settle(engine));
-                self.fill(engine, &mut seats, &mut queue, &mut answers)?;
+            let stops = interrupted().load(Ordering::Relaxed);
+            if stops {
+                scheduler.cancel_all();
+            } else {
+                self.start(engine, &mut scheduler, &mut desk)?;
             }
-            if interrupted().load(Ordering::Relaxed) {
-                answers.progress.finish();
-                bail!("stopped after {} answers", answers.written);
+            if scheduler.is_idle() {
+                desk.answers.progress.finish();
+                if stops {
+                    bail!("stopped after {} answers", desk.answers.written);
+                }
+                return Ok(());
             }
-            let waits = !queue.is_empty() && seats.iter().any(|seat| seat.work.is_none());
-            self.submit(engine, &mut seats, &mut pending, if waits { 0 } else { 1 + engine.look_ahead() })?;
-            let Some(step) = pending.pop_front() else { break };
-            self.land(engine, &mut seats, step, &mut answers)?;
+            for event in scheduler.turn(engine) {
+                self.take(event, &mut desk)?;
+            }
         }
-        answers.progress.finish();
-        Ok(())
     }
 
     fn prompt(&self, line: &str) -> Result<Vec<TokenId>> {
@@ -103,80 +86,53 @@ impl Batch<'_> {
         Ok(conversation.render(self.loaded.efforts)?.ids(&self.loaded.tokenizer)?)
     }
 
-    /// Gives every idle session a line to work on, as long as there are any.
-    fn fill(&self, engine: &mut Engine, seats: &mut [Seat], queue: &mut VecDeque<Line>, answers: &mut Answers) -> Result<()> {
-        for i in 0..seats.len() {
-            while seats[i].work.is_none() && !interrupted().load(Ordering::Relaxed) {
-                let running: Vec<&[TokenId]> = seats.iter().filter_map(|s| s.work.as_ref()).map(|w| &w.line.prompt[..]).collect();
-                let chosen = choose(queue, seats[i].session.tokens(), &running);
-                let Some(line) = chosen.and_then(|at| queue.remove(at)) else { return Ok(()) };
-                let number = line.number;
-                match self.start(engine, &mut seats[i].session, line) {
-                    Ok(work) => seats[i].work = Some(work),
-                    Err(error @ Error::Device(_)) => return Err(error.into()),
-                    Err(error) => answers.add(number, failed(&error.into()))?,
+    /// Gives every free session a line, as long as there are any. A session starts anew with each: what it holds was generated beside others.
+    fn start(&self, engine: &mut Engine, scheduler: &mut Scheduler, desk: &mut Desk) -> Result<()> {
+        while !desk.queue.is_empty()
+            && let Some(session) = desk.free.pop()
+            && let Some((number, prompt)) = desk.queue.pop_front()
+        {
+            engine.close(session);
+            let session = engine.open()?;
+            let prompt_tokens = prompt.len();
+            match scheduler.start(engine, session, Request { prompt, generation: Some(self.generation(number)) }) {
+                Ok(stream) => drop(desk.work.insert(stream, Work { number, prompt_tokens, answer: Vec::new() })),
+                Err((session, error)) => {
+                    desk.free.push(session);
+                    desk.answers.add(number, failed(&error.into()))?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Brings the session to all of the prompt but its last token.
-    fn start(&self, engine: &mut Engine, session: &mut Session, line: Line) -> Result<Work, Error> {
-        let (tokens, context) = (line.prompt.len(), engine.context());
-        let Some((&next, before)) = line.prompt.split_last().filter(|_| tokens < context) else {
-            return Err(Error::Refused(format!("the prompt has {tokens} tokens, which does not suit a context of {context}")));
-        };
-        session.sync(engine, before, &Progress::hidden(), interrupted())?;
-        Ok(Work { limit: self.limit.clamp(1, context - tokens), line, answer: Vec::new(), first: Some(next), asked: 0 })
-    }
-
-    /// Submits steps until `most` are on their way: a token more of every line whose answer can still grow.
-    fn submit(&self, engine: &mut Engine, seats: &mut [Seat], pending: &mut VecDeque<Pending>, most: usize) -> Result<()> {
-        while pending.len() < most {
-            let (mut rows, mut numbers) = (Vec::new(), Vec::new());
-            for (number, Seat { session, work }) in seats.iter_mut().enumerate() {
-                if let Some(work) = work.as_mut().filter(|work| work.asked < work.limit) {
-                    work.asked += 1;
-                    rows.push(Decode { session, token: work.first.take(), request: self.request(work.line.number) });
-                    numbers.push(number);
-                }
-            }
-            if rows.is_empty() {
-                break;
-            }
-            pending.push_back((engine.decode(rows)?, numbers));
-        }
-        Ok(())
-    }
-
-    /// Takes what a step sampled. Rows of answers that had ended before it are of no use.
-    fn land(&self, engine: &mut Engine, seats: &mut [Seat], (flight, numbers): Pending, answers: &mut Answers) -> Result<()> {
-        let eos = self.loaded.tokenizer.eos();
-        for (number, sample) in numbers.into_iter().zip(engine.land(flight)?) {
-            let Seat { session, work: place } = &mut seats[number];
-            let Some(mut work) = place.take() else { continue };
-            match sample {
-                Ok(id) if Some(id) == eos => answers.add(work.line.number, self.answered(&work, "stop"))?,
-                Ok(id) => {
-                    session.took(id);
-                    work.answer.push(id);
-                    if work.answer.len() == work.limit {
-                        answers.add(work.line.number, self.answered(&work, "length"))?;
-                    } else {
-                        *place = Some(work);
-                    }
-                }
-                Err(_) => answers.add(work.line.number, json!({ "error": "the logits are not finite numbers" }))?,
-            }
-        }
-        Ok(())
-    }
-
-    fn request(&self, line: usize) -> SampleRequest {
+    fn generation(&self, line: usize) -> Generation {
         // Lines with the same prompt get different answers, unless they are greedy.
         let sampling = Sampling { seed: self.sampling.seed.wrapping_add(line as u64), ..self.sampling };
-        SampleRequest { sampling, stops: self.loaded.tokenizer.eos().into_iter().collect(), is_last: false, mask: None }
+        Generation { sampling, limit: self.limit.max(1), stops: self.loaded.tokenizer.eos().into_iter().collect() }
+    }
+
+    fn take(&self, event: Event, desk: &mut Desk) -> Result<()> {
+        match event {
+            Event::Prompt { .. } => {}
+            Event::Token { stream, token } => {
+                if let Some(work) = desk.work.get_mut(&stream) {
+                    work.answer.push(token);
+                }
+            }
+            Event::Ended { stream, session, result } => {
+                desk.free.push(session);
+                let Some(work) = desk.work.remove(&stream) else { return Ok(()) };
+                match result {
+                    Ok(Report { ending: Ending::Cancelled, .. }) => {}
+                    Ok(Report { ending: Ending::Stop, .. }) => desk.answers.add(work.number, self.answered(&work, "stop"))?,
+                    Ok(Report { ending: Ending::Length, .. }) => desk.answers.add(work.number, self.answered(&work, "length"))?,
+                    Err(error @ Error::Device(_)) => return Err(error.into()),
+                    Err(error) => desk.answers.add(work.number, failed(&error.into()))?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What was generated, special tokens spelt out, without the end-of-sentence token.
@@ -184,18 +140,8 @@ impl Batch<'_> {
         let mut detokenizer = Detokenizer::new(self.loaded.tokenizer.clone());
         let text: String = work.answer.iter().map(|&id| detokenizer.push(id)).collect();
         let text = text + &detokenizer.finish();
-        json!({ "text": text, "ending": ending, "prompt_tokens": work.line.prompt.len(), "tokens": work.answer.len() })
+        json!({ "text": text, "ending": ending, "prompt_tokens": work.prompt_tokens, "tokens": work.answer.len() })
     }
-}
-
-/// The line for a session that holds `held`: one that continues it, else the first that continues none of the running prompts (a session
-/// will soon hold most of such a line), else the first.
-fn choose(queue: &VecDeque<Line>, held: &[TokenId], running: &[&[TokenId]]) -> Option<usize> {
-    let window = || queue.iter().take(WINDOW);
-    let continues = |line: &Line| !held.is_empty() && line.prompt.starts_with(held);
-    let waits = |line: &Line| running.iter().any(|prompt| line.prompt.len() > prompt.len() && line.prompt.starts_with(prompt));
-    let found = window().position(continues).or_else(|| window().position(|line| !waits(line)));
-    found.or((!queue.is_empty()).then_some(0))
 }
 
 fn failed(error: &anyhow::Error) -> Value {
@@ -224,20 +170,5 @@ impl Answers {
             self.written += 1;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_prefers_what_it_holds_and_leaves_the_rest_to_others() {
-        let line = |prompt: &[TokenId]| Line { number: 0, prompt: prompt.to_vec() };
-        let queue: VecDeque<Line> = [line(&[1, 2, 3]), line(&[4, 5]), line(&[6, 7, 8])].into();
-        assert_eq!(choose(&queue, &[6, 7], &[]), Some(2), "it continues what the session holds");
-        assert_eq!(choose(&queue, &[], &[&[1, 2]]), Some(1), "the first continues what runs elsewhere");
-        assert_eq!(choose(&queue, &[9], &[&[1], &[4], &[6]]), Some(0), "all do");
-        assert_eq!(choose(&VecDeque::new(), &[1], &[]), None);
     }
 }

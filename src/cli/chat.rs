@@ -2,7 +2,7 @@
 
 use super::answer::{Style, answer, speed};
 use super::args::{DeviceArgs, ModelArgs, SamplingArgs, ThinkingArgs};
-use super::common::{Loaded, interrupted, note, put};
+use super::common::{Loaded, explained, interrupted, note, put};
 use crate::engine::{Engine, Generation, Session};
 use crate::text::encoding::{Chat, ChatTurn, ThinkingMode};
 use anyhow::Result;
@@ -128,7 +128,7 @@ impl ChatCommand {
                 chat.turns.push(ChatTurn::Assistant { text: answer.text, reasoning: answer.reasoning });
             }
             Err(error) => {
-                note(&format!("{error:#}"));
+                note(&explained(&error));
                 chat.turns.pop();
             }
         }

@@ -2,8 +2,10 @@
 
 use super::args::{DeviceArgs, ModelArgs};
 use super::source::Source;
-use crate::engine::{DeviceChoice, Engine, LoadOptions, mib};
+use crate::Error;
+use crate::engine::{DeviceChoice, Engine, LoadOptions, Watch, mib};
 use crate::model::{Model, Mtp};
+use crate::progress::{Progress, Unit};
 use crate::text::Tokenizer;
 use crate::text::encoding::EffortTable;
 use anyhow::{Context, Result, bail};
@@ -37,14 +39,27 @@ impl Loaded {
     /// Loads the weights, and says on stderr where to.
     pub fn load(&self, mtp: Option<&Mtp>, device: &DeviceArgs, context: u32, sessions: u32) -> Result<Engine> {
         let options = LoadOptions { sessions, ..device.options(context) };
-        let engine = Engine::load(&self.model, mtp, &options, interrupted())?;
-        announce(&engine, device);
-        Ok(engine)
+        load(&self.model, mtp, &options, device)
     }
 }
 
+/// Loads the weights of `model` behind a progress bar, and says on stderr where to.
+pub fn load(model: &Model, mtp: Option<&Mtp>, options: &LoadOptions, asked: &DeviceArgs) -> Result<Engine> {
+    let engine = watched("loading", Unit::Bytes, |watch| Engine::load(model, mtp, options, watch))?;
+    announce(&engine, asked);
+    Ok(engine)
+}
+
+/// Runs long work behind a progress bar, until Ctrl-C.
+pub fn watched<T>(label: &'static str, unit: Unit, work: impl FnOnce(Watch<'_>) -> T) -> T {
+    let progress = Progress::bar(label, 0, unit);
+    let done = work(Watch { report: &|done, total| progress.set(done, total), cancel: interrupted() });
+    progress.finish();
+    done
+}
+
 /// Says on stderr where a model was loaded to, and why, where it is not what one would expect.
-pub fn announce(engine: &Engine, asked: &DeviceArgs) {
+fn announce(engine: &Engine, asked: &DeviceArgs) {
     if asked.device == DeviceChoice::Auto && engine.plan().is_none() {
         note("no GPU driver found (Vulkan or Metal): the reference on the CPU runs instead, correct but slow");
     }
@@ -57,6 +72,12 @@ pub fn announce(engine: &Engine, asked: &DeviceArgs) {
 fn efforts_of(name: &str, path: &Path) -> EffortTable {
     let named = |date: &str| name.contains(date) || path.to_string_lossy().contains(date);
     if named("0731") || named("0813") { EffortTable::V0731 } else { EffortTable::Original }
+}
+
+/// An error as one line, with the option that helps where there is one.
+pub fn explained(error: &anyhow::Error) -> String {
+    let hint = if matches!(error.downcast_ref(), Some(Error::ContextFull { .. })) { "; raise --ctx" } else { "" };
+    format!("{error:#}{hint}")
 }
 
 /// A line for people, on stderr.

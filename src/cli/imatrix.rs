@@ -4,6 +4,7 @@ use super::args::{DeviceArgs, ModelArgs};
 use super::common::{Loaded, interrupted, note};
 use super::pieces::TextArgs;
 use crate::convert::Collector;
+use crate::engine::{Part, RowKind};
 use crate::progress::{Progress, Unit};
 use anyhow::{Result, bail};
 use clap::Args;
@@ -36,7 +37,7 @@ impl Imatrix {
             }
             let mut session = engine.open()?;
             for rows in piece.chunks(engine.max_rows()) {
-                session.step(&mut engine, rows, Vec::new(), Vec::new(), &mut collector)?;
+                engine.step(RowKind::Prompt, vec![Part::given(&mut session, rows, Vec::new())], &mut collector)?;
             }
             engine.close(session);
             progress.add(1);

@@ -1,12 +1,12 @@
 //! `dwarfstar logits`: the numbers themselves, for comparison with other implementations.
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::{announce, interrupted};
+use super::common::{interrupted, load};
 use super::source::{Source, draft_block};
-use crate::engine::{Engine, Generation, Session, TokenId, Want};
+use crate::engine::{DECODE_ROWS, Engine, Generation, Part, RowKind, Session, TokenId, Tokens, Want, Watch};
 use crate::model::Model;
+use crate::model::{Sampling, Tap, TapData, Taps};
 use crate::progress::{Progress, Unit};
-use crate::reference::{Sampling, Tap, TapData, Taps};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use safetensors::Dtype;
@@ -27,7 +27,7 @@ pub struct Logits {
     /// The safetensors file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Feed so many tokens at a time through the cache
+    /// Feed so many tokens at a time through the cache: up to 16 as the model's own tokens run, more as pieces of a prompt
     #[arg(long, value_name = "N")]
     step: Option<usize>,
     /// Then decode so many tokens, the best one each time
@@ -96,8 +96,7 @@ impl Logits {
             bail!("{}: {} tokens do not fit in a context of {context}", self.tokens.display(), tokens.len());
         }
         let options = self.device.options(context);
-        let mut engine = Engine::load(&model, mtp.as_ref(), &options, interrupted())?;
-        announce(&engine, &self.device);
+        let mut engine = load(&model, mtp.as_ref(), &options, &self.device)?;
         let mut session = engine.open()?;
         let mut tensors = Tensors::new();
         let mut collector = Collector { on: self.taps, ..Default::default() };
@@ -122,13 +121,15 @@ impl Logits {
     /// Logits of all tokens, and those of the draft block. Pieces are of fixed length, so that the result depends on the arguments alone.
     fn feed(&self, engine: &mut Engine, session: &mut Session, tokens: &[TokenId], taps: &mut Collector) -> Result<(Vec<f32>, Vec<f32>)> {
         let step = self.step.unwrap_or(tokens.len()).clamp(1, engine.max_rows());
+        let kind = if self.step.is_some() && step <= DECODE_ROWS as usize { RowKind::Generated } else { RowKind::Prompt };
         let progress = Progress::bar("tokens", tokens.len() as u64, Unit::Items);
         let (mut logits, mut drafted) = (Vec::new(), Vec::new());
         for (i, chunk) in tokens.chunks(step).enumerate() {
             let wants = (0..chunk.len() as u32).map(|row| (row, Want::Logits)).collect();
-            let next = tokens[i * step + 1..].iter().take(chunk.len()).copied();
-            let draft = if self.mtp.is_some() { next.collect() } else { Vec::new() };
-            let output = session.step(engine, chunk, wants, draft, taps)?;
+            let next = &tokens[i * step + 1..];
+            let drafts = if self.mtp.is_some() { &next[..chunk.len().min(next.len())] } else { &[] };
+            let part = Part { session: &mut *session, tokens: Tokens::Given(chunk), wants, drafts };
+            let output = engine.step(kind, vec![part], taps)?;
             logits.extend(output.logits);
             drafted.extend(output.draft_logits);
             progress.add(chunk.len() as u64);
@@ -145,7 +146,7 @@ fn greedy(engine: &mut Engine, session: &mut Session, tokens: &[TokenId], count:
         decoded.push(id);
         ControlFlow::Continue(())
     };
-    session.generate(engine, tokens, &generation, &Progress::hidden(), interrupted(), sink)?;
+    session.generate(engine, tokens, &generation, Watch::quiet(interrupted()), sink)?;
     Ok(decoded)
 }
 

@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            common::note(&format!("dwarfstar: {error:#}"));
+            common::note(&format!("dwarfstar: {}", common::explained(&error)));
             ExitCode::FAILURE
         }
     }

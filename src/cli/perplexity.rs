@@ -3,7 +3,8 @@
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::{Loaded, interrupted, note, put};
 use super::pieces::TextArgs;
-use crate::engine::{NoTaps, TokenId, Want};
+use crate::engine::{Part, RowKind, TokenId, Want};
+use crate::model::NoTaps;
 use crate::progress::{Progress, Unit};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -135,7 +136,7 @@ impl Perplexity {
                 }
                 let wanted: Vec<usize> = (0..rows.len()).filter(|row| scored.contains(&(first + row))).collect();
                 let wants = wanted.iter().map(|&row| (row as u32, Want::Logits)).collect();
-                let output = session.step(&mut engine, rows, wants, Vec::new(), &mut NoTaps)?;
+                let output = engine.step(RowKind::Prompt, vec![Part::given(&mut session, rows, wants)], &mut NoTaps)?;
                 for (logits, row) in output.logits.chunks_exact(vocabulary).zip(wanted) {
                     sink(logits, piece[first + row + 1])?;
                 }

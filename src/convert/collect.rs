@@ -1,8 +1,8 @@
 //! Collecting an importance matrix: sums of the squares of what goes into each weight, from the engine's taps.
 
 use super::importance::{Importance, Inputs};
-use crate::engine::{Tap, TapData, Taps};
 use crate::model::{Model, Tensor};
+use crate::model::{Tap, TapData, Taps};
 use rayon::prelude::*;
 use std::collections::HashMap;
 

@@ -3,7 +3,7 @@
 use super::step::{Step, StepOutput};
 use crate::Result;
 use crate::gpu;
-use crate::reference::Taps;
+use crate::model::Taps;
 
 /// A step that was submitted.
 pub enum Ticket {
@@ -23,41 +23,23 @@ pub struct GpuTicket {
     pub output: StepOutput,
 }
 
-/// Runs steps and keeps the state of sessions.
+/// Runs steps and keeps the state of sessions, each in a slot.
 pub trait Backend {
-    /// A free session.
+    /// A free slot, with an empty session in it.
     fn open(&mut self) -> Result<u32>;
 
-    /// Gives a session back.
+    /// Frees a slot.
     fn close(&mut self, slot: u32);
 
-    /// Cuts a session to its first `position` tokens: all of them gone, or no more than the last few.
-    fn rewind(&mut self, slot: u32, position: u32);
-
-    /// Lets a session that stopped write its state again.
-    fn resume(&mut self, slot: u32);
-
-    /// Runs `step` after everything submitted before it. Taps that are wanted make it slow.
+    /// Runs `step` behind everything submitted before it. Taps that are wanted make it slow, because it waits for them.
     fn submit(&mut self, step: &Step, taps: &mut dyn Taps) -> Result<Ticket>;
 
-    /// The results of a step.
+    /// Waits for the results of a step.
     fn wait(&mut self, ticket: Ticket) -> Result<StepOutput>;
 
-    /// Bytes of GPU memory in use, 0 without a GPU.
-    fn held_bytes(&self) -> u64;
+    /// Cuts a session to its first `position` tokens: to none, or by no more than [`REWIND`](crate::model::REWIND).
+    fn rewind(&mut self, slot: u32, position: u32);
 
-    /// Steps to submit ahead of the one whose token is waited for; what they write can be dropped exactly.
+    /// Steps to submit before the first of them has landed, beside the one that runs; what they write can be dropped exactly.
     fn look_ahead(&self) -> usize;
-
-    /// Collects when each launch of the following steps ran, which makes them slow; `false` stops it. Returns what was collected.
-    fn trace(&mut self, on: bool) -> Result<Vec<gpu::Span>>;
-
-    /// The GPU, where it is one.
-    fn gpu(&self) -> Option<&gpu::Gpu>;
-
-    /// Kernels compiled so far.
-    fn compiled(&self) -> usize;
-
-    /// Tells how long a long step of `rows` rows took, so that the next ones are cut to suit.
-    fn measured(&mut self, rows: usize, seconds: f64);
 }

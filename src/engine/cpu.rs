@@ -1,11 +1,10 @@
 //! The device `cpu`: the reference, one session's rows at a time.
 
 use super::backend::{Backend, Ticket};
-use super::sizes::Capacity;
+use super::gpu::Capacity;
 use super::step::{SampleRequest, Step, StepOutput, StepRow, Token, TokenId, Unsampled, Want};
-use crate::gpu::{Gpu, Span};
-use crate::model::{Config, Model, Mtp};
-use crate::reference::{self, Reference, State, Taps};
+use crate::model::{Config, Model, Mtp, Taps};
+use crate::reference::{self, Reference, State};
 use crate::{Error, Result};
 
 /// The reference as a backend.
@@ -62,12 +61,6 @@ impl Backend for CpuBackend {
         }
     }
 
-    fn resume(&mut self, slot: u32) {
-        if let Some(own) = &mut self.slots[slot as usize] {
-            own.live = true;
-        }
-    }
-
     fn submit(&mut self, step: &Step, taps: &mut dyn Taps) -> Result<Ticket> {
         let mut output = StepOutput::default();
         let mut first = 0u32;
@@ -76,8 +69,7 @@ impl Backend for CpuBackend {
             first = rows.end;
             let wants: Vec<(u32, &Want)> =
                 step.wants.iter().filter(|(row, _)| rows.contains(row)).map(|(row, want)| (row - rows.start, want)).collect();
-            let drafts = step.draft.get(rows.start as usize..).map_or(&[][..], |d| &d[..d.len().min(run.len())]);
-            self.run(run, &wants, drafts, taps, &mut output)?;
+            self.run(run, &wants, taps, &mut output)?;
         }
         Ok(Ticket::Done(output))
     }
@@ -89,40 +81,16 @@ impl Backend for CpuBackend {
         }
     }
 
-    fn held_bytes(&self) -> u64 {
-        0
-    }
-
     // Submitting is running: a step ahead would only delay the token before it.
     fn look_ahead(&self) -> usize {
         0
     }
-
-    fn trace(&mut self, _: bool) -> Result<Vec<Span>> {
-        Err(Error::Refused("the device cpu has no launches to trace".into()))
-    }
-
-    fn gpu(&self) -> Option<&Gpu> {
-        None
-    }
-
-    fn compiled(&self) -> usize {
-        0
-    }
-
-    fn measured(&mut self, _: usize, _: f64) {}
 }
 
 impl CpuBackend {
-    fn run(
-        &mut self,
-        rows: &[StepRow],
-        wants: &[(u32, &Want)],
-        drafts: &[TokenId],
-        taps: &mut dyn Taps,
-        output: &mut StepOutput,
-    ) -> Result<()> {
+    fn run(&mut self, rows: &[StepRow], wants: &[(u32, &Want)], taps: &mut dyn Taps, output: &mut StepOutput) -> Result<()> {
         let own = self.slot(rows[0].slot)?;
+        own.live |= rows[0].token != Token::Sampled;
         let (live, sampled) = (own.live, own.sampled);
         if !live {
             output.samples.extend(wants.iter().map(|_| Err(Unsampled::NotLive)));
@@ -135,8 +103,10 @@ impl CpuBackend {
                 Token::Sampled => sampled,
             })
             .collect();
+        // The reference drafts for the first rows of a run.
+        let drafts: Vec<TokenId> = rows.iter().map_while(|row| row.draft).collect();
         let Some(Slot { state, .. }) = &mut self.slots[rows[0].slot as usize] else { return Ok(()) };
-        let (streams, drafted) = self.reference.step(state, &tokens, drafts, taps);
+        let (streams, drafted) = self.reference.step(state, &tokens, &drafts, taps);
         output.draft_logits.extend(drafted);
         let width = 4 * self.config.dim as usize;
         for &(row, want) in wants {

@@ -1,18 +1,27 @@
 //! A step: rows of one or more sessions that go through the model together, and what is wanted of them.
 
-use crate::kernels::{Row, SAMPLED, Window};
-use crate::model::{Config, RopeFrequencies};
-use crate::reference::{Sampling, angles};
+use crate::model::Sampling;
 
 /// A token id.
 pub type TokenId = u32;
+
+/// Where the tokens of a step come from, which decides the kernels that run it: each kind has its own order of sums, so a step has one kind.
+///
+/// Within a kind the bits of a row depend on its own timeline alone, not on the rows beside it or on how a prompt was cut into steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    /// Tokens of a prompt, any number of them.
+    Prompt,
+    /// Tokens that the model generated, at most [`DECODE_ROWS`](super::DECODE_ROWS) of all sessions together.
+    Generated,
+}
 
 /// The token of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
     /// This one.
     Id(TokenId),
-    /// The one that the step before sampled for the session, wherever it is by now.
+    /// The one that the step before sampled for the session. It may not be known on the host yet.
     Sampled,
 }
 
@@ -23,8 +32,10 @@ pub struct StepRow {
     pub slot: u32,
     /// Position in it.
     pub position: u32,
-    /// Its token.
+    /// Its token. A given token lets a session that had stopped write its state again.
     pub token: Token,
+    /// The token after it, where the draft block's logits are wanted.
+    pub draft: Option<TokenId>,
 }
 
 /// How a row's next token is chosen and when its session stops.
@@ -50,14 +61,16 @@ pub enum Want {
 }
 
 /// Rows that go through the model together. A session's rows are neighbours with ascending positions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Step {
+    /// Which kernels run it.
+    pub kind: RowKind,
     /// The rows.
     pub rows: Vec<StepRow>,
-    /// What is wanted: row number and what. Rows that nobody wants anything of skip the output head.
+    /// Row number and what is wanted of it. Rows of which nothing is wanted skip the output head.
     pub wants: Vec<(u32, Want)>,
-    /// The tokens after the first rows of the step, for the draft block's logits; empty: no drafts.
-    pub draft: Vec<TokenId>,
+    /// How long it is expected to run, in seconds; 0 where nothing is known. A backend may cut long steps into several submissions.
+    pub expected_seconds: f64,
 }
 
 /// Why a row has no next token.
@@ -78,81 +91,6 @@ pub struct StepOutput {
     pub logits: Vec<f32>,
     /// Next tokens of the rows that want one, in order.
     pub samples: Vec<Result<TokenId, Unsampled>>,
-    /// The draft block's logits: (drafts, vocabulary).
+    /// The draft block's logits of the rows that want them, in order: (n, vocabulary).
     pub draft_logits: Vec<f32>,
-}
-
-/// The row list as kernels read it, with rotations and closing windows: everything about a step that the host knows in advance.
-pub struct StepData {
-    /// Rows (T).
-    pub rows: Vec<Row>,
-    /// (cos, sin) (T, 2, R/2): plain set, compressed set.
-    pub angles: Vec<[f32; 2]>,
-    /// Windows of 4 that close, then windows of 128.
-    pub windows: Vec<Window>,
-    /// How many of them are windows of 4.
-    pub fours: u32,
-    /// (cos, sin) of their first tokens (n, R/2).
-    pub window_angles: Vec<[f32; 2]>,
-    /// The highest position of any row.
-    pub last_position: u32,
-}
-
-impl StepData {
-    /// For `rows`, with the model's frequencies.
-    pub fn new(rows: &[StepRow], plain: &RopeFrequencies, compressed: &RopeFrequencies) -> Self {
-        let mut data = Self {
-            rows: Vec::with_capacity(rows.len()),
-            angles: Vec::new(),
-            windows: Vec::new(),
-            fours: 0,
-            window_angles: Vec::new(),
-            last_position: rows.iter().map(|r| r.position).max().unwrap_or(0),
-        };
-        let push = |list: &mut Vec<[f32; 2]>, position: u32, frequencies: &RopeFrequencies| {
-            list.extend(angles(position, frequencies).into_iter().map(|(cos, sin)| [cos, sin]));
-        };
-        for run in rows.chunk_by(|a, b| a.slot == b.slot) {
-            let first_row = data.rows.len() as u32;
-            let last_row = first_row + run.len() as u32 - 1;
-            for row in run {
-                let token = match row.token {
-                    Token::Id(id) => id,
-                    Token::Sampled => SAMPLED,
-                };
-                data.rows.push(Row {
-                    slot: row.slot,
-                    position: row.position,
-                    token,
-                    first_row,
-                    first_position: run[0].position,
-                    last_row,
-                    ..Row::default()
-                });
-                push(&mut data.angles, row.position, plain);
-                push(&mut data.angles, row.position, compressed);
-            }
-        }
-        for ratio in [4, 128] {
-            for (t, row) in rows.iter().enumerate().filter(|(_, row)| (row.position + 1).is_multiple_of(ratio)) {
-                data.windows.push(Window { last_row: t as u32, index: row.position / ratio });
-                push(&mut data.window_angles, row.position + 1 - ratio, compressed);
-            }
-            if ratio == 4 {
-                data.fours = data.windows.len() as u32;
-            }
-        }
-        data
-    }
-
-    /// The windows of `ratio` in `windows`: first and how many.
-    pub fn windows_of(&self, ratio: u32) -> (u32, u32) {
-        if ratio == 4 { (0, self.fours) } else { (self.fours, self.windows.len() as u32 - self.fours) }
-    }
-
-    /// How many keys each row attends to in a layer of `ratio`.
-    pub fn keys(&self, config: &Config, ratio: u32) -> Vec<u32> {
-        let compressed = |position: u32| (position + 1).checked_div(ratio).unwrap_or(0).min(config.most_rows(ratio));
-        self.rows.iter().map(|row| (row.position + 1).min(config.window) + compressed(row.position)).collect()
-    }
 }

@@ -7,10 +7,10 @@ use super::attention_long::record_cooperative;
 use super::cost;
 use super::indexer::pages_variant;
 use super::kit::{CoopShape, Dialect, Kit, Strided, WG};
-use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
 use super::quantized::{Quantized, binding, quantizing};
 use super::rings::{RINGS, RingPart, Rings, record_ring_part, record_ring_store};
+use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
 
@@ -69,9 +69,9 @@ impl Attention<'_> {
         keys.div_ceil(split_keys(dialect, self.sizes())).min(self.max_parts)
     }
 
-    /// Whether a step of `rows` rows rounds queries and the keys' shares to f16.
-    pub fn uses_half(&self, dialect: &Dialect, rows: u32) -> bool {
-        if rows > DECODE_ROWS { dialect.uses_half() } else { coop_shape(dialect, self.sizes()).is_some() }
+    /// Whether a step of `rows` rounds queries and the keys' shares to f16.
+    pub fn uses_half(&self, dialect: &Dialect, rows: Rows) -> bool {
+        if rows.are_few() { coop_shape(dialect, self.sizes()).is_some() } else { dialect.uses_half() }
     }
 
     pub(super) fn sizes(&self) -> Heads {
@@ -223,18 +223,17 @@ pub struct AttentionBuffers<'a> {
 }
 
 /// `out[t, h]` = attention of query head h over the keys that row t sees; then `rings`, which it may have read, take the newest rows.
-/// `keys`: how many keys each row sees (T). `beside` records what the rings take and attention does not wait for.
+/// `keys`: how many keys each of `rows` sees (T). `beside` records what the rings take and attention does not wait for.
 pub fn record_attention(
     rec: &mut Recording,
     kit: &Kit,
     sizes: &Attention<'_>,
     buffers: &AttentionBuffers<'_>,
     rings: &Rings<'_>,
-    keys: &[u32],
+    (rows, keys): (Rows, &[u32]),
     beside: impl FnOnce(&mut Recording),
 ) {
-    let t = keys.len() as u32;
-    let whole = t > DECODE_ROWS;
+    let (t, whole) = (rows.count(), !rows.are_few());
     if let (true, Some(shape)) = (whole, kit.dialect.cooperative()) {
         record_cooperative(rec, kit, shape, sizes, buffers, keys);
         beside(rec);

@@ -4,6 +4,7 @@
 use super::kit::{Dialect, Strided};
 use super::linear::Part;
 use super::matrix::{Experts, ExpertsSlice, Matrix};
+use super::rows::Rows;
 use crate::gpu::Cost;
 use crate::num::KvType;
 use crate::quant::BlockFormat;
@@ -92,9 +93,10 @@ pub(super) fn attention_half(heads: u32, dim: u32, keys: &[u32], columns: u32) -
     Cost { bytes: scores, flops: product(all, dim, heads) }
 }
 
-/// Scores of `columns` index rows for `t` rows: of as many sessions in a decode step, of one in a long step.
-pub(super) fn index_score(dialect: &Dialect, heads: u32, dim: u32, columns: u32, t: u32) -> Cost {
-    let sessions = if t <= super::DECODE_ROWS { t } else { 1 };
+/// Scores of `columns` index rows for `rows`: of as many sessions where they are generated, of one where they are a piece of a prompt.
+pub(super) fn index_score(dialect: &Dialect, heads: u32, dim: u32, columns: u32, rows: Rows) -> Cost {
+    let t = rows.count();
+    let sessions = if rows.are_few() { t } else { 1 };
     let scores = 4 * u64::from(columns) * u64::from(t);
     let bytes = cached(dialect, u64::from(columns) * u64::from(sessions), dim) + scores;
     Cost { bytes, flops: product(u64::from(columns) * u64::from(t), dim, heads) }

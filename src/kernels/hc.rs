@@ -1,9 +1,9 @@
 //! Hyper-connections: the residual of a sub-layer with the mix of a row's four streams, and the next sub-layer's input.
 
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
-use super::linear::DECODE_ROWS;
 use super::matrix::Matrix;
 use super::quantized::{Quantized, binding, quantizing};
+use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant};
 use crate::quant::BlockFormat;
 
@@ -29,29 +29,29 @@ pub struct HcWeights {
 /// Channels of each stream in a slice of a decode step's mix, where the kernel that makes them may leave it itself (`lib/hc_leave`).
 pub(super) const LEAVE_SLICE: u32 = 16;
 
-/// Channels of each stream that one workgroup of hc_mix takes, by the rows of the step. Few rows need many workgroups; of many, what counts
+/// Channels of each stream that one workgroup of hc_mix takes. Few rows need many workgroups; of many, what counts
 /// is how often sums go through reductions.
-fn slice_channels(dialect: &Dialect, tokens: u32) -> u32 {
-    match tokens {
-        0..=DECODE_ROWS if dialect.int8() => LEAVE_SLICE,
-        0..=DECODE_ROWS => 64,
-        _ => 256,
+fn slice_channels(dialect: &Dialect, rows: Rows) -> u32 {
+    match rows {
+        Rows::Few(_) if dialect.int8() => LEAVE_SLICE,
+        Rows::Few(_) => 64,
+        Rows::Many(_) => 256,
     }
 }
 
-/// Floats that hc_mix leaves for each of `tokens` rows of `dim` channels: 32 for each slice of them.
-pub fn hc_mix_words(dialect: &Dialect, dim: u32, tokens: u32) -> u32 {
-    dim.div_ceil(slice_channels(dialect, tokens)) * 32
+/// Floats that hc_mix leaves for each of `rows` of `dim` channels: 32 for each slice of them.
+pub fn hc_mix_words(dialect: &Dialect, dim: u32, rows: Rows) -> u32 {
+    dim.div_ceil(slice_channels(dialect, rows)) * 32
 }
 
-pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: bool, tokens: u32) -> (Variant, u32) {
-    let slice = slice_channels(dialect, tokens);
+pub(super) fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: bool, step: Rows) -> (Variant, u32) {
+    let slice = slice_channels(dialect, step);
     // A lane takes eight channels at least.
     let lanes = dialect.caps.subgroup.map_or(32, |size| size.min(slice / 2));
     // Rows that share their weights in registers: each of a long step takes 4 KiB of workgroup memory, and as much again without subgroups.
     let rows = match dialect.caps.subgroup {
-        _ if slice == LEAVE_SLICE => tokens.next_power_of_two().min(8),
-        _ if tokens <= DECODE_ROWS => 1,
+        _ if slice == LEAVE_SLICE => step.count().next_power_of_two().min(8),
+        _ if step.are_few() => 1,
         Some(_) if dialect.caps.workgroup_bytes >= 48 << 10 => 8,
         _ => 4,
     };
@@ -95,10 +95,10 @@ pub struct HcLeave<'a> {
 
 impl HcLeave<'_> {
     /// Whether workgroups that make `rows_each` of `rows` channels can do it: whole slices.
-    pub(super) fn is_for(&self, dialect: &Dialect, rows_each: u32, rows: u32, tokens: u32) -> bool {
+    pub(super) fn is_for(&self, dialect: &Dialect, rows_each: u32, rows: u32, step: Rows) -> bool {
         let mix = &self.weights.mix;
         let is_whole = rows == mix.columns / 4 && rows.is_multiple_of(LEAVE_SLICE) && mix.slices.len() == 1;
-        is_whole && rows_each == slice_channels(dialect, tokens) && mix.format == BlockFormat::F16
+        is_whole && rows_each == slice_channels(dialect, step) && mix.format == BlockFormat::F16
     }
 
     /// What the kernel binds.
@@ -119,34 +119,43 @@ pub(super) fn leaving(variant: Variant, tokens: u32) -> Variant {
 
 /// The streams after a sub-layer, `X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j]`, or without `residual` `X' = X`; and of them for each
 /// slice of their channels `fn[o] . X'[t]`, with `|X'[t]|^2` behind the outputs. x (T, 4, D) -> mix (T, slices, 32).
-pub fn record_hc_mix(rec: &mut Recording, kit: &Kit, weights: &HcWeights, x: &Slice, residual: Option<HcPost<'_>>, mix: &Slice, t: u32) {
+pub fn record_hc_mix(
+    rec: &mut Recording,
+    kit: &Kit,
+    weights: &HcWeights,
+    x: &Slice,
+    residual: Option<HcPost<'_>>,
+    mix: &Slice,
+    rows: Rows,
+) {
+    let t = rows.count();
     let matrix = &weights.mix;
     let (formats, dim) = ([matrix.format], matrix.columns / 4);
-    let (variant, rows) = hc_mix_variant(&kit.dialect, &formats, residual.is_some(), t);
+    let (variant, rows_each) = hc_mix_variant(&kit.dialect, &formats, residual.is_some(), rows);
     // A set is a few hundred KiB at most, so the loader never splits it.
     for slice in &matrix.slices {
         let params = HcMixParams { base: slice.base, outputs: matrix.rows, dim, format: matrix.format as u32, tokens: t };
         let mut bindings = vec![slice.arena.clone(), x.clone(), mix.clone()];
         bindings.extend(residual.iter().flat_map(|r| [r.post, r.y, r.next]).cloned());
         bindings.extend(kit.tables(&formats));
-        rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(slice_channels(&kit.dialect, t)), t.div_ceil(rows), 1]);
+        rec.dispatch(variant.clone(), &params, bindings, [dim.div_ceil(slice_channels(&kit.dialect, rows)), t.div_ceil(rows_each), 1]);
         rec.cost(super::cost::hc_mix(matrix, residual.is_some(), t));
     }
 }
 
-/// hc_pre for `rows` rows of `dim` channels out of a step of `tokens`, whose mix of `outputs` it reads. A few workgroups have the device to
+/// hc_pre for rows of `dim` channels out of `step`, whose mix of `outputs` it reads. The workgroups of few rows have the device to
 /// themselves: they are as large as the row allows.
-pub(super) fn hc_pre_variant(dialect: &Dialect, (dim, outputs): (u32, u32), is_wanted: bool, (rows, tokens): (u32, u32)) -> Variant {
-    let most = if rows <= DECODE_ROWS { dialect.caps.invocations.min(1024) } else { WG };
+pub(super) fn hc_pre_variant(dialect: &Dialect, (dim, outputs): (u32, u32), is_wanted: bool, step: Rows) -> Variant {
+    let most = if step.are_few() { dialect.caps.invocations.min(1024) } else { WG };
     let wg = (dim / 4).next_power_of_two().clamp(WG, most.max(WG));
     let variant = dialect.sized_variant("hc_pre", wg).flag_if(is_wanted, "WANTED");
     let variant = variant.constant("OUTPUTS", outputs).constant("DIM", dim).constant("KEPT", (dim / 4).div_ceil(wg));
-    gathering(dialect, variant, dim, tokens)
+    gathering(dialect, variant, dim, step)
 }
 
 /// `variant` of a kernel that imports `lib/hc_mixed`.
-fn gathering(dialect: &Dialect, variant: Variant, dim: u32, tokens: u32) -> Variant {
-    let (wg, words) = (variant.value("WG").unwrap_or(WG), hc_mix_words(dialect, dim, tokens));
+fn gathering(dialect: &Dialect, variant: Variant, dim: u32, step: Rows) -> Variant {
+    let (wg, words) = (variant.value("WG").unwrap_or(WG), hc_mix_words(dialect, dim, step));
     let parts = (wg / 32).min((words / 32).next_multiple_of(4));
     variant.constant("SLICES", words / 32).constant("GATHERED", words.div_ceil(wg)).constant("PARTS", parts)
 }
@@ -190,10 +199,10 @@ fn ranges(ahead: &[Ahead]) -> [u32; 4] {
 /// Rows of a step that hc_pre makes.
 #[derive(Clone, Copy, Debug)]
 pub enum HcRows<'a> {
-    /// All of them: T.
-    All(u32),
+    /// All of them (T).
+    All(Rows),
     /// Those that a list names, `.1` of them, in a step of `.2`.
-    Wanted(&'a Slice, u32, u32),
+    Wanted(&'a Slice, u32, Rows),
 }
 
 /// What comes before a sub-layer or the head: its input is made of the streams.
@@ -219,9 +228,9 @@ pub struct HcEnter<'a> {
 
 /// `N(sum_j pre[j] X[j])` for `rows`, while the weights `ahead` are asked for.
 pub fn record_hc_pre(rec: &mut Recording, kit: &Kit, enter: &HcEnter<'_>, ahead: &[Ahead], rows: HcRows<'_>) {
-    let (wanted, rows, tokens) = match rows {
-        HcRows::All(tokens) => (None, tokens, tokens),
-        HcRows::Wanted(list, rows, tokens) => (Some(list), rows, tokens),
+    let (wanted, rows, step) = match rows {
+        HcRows::All(step) => (None, step.count(), step),
+        HcRows::Wanted(list, rows, step) => (Some(list), rows, step),
     };
     let &HcEnter { weights, mix, x, normed, normed_int8, hc_eps, norm_eps, unread } = enter;
     let (dim, outputs) = (weights.mix.columns / 4, weights.mix.rows);
@@ -233,14 +242,14 @@ pub fn record_hc_pre(rec: &mut Recording, kit: &Kit, enter: &HcEnter<'_>, ahead:
         bindings.extend(ahead.iter().map(|own| own.arena.clone()));
     }
     bindings.extend(binding(normed_int8));
-    let variant = hc_pre_variant(&kit.dialect, (dim, outputs), wanted.is_some(), (rows, tokens));
+    let variant = hc_pre_variant(&kit.dialect, (dim, outputs), wanted.is_some(), step);
     let variant = quantizing(normed.written_by(variant), normed_int8.is_some());
     rec.dispatch(asking(variant, ahead.len()), &params, bindings, [rows + u32::from(!ahead.is_empty()), 1, 1]);
     rec.cost(super::cost::floats(5 * dim, rows));
 }
 
-pub(super) fn hc_sinkhorn_variant(dialect: &Dialect, dim: u32, tokens: u32) -> Variant {
-    gathering(dialect, dialect.variant("hc_sinkhorn"), dim, tokens)
+pub(super) fn hc_sinkhorn_variant(dialect: &Dialect, dim: u32, step: Rows) -> Variant {
+    gathering(dialect, dialect.variant("hc_sinkhorn"), dim, step)
 }
 
 /// What the residual of a sub-layer needs besides its result. mix (T, slices, 32) -> post (T, 32).
@@ -252,11 +261,12 @@ pub fn record_hc_sinkhorn(
     post: &Slice,
     (iterations, hc_eps, norm_eps): (u32, f32, f32),
     ahead: &[Ahead],
-    t: u32,
+    rows: Rows,
 ) {
+    let t = rows.count();
     let (dim, ranges) = (weights.mix.columns / 4, ranges(ahead));
     let params = HcSinkhornParams { dim, iterations, hc_eps, norm_eps, tokens: t, ahead: ranges, ..HcSinkhornParams::default() };
     let bindings = [mix, &weights.base_scale, post].into_iter().chain(ahead.iter().map(|own| &own.arena)).cloned().collect();
-    let variant = asking(hc_sinkhorn_variant(&kit.dialect, dim, t), ahead.len());
+    let variant = asking(hc_sinkhorn_variant(&kit.dialect, dim, rows), ahead.len());
     rec.dispatch(variant, &params, bindings, [t + u32::from(!ahead.is_empty()), 1, 1]);
 }

@@ -2,8 +2,8 @@
 
 use super::cost;
 use super::kit::{CoopShape, Dialect, Kit, Row, Strided, WG};
-use super::linear::DECODE_ROWS;
 use super::matrix::Pool;
+use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant};
 use crate::num::KvType;
 
@@ -119,7 +119,7 @@ pub fn scores_few(dialect: &Dialect, dim: u32) -> bool {
     index_score_few_variant(dialect, dim, 1, 1, 1).is_some()
 }
 
-/// Scores of some neighbouring rows of the step, from row `first` on. q: T rows of (heads, dim), not rotated yet; angles (T, 2, R/2); hw: T
+/// Scores of some neighbouring rows of a step of the kind of `step`, from row `first` on. q: T rows of (heads, dim), not rotated yet; angles (T, 2, R/2); hw: T
 /// rows of raw head weights -> scores (rows, columns).
 pub fn record_index_score(
     rec: &mut Recording,
@@ -131,7 +131,7 @@ pub fn record_index_score(
     hw: &Strided,
     scores: &Slice,
     columns: u32,
-    (first, rows): (u32, &[Row]),
+    (step, first, rows): (Rows, u32, &[Row]),
 ) {
     let segments = &sizes.pages.segments;
     let &IndexScore { heads, dim, rope, ratio, page_rows, max_pages, .. } = sizes;
@@ -154,12 +154,12 @@ pub fn record_index_score(
         let own = [all_rows, &q.slice, angles, &hw.slice, scores, sizes.page_table];
         let bindings = own.into_iter().chain(segments).cloned().collect();
         rec.dispatch(variant, &params(first_row, count), bindings, [columns.div_ceil(x), count.div_ceil(y), 1]);
-        rec.cost(cost::index_score(&kit.dialect, heads, dim, columns, count));
+        rec.cost(cost::index_score(&kit.dialect, heads, dim, columns, step.with_count(count)));
     };
     let (pools, held) = (segments.len() as u32, sizes.pages.held);
     let count = rows.len() as u32;
     match index_score_coop_variant(&kit.dialect, dim, page_rows, pools, held) {
-        Some(variant) if count > DECODE_ROWS => {
+        Some(variant) if !step.are_few() => {
             // A workgroup's rows are of one session.
             let mut first_row = first;
             for run in rows.chunk_by(|a, b| a.slot == b.slot) {
@@ -169,7 +169,7 @@ pub fn record_index_score(
         }
         _ => {
             // By the device and the model alone: a row's bits must not depend on the step.
-            let few = index_score_few_variant(&kit.dialect, dim, page_rows, pools, held).filter(|_| count <= DECODE_ROWS);
+            let few = index_score_few_variant(&kit.dialect, dim, page_rows, pools, held).filter(|_| step.are_few());
             let (variant, tile) = few.unwrap_or_else(|| index_score_variant(&kit.dialect, dim, page_rows, pools, held));
             record(variant, first, count, [tile, 1]);
         }

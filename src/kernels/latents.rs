@@ -3,8 +3,8 @@
 use super::compressor::{Compress, Windows, compressing, record_compress};
 use super::kit::{Dialect, Kit, Strided};
 use super::kv::{KvRow, record_kv_row};
-use super::linear::DECODE_ROWS;
 use super::norm::record_rms_norm;
+use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant};
 
 params! {
@@ -73,10 +73,11 @@ pub(super) fn latents_variant(dialect: &Dialect, queries: bool, closing: Option<
     }
 }
 
-/// Low-rank queries, window keys and compressed rows of `t` rows: in one launch where rows are few and no pool is split, else in one for each.
-pub fn record_latents(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, t: u32) {
+/// Low-rank queries, window keys and compressed rows of `rows`: in one launch where rows are few and no pool is split, else in one for each.
+pub fn record_latents(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, rows: Rows) {
+    let t = rows.count();
     let whole = latents.compressors.iter().all(|(sizes, _)| sizes.pages.segments.len() == 1 && sizes.frontier.segments.len() == 1);
-    if let (true, true, Some(vectors)) = (t <= DECODE_ROWS, whole, latents.vectors(kit)) {
+    if let (true, true, Some(vectors)) = (rows.are_few(), whole, latents.vectors(kit)) {
         return record_together(rec, kit, latents, &vectors, t);
     }
     if let Some(q) = &latents.queries {

@@ -1,11 +1,12 @@
 //! Dense matrices: `matvec` for the few rows of a decode step, `matmul` for the many of a prefill chunk.
 //!
-//! A decode step's rows must not depend on what else is in the step: `matvec` adds a row's products in an order that follows from the
-//! matrix alone, and steps of up to [`DECODE_ROWS`] rows always use it.
+//! A row must not depend on what else is in its step: `matvec` adds a row's products in an order that follows from the matrix alone, and so
+//! does `matmul`, in another order.
 
 use super::cost;
 use super::kit::{CoopShape, Dialect, Kit, Strided, WG, with_formats};
 use super::matrix::Matrix;
+use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
 
@@ -21,9 +22,6 @@ params! {
     DecodeRunsParams for "decode_runs" { base: u32, columns: u32, format: u32 }
 }
 
-/// Up to this many rows a step is a decode step, whose rows are bit-identical whatever else is in it.
-pub const DECODE_ROWS: u32 = 16;
-
 /// Matrices that one launch can read.
 const MATRICES: usize = 8;
 
@@ -37,15 +35,16 @@ pub enum Grouping {
 }
 
 /// `y[t, r] = W[r] . x[t]`, the rows of all `matrices` one after another in y. x: T rows -> y: T rows.
-pub fn record_linear(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, t: u32) {
-    if t <= DECODE_ROWS {
+pub fn record_linear(rec: &mut Recording, kit: &Kit, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided, rows: Rows) {
+    match rows {
         // Here rows find their columns themselves.
-        for parts in launches(&parts(matrices, Grouping::Shared), 0) {
-            launch_matvec(rec, kit, parts, matrices[0].columns, grouping, x, y, t);
+        Rows::Few(t) => {
+            for parts in launches(&parts(matrices, Grouping::Shared), 0) {
+                launch_matvec(rec, kit, parts, matrices[0].columns, grouping, x, y, t);
+            }
         }
-        return;
+        Rows::Many(t) => record_matmul(rec, kit, matrices, grouping, x, y, t),
     }
-    record_matmul(rec, kit, matrices, grouping, x, y, t);
 }
 
 /// Neighbouring rows of one of the matrices, with their place in y.

@@ -2,8 +2,9 @@
 
 use super::cost;
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
-use super::linear::{DECODE_ROWS, MatmulParams, Tile};
+use super::linear::{MatmulParams, Tile};
 use super::matrix::Experts;
+use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant};
 use crate::quant::BlockFormat;
 
@@ -62,13 +63,14 @@ pub fn record_moe(
     chosen: &Slice,
     weights: &Slice,
     y: &Slice,
-    t: u32,
+    rows: Rows,
 ) {
-    if t <= DECODE_ROWS {
-        record_gate_up(rec, kit, moe, &x.slice, chosen, &scratch.act.slice, t);
-        record_down(rec, kit, moe, &scratch.act.slice, chosen, weights, y, t);
-    } else {
-        record_grouped(rec, kit, moe, scratch, x, chosen, weights, y, t);
+    match rows {
+        Rows::Few(t) => {
+            record_gate_up(rec, kit, moe, &x.slice, chosen, &scratch.act.slice, t);
+            record_down(rec, kit, moe, &scratch.act.slice, chosen, weights, y, t);
+        }
+        Rows::Many(t) => record_grouped(rec, kit, moe, scratch, x, chosen, weights, y, t),
     }
 }
 

@@ -9,6 +9,7 @@ use super::matrix::{Experts, Matrix};
 use super::moe::{Moe, record_down, record_gate_up};
 use super::quantized::{Quantized, quantizing, record_linear_int8};
 use super::router::{Choice, Routing, record_router};
+use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
 
@@ -100,11 +101,12 @@ pub fn record_moe_int8(
     let folded = variant(true).filter(|_| foldable);
     // Only of a result that no other launch adds to.
     let is_one = moe.down.slices.len() == 1;
-    let fits = |leave: &HcLeave<'_>| folded.as_ref().is_some_and(|f| is_one && leave.is_for(&kit.dialect, f.1, moe.down.rows, t));
+    let fits =
+        |leave: &HcLeave<'_>| folded.as_ref().is_some_and(|f| is_one && leave.is_for(&kit.dialect, f.1, moe.down.rows, Rows::Few(t)));
     let leave = int8.leave.filter(fits);
     if folded.is_none() {
         let y = Strided::whole(y, int8.shared_down.rows);
-        record_linear_int8(rec, kit, &[int8.shared_down], Grouping::Shared, (shared.act, shared.act_int8), (&y, None), t);
+        record_linear_int8(rec, kit, &[int8.shared_down], Grouping::Shared, (shared.act, shared.act_int8), (&y, None), Rows::Few(t));
     }
     match variant(false) {
         Some(plain) => launch_down(rec, kit, moe, (int8, leave), routing, folded, &plain, y, t),

@@ -2,8 +2,9 @@
 
 use super::cost;
 use super::kit::{Dialect, Kit, Strided, WG};
-use super::linear::{DECODE_ROWS, Grouping, Part, launches, locating, parts, row_table};
+use super::linear::{Grouping, Part, launches, locating, parts, row_table};
 use super::matrix::Matrix;
+use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
 
@@ -26,22 +27,23 @@ pub struct LinearNormed<'a> {
 }
 
 impl<'a> LinearNormed<'a> {
-    /// For steps of `t` rows, where all weights are F16 or Q8_0 by eight. F16 beside the other takes matrices of an even number of rows.
-    pub fn new(kit: &Kit, matrices: &[&'a Matrix], t: u32) -> Option<Self> {
+    /// For steps of `rows`, where these are few and all weights are F16 or Q8_0 by eight. F16 beside the other takes matrices of an even number of rows.
+    pub fn new(kit: &Kit, matrices: &[&'a Matrix], rows: Rows) -> Option<Self> {
+        let Rows::Few(t) = rows else { return None };
         let columns = matrices.first()?.columns;
         let formats: Vec<_> = matrices.iter().map(|m| m.format).collect();
         let are_known = formats.iter().all(|f| [BlockFormat::F16, BlockFormat::Q8_0x8].contains(f));
         let parts = parts(matrices, Grouping::Shared);
         let borders = parts.iter().fold(0, |bits, part| bits | part.rows);
         let each = 1 << borders.trailing_zeros();
-        let variant = matvec_normed_variant(&kit.dialect, &formats, columns, t, each).filter(|_| t <= DECODE_ROWS && are_known);
+        let variant = matvec_normed_variant(&kit.dialect, &formats, columns, t, each).filter(|_| are_known);
         variant.map(|(variant, rows_each)| Self { parts, variant, rows_each, columns, tokens: t })
     }
 
     /// One for each of `matrices`, where it can be all, and some are of Q8_0 by eight: only beside these F16 multiplies rounded values.
-    pub fn each(kit: &Kit, matrices: &[&'a Matrix], t: u32) -> Option<Vec<Self>> {
+    pub fn each(kit: &Kit, matrices: &[&'a Matrix], rows: Rows) -> Option<Vec<Self>> {
         let rounds = matrices.iter().any(|m| m.format == BlockFormat::Q8_0x8);
-        matrices.iter().map(|m| Self::new(kit, &[m], t).filter(|_| rounds)).collect()
+        matrices.iter().map(|m| Self::new(kit, &[m], rows).filter(|_| rounds)).collect()
     }
 
     /// x: T rows; norm (C) -> y: T rows.

@@ -3,8 +3,9 @@
 use super::cost;
 use super::hc::{HcLeave, LEAVE_SLICE, leaving};
 use super::kit::{Dialect, Kit, Strided, WG};
-use super::linear::{DECODE_ROWS, Grouping, Part, launches, locating, parts, record_linear, row_table};
+use super::linear::{Grouping, Part, launches, locating, parts, record_linear, row_table};
 use super::matrix::Matrix;
+use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;
 
@@ -48,9 +49,9 @@ impl Quantized {
         columns.div_ceil(UNIT) * (UNIT / 32 * 9)
     }
 
-    /// Rows of `columns` values in `slice`, where `dialect` has a use for them in a step of `t` rows.
-    pub fn new(dialect: &Dialect, slice: &Slice, columns: u32, t: u32) -> Option<Self> {
-        let usable = dialect.int8() && t <= DECODE_ROWS && columns.is_multiple_of(UNIT);
+    /// Rows of `columns` values in `slice`, where `dialect` has a use for them in a step of `rows`.
+    pub fn new(dialect: &Dialect, slice: &Slice, columns: u32, rows: Rows) -> Option<Self> {
+        let usable = dialect.int8() && rows.are_few() && columns.is_multiple_of(UNIT);
         usable.then(|| Self { slice: slice.clone(), columns })
     }
 }
@@ -73,18 +74,18 @@ pub fn record_linear_int8(
     grouping: Grouping,
     (x, x_int8): (&Strided, Option<&Quantized>),
     (y, y_int8): (&Strided, Option<&Quantized>),
-    t: u32,
+    rows: Rows,
 ) -> bool {
     let (all, columns) = (parts(matrices, Grouping::Shared), matrices[0].columns);
     // A launch makes whole blocks of y, or none.
     let y_int8 = y_int8.filter(|_| launches(&all, 0).all(|l| l[0].y_row.is_multiple_of(32) && row_table(l).0.is_multiple_of(32)));
     let has_use = |x: &&Quantized| columns.is_multiple_of(UNIT) && x.columns.is_multiple_of(columns);
     let Some(x_int8) = x_int8.filter(has_use).filter(|_| y_int8.is_some() || all.iter().any(|p| WIDE.contains(&p.format))) else {
-        record_linear(rec, kit, matrices, grouping, x, y, t);
+        record_linear(rec, kit, matrices, grouping, x, y, rows);
         return false;
     };
     for launch in launches(&all, 0) {
-        launch_matvec_int8(rec, kit, launch, columns, grouping, (x, x_int8), (y, y_int8), None, t);
+        launch_matvec_int8(rec, kit, launch, columns, grouping, (x, x_int8), (y, y_int8), None, rows.count());
     }
     y_int8.is_some()
 }
@@ -103,7 +104,9 @@ pub fn record_linear_leaving(
     let fits = |x: &&Quantized| matrix.format == BlockFormat::Q8_0x8 && parts.len() == 1 && x.columns == matrix.columns;
     let Some(x_int8) = x_int8.filter(fits) else { return false };
     let (variant, rows) = leaving_variant(&kit.dialect, matrix.columns, t);
-    if !leave.is_for(&kit.dialect, rows, matrix.rows, t) || variant.value("WG").is_none_or(|wg| wg > kit.dialect.caps.invocations) {
+    if !leave.is_for(&kit.dialect, rows, matrix.rows, Rows::Few(t))
+        || variant.value("WG").is_none_or(|wg| wg > kit.dialect.caps.invocations)
+    {
         return false;
     }
     let y = Strided::whole(leave.residual.y, matrix.rows);

@@ -14,6 +14,7 @@ use super::normed::matvec_normed_variant;
 use super::quantized::{grouped, leaving_variant, matvec_int8_variant, quantizing};
 use super::rings::ring_store_variant;
 use super::router::{Choice, router_variant};
+use super::rows::Rows;
 use super::sample::sample_variant;
 use crate::gpu::Variant;
 use crate::quant::BlockFormat;
@@ -30,12 +31,12 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     all.push(sample_variant(dialect));
     all.push(dialect.kv_variant("kv_row"));
     all.extend([512, 4096, 8192].map(|columns| top_k_variant(dialect, columns)));
-    let collapses = [(24, 1, 1), (24, 17, 17), (4, 1, 1), (4, 1, 17)]
-        .map(|(outputs, rows, tokens)| hc_pre_variant(dialect, (4096, outputs), outputs == 4, (rows, tokens)));
+    let collapses = [(24, Rows::Few(1)), (24, Rows::Many(17)), (4, Rows::Few(1)), (4, Rows::Many(17))]
+        .map(|(outputs, rows)| hc_pre_variant(dialect, (4096, outputs), outputs == 4, rows));
     all.extend(collapses.clone());
-    all.extend([1, 17].map(|tokens| hc_sinkhorn_variant(dialect, 4096, tokens)));
-    all.extend([24, 4].map(|outputs| asking(hc_pre_variant(dialect, (4096, outputs), outputs == 4, (1, 1)), Ahead::MOST)));
-    all.push(asking(hc_sinkhorn_variant(dialect, 4096, 1), Ahead::MOST));
+    all.extend([Rows::Few(1), Rows::Many(17)].map(|rows| hc_sinkhorn_variant(dialect, 4096, rows)));
+    all.extend([24, 4].map(|outputs| asking(hc_pre_variant(dialect, (4096, outputs), outputs == 4, Rows::Few(1)), Ahead::MOST)));
+    all.push(asking(hc_sinkhorn_variant(dialect, 4096, Rows::Few(1)), Ahead::MOST));
     all.extend([false, true].map(|rings| merge_variant(dialect, heads, rings)));
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
     all.extend(tiles.iter().map(|tile| group_variant(dialect, tile.tokens)));
@@ -47,7 +48,8 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
         if dialect.caps.f16 {
             all.push(decode_runs_variant(formats));
         }
-        all.extend([(false, 1), (true, 1), (true, 16), (true, 17)].map(|(post, tokens)| hc_mix_variant(dialect, formats, post, tokens).0));
+        let mixes = [(false, Rows::Few(1)), (true, Rows::Few(1)), (true, Rows::Few(16)), (true, Rows::Many(17))];
+        all.extend(mixes.map(|(post, rows)| hc_mix_variant(dialect, formats, post, rows).0));
         all.extend([1, 2, 4, 8, 16].map(|tokens| matvec_variant(dialect, formats, tokens).0));
         all.extend([gate_up_variant(dialect, formats).0, down_variant(dialect, formats).0]);
         let tiles = if tiles[0].half { &tiles[..] } else { &tiles[..1] };

@@ -1,20 +1,30 @@
 //! The model: hyper-parameters from a file of either kind, the names of its tensors, and its weights bound and checked.
 //!
 //! A [`Model`] is opened without reading weights: every tensor is found, its type and shape checked, and its bytes left where they are.
+//! What the engine and the reference both speak of lives here too: how a token is sampled, the places of the forward pass that can be tapped,
+//! how far a session can be cut back, and rotation angles.
 //! Not this room's job: decoding (`quant`), running (`reference`, `engine`). Called by `engine`, `reference`, `convert` and the commands.
 //! Tests: in each file, and the golden tests, which run whole models.
 
+mod angles;
 mod config;
 mod config_gguf;
 mod config_hf;
 mod files;
 mod limits;
 mod names;
+mod rewind;
+mod sampling;
+mod tap;
 mod tensor;
 mod weights;
 
+pub use angles::angles;
 pub use config::{Config, LayerConfig, RopeFrequencies, Yarn};
 pub use files::{Files, Listed};
 pub use names::MTP_PREFIX;
+pub use rewind::{REWIND, frontier_rows};
+pub use sampling::Sampling;
+pub use tap::{NoTaps, Tap, TapData, Taps};
 pub use tensor::{Bytes, Table, Tensor};
 pub use weights::{AttentionWeights, CompressorWeights, ExpertWeights, Hc, HeadWeights, IndexerWeights, Layer, Model, Mtp, Routing};

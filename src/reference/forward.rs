@@ -6,12 +6,11 @@ use super::hc::{HcConstants, STREAMS, hc_head, hc_post, hc_pre};
 use super::indexer::{index_score, top_k};
 use super::linear::{linear, linear_grouped, normalise, rms_norm};
 use super::moe::{gate_up, routed};
-use super::rope::{angles, rotate, rotate_back};
+use super::rope::{rotate, rotate_back};
 use super::router::{Choice, Routed, router};
 use super::state::{CompressorState, LayerState, State};
-use super::tap::{Tap, TapData, Taps};
 use super::weights::{Compressor, Hc, Layer, Router, Weight};
-use crate::model::{Config, Model, Mtp, RopeFrequencies};
+use crate::model::{Config, Model, Mtp, NoTaps, RopeFrequencies, Tap, TapData, Taps, angles};
 use crate::num::KvType;
 use rayon::prelude::*;
 
@@ -116,7 +115,7 @@ impl Reference {
             let own = &embedded[i / STREAMS * dim..][..dim];
             stream.iter_mut().zip(own).for_each(|(v, e)| *v += e);
         }
-        let out = self.layer(DRAFT_LAYER, &mtp.layer, state, KvType::F32, first, next_tokens, &joined, &mut super::NoTaps);
+        let out = self.layer(DRAFT_LAYER, &mtp.layer, state, KvType::F32, first, next_tokens, &joined, &mut NoTaps);
         let head = hc_head(&mtp.head_hc.view(), &mtp.head_norm, &out, self.constants());
         linear(&self.output.matrix(), &head)
     }

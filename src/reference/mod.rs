@@ -1,8 +1,7 @@
 //! The forward pass in plain Rust: f32 values, f64 sums, obvious loops. The oracle of every kernel test, and the device `cpu`.
 //!
-//! One file per kernel family, and the functions are named like the kernels that they judge. [`Reference`] runs a whole model on them,
-//! in chunks of any length through the decode state of SPEC section 5. Called by `engine`, `verify` and the tests; itself tested
-//! against the outputs of other implementations (`tests/golden/forward.rs`).
+//! One file per kernel family. [`Reference`] runs a whole model on them, in chunks of any length through the decode state of SPEC 5.
+//! Called by `engine`, `verify` and the tests; itself tested against the outputs of other implementations (`tests/golden/reference.rs`).
 
 mod attention;
 mod compressor;
@@ -16,7 +15,6 @@ mod rope;
 mod router;
 mod sample;
 mod state;
-mod tap;
 mod weights;
 
 pub use attention::attention;
@@ -27,8 +25,7 @@ pub use indexer::{index_score, top_k};
 pub use linear::{Matrix, linear, linear_grouped, normalise, rms_norm};
 pub use moe::{Expert, expert, gate_up, routed, swiglu};
 pub use quantize::{quantize, rounded};
-pub use rope::{angles, rotate, rotate_back};
+pub use rope::{rotate, rotate_back};
 pub use router::{Choice, Routed, router};
-pub use sample::{Sampling, sample, uniform_draw};
-pub use state::{REWIND, State, frontier_rows};
-pub use tap::{NoTaps, Tap, TapData, Taps};
+pub use sample::{sample, uniform_draw};
+pub use state::State;

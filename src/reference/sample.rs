@@ -1,26 +1,7 @@
 //! The next token: the best one, or a seeded draw after temperature, top-k, top-p and min-p, in that order.
 
 use super::router::by_value;
-
-/// How to choose.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampling {
-    /// 0: greedy.
-    pub temperature: f32,
-    /// How many of the best tokens; 0: all.
-    pub top_k: u32,
-    /// Mass of the smallest set of most likely tokens, in (0, 1].
-    pub top_p: f32,
-    /// Least likelihood relative to the best token; 0: none.
-    pub min_p: f32,
-    /// With the position it fixes the draw.
-    pub seed: u64,
-}
-
-impl Sampling {
-    /// The best token.
-    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 };
-}
+use crate::model::Sampling;
 
 /// Threefry-2x32 with 20 rounds (Salmon et al. 2011).
 fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {

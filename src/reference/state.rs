@@ -1,11 +1,8 @@
 //! What a session remembers between steps (SPEC section 5): newest keys, compressed rows, and the values and gates of open windows.
 
-use crate::model::Config;
+use crate::model::{Config, REWIND, frontier_rows};
 use crate::num::KvType;
 use std::collections::VecDeque;
-
-/// Tokens that can be dropped from the end of a session exactly.
-pub const REWIND: u32 = 8;
 
 /// The newest rows of a sequence, by position.
 #[derive(Clone, Debug)]
@@ -77,11 +74,6 @@ pub struct State {
     pub layers: Vec<LayerState>,
     /// Of the draft block's layer.
     pub draft: LayerState,
-}
-
-/// Slots of a frontier: enough to pool any open window after [`REWIND`] tokens were dropped.
-pub fn frontier_rows(ratio: u32) -> u32 {
-    if ratio == 4 { 2 * ratio + REWIND } else { ratio + REWIND }
 }
 
 impl LayerState {

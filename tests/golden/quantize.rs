@@ -1,14 +1,14 @@
 //! Quantising: the error on the study's rows, whole models in every recipe, what interrupts and what is wrong.
 
+use crate::running;
 use crate::support::{floats, golden, ids, relative_l2};
 use dwarfstar::convert::{Collector, FormatSummary, Importance, Override, Recipe, Request, Summary, quantize};
-use dwarfstar::engine::{DeviceChoice, Engine, LoadOptions, Want};
+use dwarfstar::engine::{DeviceChoice, LoadOptions, RowKind};
 use dwarfstar::gguf::{File, GgmlType};
 use dwarfstar::gpu::adapters;
 use dwarfstar::hf::Safetensors;
-use dwarfstar::model::{Files, Model, Tensor};
+use dwarfstar::model::{Files, Model, NoTaps, Taps, Tensor};
 use dwarfstar::quant::BlockFormat;
-use dwarfstar::reference::{NoTaps, Taps};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,10 +110,9 @@ fn what_a_format_holds_survives_a_round_trip() {
 
 fn logits(model: &Model, device: DeviceChoice, tokens: &[u32], taps: &mut dyn Taps) -> Vec<f32> {
     let options = LoadOptions { device, context: 512, exact: true, ..Default::default() };
-    let mut engine = Engine::load(model, None, &options, &GO_ON).unwrap();
+    let mut engine = running::load(model, &options);
     let mut session = engine.open().unwrap();
-    let wants = (0..tokens.len() as u32).map(|row| (row, Want::Logits)).collect();
-    session.step(&mut engine, tokens, wants, Vec::new(), taps).unwrap().logits
+    running::logits(&mut engine, &mut session, (RowKind::Prompt, tokens.len()), tokens, taps)
 }
 
 fn divergence(base: &[f32], model: &[f32], vocabulary: usize) -> f64 {

@@ -1,6 +1,6 @@
 //! A tap that keeps everything, and the comparison of choices.
 
-use dwarfstar::reference::{Tap, TapData, Taps};
+use dwarfstar::model::{Tap, TapData, Taps};
 use std::collections::HashMap;
 
 /// Keeps everything.

@@ -3,9 +3,9 @@
 use crate::recorder::{Recorder, assert_same_sets};
 use crate::support::{assert_same_best, best, floats, golden, ids, relative_l2};
 use dwarfstar::hf::Safetensors;
-use dwarfstar::model::Model;
+use dwarfstar::model::{Model, NoTaps, Tap, Taps};
 use dwarfstar::num::KvType;
-use dwarfstar::reference::{NoTaps, Reference, State, Tap, Taps};
+use dwarfstar::reference::{Reference, State};
 use std::path::Path;
 
 /// Logits of `tokens`, `step` at a time (0: all at once).

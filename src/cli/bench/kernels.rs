@@ -5,11 +5,11 @@
 //! what the step is shorter without it: its code and tables of addresses are cold there, and others may run beside it.
 
 use super::{greedy, is_software};
-use crate::cli::common::{interrupted, put};
-use crate::engine::{Engine, Part, Session, TokenId, Want};
+use crate::cli::common::{interrupted, put, watched};
+use crate::engine::{Engine, Part, RowKind, Session, TokenId, Want};
 use crate::gpu::{Cost, Dispatch, Gpu, Recording, Variant};
+use crate::model::NoTaps;
 use crate::progress::{Progress, Unit};
-use crate::reference::NoTaps;
 use anyhow::Result;
 use serde_json::json;
 use std::slice;
@@ -93,32 +93,28 @@ pub(super) fn table(
 ) -> Result<()> {
     let (before, tokens) = (context - 1, &prompts[0]);
     let start = before - before.min(engine.max_rows());
-    let progress = Progress::bar("prefill", start as u64, Unit::Items);
-    sessions[0].sync(engine, &tokens[..start], &progress, interrupted())?;
-    progress.finish();
+    watched("prefill", Unit::Items, |watch| sessions[0].sync(engine, &tokens[..start], watch))?;
     // The long step comes first: what is left of the sessions does for timing the decode step, which reads them at the same places.
     if start < before {
-        let step = captured(engine, &mut [Part { session: &mut sessions[0], tokens: &tokens[start..before], wants: Vec::new() }])?;
+        let step = captured(engine, RowKind::Prompt, vec![Part::given(&mut sessions[0], &tokens[start..before], Vec::new())])?;
         let title = format!("prefill step of {} row(s) at position {start}", before - start);
         if !print(engine, &step, "prefill", title, bandwidth, as_json)? {
             return Ok(());
         }
     }
     let title = format!("decode step of {} row(s) at position {before}", sessions.len());
-    let mut parts: Vec<Part<'_>> = sessions
-        .iter_mut()
-        .zip(prompts)
-        .map(|(session, prompt)| Part { session, tokens: slice::from_ref(&prompt[before]), wants: vec![(0, Want::Sample(greedy()))] })
-        .collect();
-    let step = captured(engine, &mut parts)?;
+    let wants = || vec![(0, Want::Sample(greedy()))];
+    let rows = sessions.iter_mut().zip(prompts);
+    let parts = rows.map(|(session, prompt)| Part::given(session, slice::from_ref(&prompt[before]), wants())).collect();
+    let step = captured(engine, RowKind::Generated, parts)?;
     print(engine, &step, "decode", title, bandwidth, as_json)?;
     Ok(())
 }
 
 /// Runs a step and keeps its launches.
-fn captured(engine: &mut Engine, parts: &mut [Part<'_>]) -> Result<Recording> {
+fn captured(engine: &mut Engine, kind: RowKind, parts: Vec<Part<'_>>) -> Result<Recording> {
     engine.gpu()?.capture(true);
-    let ran = engine.step(parts, Vec::new(), &mut NoTaps);
+    let ran = engine.step(kind, parts, &mut NoTaps);
     let step = engine.gpu()?.capture(false);
     ran?;
     Ok(step)

@@ -1,19 +1,19 @@
 //! `dwarfstar bench`: prefill and decode speed at growing contexts, of one session and of several; where a step's time goes.
 
-mod company;
 mod kernels;
+mod sessions;
 mod trace;
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::{announce, interrupted, note, put};
+use super::common::{interrupted, load, note, put, watched};
 use super::source::Source;
-use crate::engine::{Engine, Generation, LoadOptions, SampleRequest, Session, TokenId};
+use crate::engine::{Engine, Generation, LoadOptions, SampleRequest, Session, TokenId, Watch};
 use crate::gpu::{Gpu, Recording};
 use crate::kernels::{Kit, record_stream_read};
 use crate::model::Model;
+use crate::model::Sampling;
 use crate::num::KvType;
-use crate::progress::{Progress, Unit};
-use crate::reference::Sampling;
+use crate::progress::Unit;
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
@@ -37,6 +37,10 @@ pub struct Bench {
     /// Sessions that decode together at each context, after one alone
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     sessions: u32,
+    /// Then run a prompt of so many tokens in one session while the others generate behind the last context, and say what that costs them;
+    /// takes at least two sessions
+    #[arg(long, value_name = "TOKENS")]
+    beside: Option<u32>,
     /// A table of every kind of launch of one decode step, with a row of each session, and one prefill step at the last context: how
     /// many, time, bandwidth
     #[arg(long)]
@@ -48,6 +52,9 @@ pub struct Bench {
     #[arg(long)]
     json: bool,
 }
+
+/// Tokens that sessions have room for beside a long prompt.
+const BESIDE_TOKENS: u32 = 8192;
 
 /// What was measured at one context length.
 struct Row {
@@ -65,19 +72,23 @@ impl Bench {
         if self.n < 2 || self.frontiers.first().is_none_or(|first| *first == 0) || !self.frontiers.is_sorted_by(|a, b| a < b) {
             bail!("bench needs ascending context lengths and at least 2 tokens to decode");
         }
+        if self.beside.is_some() && self.sessions < 2 {
+            bail!("bench --beside needs at least 2 sessions");
+        }
         let model = Model::bind(&Source::of(&self.model).files()?)?;
         let most = self.frontiers.last().copied().unwrap_or(0) + self.n as u32 + 1;
         let bandwidth = match self.device.device.find()? {
             Some(adapter) => Some(read_bandwidth(&adapter.open(self.device.open())?)?),
             None => None,
         };
-        let context = most.next_multiple_of(512).min(model.config.max_context);
+        // Sessions beside a long prompt go on generating for as long as it takes.
+        let room = self.beside.map_or(most, |tokens| most.max(tokens + 2) + BESIDE_TOKENS);
+        let context = room.next_multiple_of(512).min(model.config.max_context);
         let options = LoadOptions { sessions: self.sessions, ..self.device.options(context) };
-        let mut engine = Engine::load(&model, None, &options, interrupted())?;
+        let mut engine = load(&model, None, &options, &self.device)?;
         if self.kernels {
             engine.gpu()?.has_timestamps()?;
         }
-        announce(&engine, &self.device);
         let bytes = model.bytes_per_token();
         let measured = bandwidth.map_or(String::new(), |b| format!("; memory reads measured at {:.0} GB/s", b / 1e9));
         note(&format!("{:.2} GB of weights a decoded token{measured}", bytes as f64 / 1e9));
@@ -93,7 +104,7 @@ impl Bench {
         let longest = engine.max_rows().min(most as usize);
         for warm in [2, 1].map(|part| longest / part) {
             self.measure(&mut engine, &mut sessions[0], &tokens[..warm.max(1)])?;
-            sessions[0].sync(&mut engine, &[], &Progress::hidden(), interrupted())?;
+            sessions[0].sync(&mut engine, &[], Watch::quiet(interrupted()))?;
         }
         for &frontier in &self.frontiers {
             let frontier = frontier as usize;
@@ -101,7 +112,7 @@ impl Bench {
                 settled(&mut engine, &mut sessions, |engine, sessions| self.measure(engine, &mut sessions[0], &tokens[..frontier]))?;
             if self.sessions > 1 {
                 let total = settled(&mut engine, &mut sessions, |engine, sessions| {
-                    company::decode_together(engine, sessions, &prompts, frontier, self.n)
+                    sessions::generate_together(engine, sessions, &prompts, frontier, self.n)
                 })?;
                 row.total_rate = total.unwrap_or_default();
             }
@@ -109,6 +120,9 @@ impl Bench {
                 return Ok(());
             }
             put(&format!("{}\n", self.line(&row, bytes, bandwidth)))?;
+        }
+        if let Some(tokens) = self.beside {
+            self.run_beside(&mut engine, &mut sessions, &prompts, tokens)?;
         }
         if let Some(file) = &self.trace {
             trace::trace(&mut engine, &mut sessions[0], tokens, file)?;
@@ -138,16 +152,34 @@ impl Bench {
         format!("{context},{prefilled},{prefill_rate:.1},{decoded},{decode_rate:.2},{rate:.1},{share},{sessions},{total_rate:.2}")
     }
 
+    /// What a prompt of `tokens` tokens in one session costs the others, as a table of its own.
+    fn run_beside(&self, engine: &mut Engine, sessions: &mut [Session], prompts: &[Vec<TokenId>], tokens: u32) -> Result<()> {
+        let context = *self.frontiers.last().unwrap_or(&1) as usize;
+        let long = prompt(self.sessions + 1, engine.config().vocabulary, tokens as usize);
+        let found =
+            settled(engine, sessions, |engine, sessions| sessions::prompt_beside(engine, sessions, prompts, (context, self.n), &long))?;
+        let Some(sessions::Beside { share, rates: [before, beside], gap, seconds }) = found else { return Ok(()) };
+        let others = self.sessions - 1;
+        put(&if self.json {
+            let row = json!({
+                "beside_prompt_tokens": tokens, "prompt_s": seconds, "others": others, "context": context, "alone_tps_each": before,
+                "beside_tps_each": beside, "least_share": share, "longest_gap_s": gap,
+            });
+            format!("{row}\n")
+        } else {
+            let header = "beside_prompt_tokens,prompt_s,others,context,alone_tps_each,beside_tps_each,least_share,longest_gap_s";
+            format!("{header}\n{tokens},{seconds:.2},{others},{context},{before:.2},{beside:.2},{share:.3},{gap:.3}\n")
+        })
+    }
+
     /// Brings the session to `prompt` and decodes. What the session holds of the prompt is not run again and not timed: after more decoded
     /// tokens than it can drop, that is nothing.
     fn measure(&self, engine: &mut Engine, session: &mut Session, prompt: &[TokenId]) -> Result<Row> {
-        let progress = Progress::bar("prefill", prompt.len() as u64, Unit::Items);
         let started = Instant::now();
-        let reused = session.sync(engine, &prompt[..prompt.len() - 1], &progress, interrupted())?;
+        let reused = watched("prefill", Unit::Items, |watch| session.sync(engine, &prompt[..prompt.len() - 1], watch))?;
         let seconds = started.elapsed().as_secs_f64();
-        progress.finish();
         let generation = Generation { sampling: Sampling::GREEDY, limit: self.n, stops: Vec::new() };
-        let report = session.generate(engine, prompt, &generation, &progress, interrupted(), |_| ControlFlow::Continue(()))?;
+        let report = session.generate(engine, prompt, &generation, Watch::quiet(interrupted()), |_| ControlFlow::Continue(()))?;
         let prefilled = prompt.len() - 1 - reused;
         let decode_rate = report.decoded as f64 / report.decode_seconds;
         Ok(Row {
@@ -175,7 +207,7 @@ fn settled<T>(
         return Ok(first);
     }
     note(&format!("{count} kernel(s) compiled meanwhile: measured again"));
-    sessions[0].sync(engine, &[], &Progress::hidden(), interrupted())?;
+    sessions[0].sync(engine, &[], Watch::quiet(interrupted()))?;
     measure(engine, sessions)
 }
 

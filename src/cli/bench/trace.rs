@@ -2,10 +2,9 @@
 
 use super::greedy;
 use crate::cli::common::{interrupted, note};
-use crate::engine::{Engine, Session, TokenId, Want};
+use crate::engine::{Engine, Part, RowKind, Session, TokenId, Want, Watch};
 use crate::gpu::Span;
-use crate::progress::Progress;
-use crate::reference::NoTaps;
+use crate::model::NoTaps;
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -15,13 +14,14 @@ use std::path::Path;
 pub(super) fn trace(engine: &mut Engine, session: &mut Session, tokens: &[TokenId], file: &Path) -> Result<()> {
     let mut events = Vec::new();
     let last = tokens[session.tokens().len()];
-    engine.trace(true)?;
-    session.step(engine, &[last], vec![(0, Want::Sample(greedy()))], Vec::new(), &mut NoTaps)?;
-    report("decode step", &engine.trace(true)?, 1, &mut events);
-    session.sync(engine, &[], &Progress::hidden(), interrupted())?;
+    engine.gpu()?.trace(true)?;
+    let wants = vec![(0, Want::Sample(greedy()))];
+    engine.step(RowKind::Generated, vec![Part::given(session, &[last], wants)], &mut NoTaps)?;
+    report("decode step", &engine.gpu()?.trace(true)?, 1, &mut events);
+    session.sync(engine, &[], Watch::quiet(interrupted()))?;
     let rows = engine.max_rows().min(tokens.len());
-    session.step(engine, &tokens[..rows], Vec::new(), Vec::new(), &mut NoTaps)?;
-    report("prefill step", &engine.trace(false)?, 2, &mut events);
+    engine.step(RowKind::Prompt, vec![Part::given(session, &tokens[..rows], Vec::new())], &mut NoTaps)?;
+    report("prefill step", &engine.gpu()?.trace(false)?, 2, &mut events);
     std::fs::write(file, json!({ "traceEvents": events }).to_string()).with_context(|| file.display().to_string())
 }
 

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::convert::random_rows;
 use crate::gpu::{Buffer, Gpu, Recording, Slice};
-use crate::kernels::{Experts, ExpertsSlice, Kit, Matrix, MatrixSlice};
+use crate::kernels::{DECODE_ROWS, Experts, ExpertsSlice, Kit, Matrix, MatrixSlice, Rows};
 use crate::quant::BlockFormat;
 use crate::reference;
 use fastrand::Rng;
@@ -88,7 +88,7 @@ impl<'g> Bench<'g> {
 
     /// The limit for a matmul: looser where it runs on f16 operands.
     pub fn matmul_limit(&self, tokens: u32) -> Limit {
-        let half = tokens > crate::kernels::DECODE_ROWS && self.kit.dialect.uses_half();
+        let half = !step_of(tokens).are_few() && self.kit.dialect.uses_half();
         if half { Limit::HALF } else { Limit::F32 }
     }
 
@@ -280,6 +280,11 @@ pub fn as_elements(words: &[u32], half: bool) -> Vec<f32> {
 /// Words as floats.
 pub fn as_floats(words: &[u32]) -> Vec<f32> {
     words.iter().map(|&w| f32::from_bits(w)).collect()
+}
+
+/// `tokens` rows by the kernels that the engine would most likely take: those of generated rows where a step has room for as many.
+pub fn step_of(tokens: u32) -> Rows {
+    if tokens <= DECODE_ROWS { Rows::Few(tokens) } else { Rows::Many(tokens) }
 }
 
 /// At least `columns` columns, in whole blocks of `format`.

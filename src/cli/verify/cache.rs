@@ -1,6 +1,6 @@
 //! Checks of what touches a session's memory: rotation, window keys, rings, compressed rows, indexer, attention.
 
-use super::bench::{Bench, Limit, Output, as_elements, as_floats};
+use super::bench::{Bench, Limit, Output, as_elements, as_floats, step_of};
 use crate::Result;
 use crate::kernels::{
     Attention, AttentionBuffers, Compress, DECODE_ROWS, IndexScore, KvRow, MAX_PARTS, Pool, QRope, RingStore, Rings, Row, Strided, Window,
@@ -86,7 +86,7 @@ pub(super) fn stored_limit(kv: KvType) -> Limit {
 /// (cos, sin) of some position for each of `rows` x `sets` rotations of `rope` channels.
 pub(super) fn angles(count: usize, rope: usize) -> Vec<Vec<(f32, f32)>> {
     let frequencies: Vec<f32> = (0..rope / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / rope as f32)).collect();
-    (0..count).map(|i| reference::angles(i as u32 * 17 + 3, &frequencies)).collect()
+    (0..count).map(|i| crate::model::angles(i as u32 * 17 + 3, &frequencies)).collect()
 }
 
 pub(super) fn flat(angles: &[Vec<(f32, f32)>]) -> Vec<[f32; 2]> {
@@ -346,7 +346,7 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize, heads: usize, runs:
         _ => ("index_score", Limit::F32),
     };
     let got = bench.run(kernel, &case, &[&scores], |rec, kit| {
-        let tile = (first as u32, &rows[first..]);
+        let tile = (step_of(count as u32), first as u32, &rows[first..]);
         record_index_score(rec, kit, &sizes, &rows_gpu, &q_gpu, &angles_gpu, &hw_gpu, &scores.slice(), columns as u32, tile);
     })?;
     let mut want = vec![7f32; count * columns];
@@ -511,7 +511,7 @@ fn attention(
         out: &out_rows,
         out_int8: int8.as_ref().map(|(_, quantized)| quantized),
     };
-    let coop = sizes.uses_half(&bench.kit.dialect, t as u32);
+    let coop = sizes.uses_half(&bench.kit.dialect, step_of(t as u32));
     let kernel = match (tokens <= DECODE_ROWS, coop) {
         (true, true) => "attention_coop",
         (true, false) => "attention_merge",
@@ -528,7 +528,9 @@ fn attention(
         Rings { stores: vec![RingStore { ring: &stored_pool, size: ring_rows as u32, words: row_words as u32, source }], live: &live };
     let own: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
     let outputs: Vec<_> = own.iter().copied().chain(&stored).collect();
-    let mut got = bench.run(kernel, &case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &rings, &counts, |_| ()))?;
+    let mut got = bench.run(kernel, &case, &outputs, |rec, kit| {
+        record_attention(rec, kit, &sizes, &buffers, &rings, (step_of(t as u32), &counts), |_| ())
+    })?;
     let stored = unpack(kv, &got.split_off(own.len()).concat());
     let mut kept = vec![0f32; 2 * ring_rows * dim];
     for (row, key) in rows.iter().zip(fresh.chunks_exact(dim)) {

@@ -1,6 +1,6 @@
 //! Checks of embedding, norms, hyper-connections and dense matrices.
 
-use super::bench::{Bench, Limit, as_elements, as_floats, view, whole_blocks};
+use super::bench::{Bench, Limit, as_elements, as_floats, step_of, view, whole_blocks};
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
@@ -106,7 +106,8 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, slices: usize
         let stride = rows.next_multiple_of(2);
         let out = bench.elements(tokens as usize * stride, y_half)?;
         let y = Strided::whole(&out.slice(), stride as u32).halved(y_half);
-        let words = bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], Grouping::Shared, &x, &y, tokens))?;
+        let words =
+            bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], Grouping::Shared, &x, &y, step_of(tokens)))?;
         let got: Vec<f32> = as_elements(&words[0], y_half).chunks_exact(stride).flat_map(|row| row[..rows].to_vec()).collect();
         bench.compare(kernel, &case, &got, &want, limit);
     }
@@ -127,7 +128,8 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
         let out = bench.output(tokens as usize * total)?;
         let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, half: false };
         let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix)| matrix).collect();
-        let words = bench.run("matvec", &case, &[&out], |rec, kit| record_linear(rec, kit, &matrices, Grouping::Shared, &x, &y, tokens))?;
+        let words = bench
+            .run("matvec", &case, &[&out], |rec, kit| record_linear(rec, kit, &matrices, Grouping::Shared, &x, &y, step_of(tokens)))?;
         let mut want = vec![0f32; tokens as usize * total];
         let mut first = 0;
         for (bytes, matrix) in &made {
@@ -158,7 +160,7 @@ fn grouped(bench: &mut Bench<'_>, tokens: u32) -> Result<()> {
     let out = bench.output(tokens as usize * groups * rank)?;
     let y = Strided { slice: out.slice(), stride: (groups * rank) as u32, offset: 0, half: false };
     let grouping = Grouping::Rows(rank as u32);
-    let words = bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], grouping, &x, &y, tokens))?;
+    let words = bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], grouping, &x, &y, step_of(tokens)))?;
     let want = reference::linear_grouped(&view(&matrix, &bytes), groups, &input);
     let limit = bench.matmul_limit(tokens);
     bench.compare(kernel, &case, &as_floats(&words[0]), &want, limit);
@@ -193,10 +195,10 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let (base, scale) = (bench.floats(outputs), bench.floats_around(0.2, 0.05, scales));
         let weights =
             HcWeights { mix: matrix.clone(), base_scale: bench.upload(&[&base[..], &scale].concat())?, norm: bench.upload(&norm)? };
-        let row_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens) as usize;
+        let row_words = hc_mix_words(&bench.kit.dialect, dim as u32, step_of(tokens)) as usize;
         let mix = bench.output(t * row_words)?;
-        let words =
-            bench.run("hc_mix", &case, &[&mix], |rec, kit| record_hc_mix(rec, kit, &weights, &x_gpu, None, &mix.slice(), tokens))?;
+        let words = bench
+            .run("hc_mix", &case, &[&mix], |rec, kit| record_hc_mix(rec, kit, &weights, &x_gpu, None, &mix.slice(), step_of(tokens)))?;
         let got = mixed(&words[0], row_words, outputs);
         let hc = reference::Hc { mix: view(&matrix, &bytes), base: &base, scale: &scale };
         bench.compare("hc_mix", &case, &got, &reference::hc_mix(&hc.mix, &x), Limit::F32);
@@ -219,7 +221,7 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
                     kit,
                     &entering(&weights, before, &normed, normed_int8),
                     &ahead,
-                    HcRows::Wanted(&wanted_gpu, rows, tokens),
+                    HcRows::Wanted(&wanted_gpu, rows, step_of(tokens)),
                 );
             })?;
             if let Some(words_int8) = words.get(1) {
@@ -238,7 +240,7 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
             let outputs: Vec<_> = [&normed].into_iter().chain(int8.map(|(output, _)| output)).collect();
             let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
                 let enter = entering(&weights, before, &rows, int8.map(|(_, quantized)| quantized));
-                record_hc_pre(rec, kit, &enter, &ahead, HcRows::All(tokens));
+                record_hc_pre(rec, kit, &enter, &ahead, HcRows::All(step_of(tokens)));
             })?;
             bench.compare("hc_pre", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
             if let Some(words_int8) = words.get(1) {
@@ -246,7 +248,7 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
             }
         }
         let words = bench.run("hc_sinkhorn", &case, &[&post], |rec, kit| {
-            record_hc_sinkhorn(rec, kit, &weights, &mix.slice(), &post.slice(), (20, 1e-6, 1e-6), &ahead, tokens);
+            record_hc_sinkhorn(rec, kit, &weights, &mix.slice(), &post.slice(), (20, 1e-6, 1e-6), &ahead, step_of(tokens));
         })?;
         let got: Vec<f32> = as_floats(&words[0]).chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
         let want: Vec<f32> = mixes.iter().flat_map(|m| m.post.iter().chain(m.comb.iter().flatten()).map(|&v| v as f32)).collect();
@@ -255,7 +257,7 @@ fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<(
         let (y_gpu, next) = (bench.upload(&y)?, bench.output(t * 4 * dim)?);
         let words = bench.run("hc_mix", &case, &[&next, &mix], |rec, kit| {
             let residual = HcPost { post: &post.slice(), y: &y_gpu, next: &next.slice() };
-            record_hc_mix(rec, kit, &weights, &x_gpu, Some(residual), &mix.slice(), tokens);
+            record_hc_mix(rec, kit, &weights, &x_gpu, Some(residual), &mix.slice(), step_of(tokens));
         })?;
         let want = reference::hc_post(&y, &x, &mixes);
         bench.compare("hc_mix", &format!("{case}, residual"), &as_floats(&words[0]), &want, Limit::F32);

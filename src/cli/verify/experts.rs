@@ -1,13 +1,14 @@
 //! Checks of the router, the experts and the sampler.
 
-use super::bench::{Bench, Limit, as_elements, as_floats, whole_blocks};
+use super::bench::{Bench, Limit, as_elements, as_floats, step_of, whole_blocks};
 use crate::Result;
 use crate::kernels::{
     DECODE_ROWS, Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Routing, Row, SampleBuffers, Sampler, SharedAct, Strided, record_moe,
     record_router, record_sample,
 };
+use crate::model::Sampling;
 use crate::quant::BlockFormat;
-use crate::reference::{self, Choice, Expert, Matrix, Routed, Sampling};
+use crate::reference::{self, Choice, Expert, Matrix, Routed};
 
 /// All checks of this file.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
@@ -127,7 +128,7 @@ fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, tokens
     let routed = Moe { gate_up: &gate_up, down: &down, used, limit };
     let words = bench.run(kernel, &case, &[&act, &y], |rec, kit| {
         let scratch = MoeScratch { act: Strided::whole(&act.slice(), width as u32).halved(half), out: &out, pairs: &list, tiles: &tiles };
-        record_moe(rec, kit, &routed, &scratch, &x_gpu, &chosen_gpu, &weights_gpu, &y.slice(), tokens);
+        record_moe(rec, kit, &routed, &scratch, &x_gpu, &chosen_gpu, &weights_gpu, &y.slice(), step_of(tokens));
     })?;
     let limits = bench.matmul_limit(tokens);
     let mut want_act = Vec::new();

@@ -1,6 +1,6 @@
 //! Checks of experts that multiply activations rounded to int8, with the router before them and the streams behind.
 
-use super::bench::{Bench, Limit, as_floats, view, whole_blocks};
+use super::bench::{Bench, Limit, as_floats, step_of, view, whole_blocks};
 use super::int8::Following;
 use crate::Result;
 use crate::kernels::{Experts, Moe, MoeInt8, Quantized, Router, Routing, Row, SAMPLED, SharedAct, Strided, record_hc_mix, record_moe_int8};
@@ -167,7 +167,7 @@ fn moe(
         has_left = record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32, |_| ());
     })?;
     let apart = bench.run("hc_mix", &case, &[next, mix, &y], |rec, kit| {
-        record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, tokens as u32);
+        record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, step_of(tokens as u32));
     })?;
     if has_left && left != apart {
         bench.fail("moe_down_int8", &case, "leaves other streams than hc_mix would".into());

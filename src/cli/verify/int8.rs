@@ -1,6 +1,6 @@
 //! Checks of activations rounded to int8 and of dense matrices that multiply them.
 
-use super::bench::{Bench, Limit, Output, as_floats, view, whole_blocks};
+use super::bench::{Bench, Limit, Output, as_floats, step_of, view, whole_blocks};
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
@@ -75,7 +75,7 @@ impl Bench<'_> {
     /// Room for `tokens` rows of `columns` values, if a kernel would leave them rounded.
     pub fn output_int8(&self, tokens: usize, columns: usize) -> Result<Option<(Output, Quantized)>> {
         let output = self.output(tokens * Quantized::words(columns as u32) as usize)?;
-        let quantized = Quantized::new(&self.kit.dialect, &output.slice(), columns as u32, tokens as u32);
+        let quantized = Quantized::new(&self.kit.dialect, &output.slice(), columns as u32, step_of(tokens as u32));
         Ok(quantized.map(|q| (output, q)))
     }
 
@@ -109,7 +109,7 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
     let y = Strided::whole(&out.slice(), total as u32);
     let matrices = [&matrix, &other];
     let words = bench.run("matvec_int8", &case, &[&out], |rec, kit| {
-        record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), tokens);
+        record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), step_of(tokens));
     })?;
     let rounded = reference::rounded(&own);
     let part = reference::linear(&view(&matrix, &bytes), if format == BlockFormat::Q8_0x8 { &rounded } else { &own });
@@ -136,7 +136,7 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
         let y = Strided::whole(&out.slice(), total as u32);
         let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix)| matrix).collect();
         let words = bench.run("matvec_int8", &case, &[&out], |rec, kit| {
-            record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), tokens as u32);
+            record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), step_of(tokens as u32));
         })?;
         let rounded = reference::rounded(own);
         let mut want = vec![0f32; tokens * total];
@@ -182,7 +182,7 @@ fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows
         let case = format!("{:?} {rows:?}x{columns}, {tokens} tokens", formats[2]);
         let out = bench.output(tokens * total)?;
         let y = Strided::whole(&out.slice(), total as u32);
-        let Some(linear) = LinearNormed::new(&bench.kit, &matrices, tokens as u32) else {
+        let Some(linear) = LinearNormed::new(&bench.kit, &matrices, step_of(tokens as u32)) else {
             bench.fail("matvec_normed", &case, "no variant".into());
             continue;
         };
@@ -212,7 +212,7 @@ impl Following {
         let (_, mix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
         let (streams, post) = (bench.floats(tokens * 4 * dim), bench.floats(tokens * 32));
         let (streams, post) = (bench.upload(&streams)?, bench.upload(&post)?);
-        let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, tokens as u32) as usize;
+        let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, step_of(tokens as u32)) as usize;
         let outputs = [bench.output(tokens * 4 * dim)?, bench.output(tokens * mix_words)?];
         let slices = outputs.each_ref().map(Output::slice);
         // The mix alone needs neither base nor norm.
@@ -250,8 +250,8 @@ fn leaving(bench: &mut Bench<'_>, columns: usize, tokens: u32) -> Result<()> {
     })?;
     let apart = bench.run("matvec_int8", &case, &[&y, next, mix], |rec, kit| {
         let y = Strided::whole(&y_slice, dim as u32);
-        record_linear_int8(rec, kit, &[&matrix], Grouping::Shared, (&x, Some(&x_int8)), (&y, None), tokens);
-        record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, tokens);
+        record_linear_int8(rec, kit, &[&matrix], Grouping::Shared, (&x, Some(&x_int8)), (&y, None), step_of(tokens));
+        record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, step_of(tokens));
     })?;
     if has_left && together != apart {
         bench.fail("matvec_int8", &case, "differs from the same in two launches".into());
@@ -277,7 +277,7 @@ fn grouped(bench: &mut Bench<'_>, format: BlockFormat, columns: usize, tokens: u
     let Some((out_int8, y_int8)) = bench.output_int8(tokens, groups * rank)? else { return Ok(Vec::new()) };
     let grouping = Grouping::Rows(rank as u32);
     let words = bench.run("matvec_int8", &case, &[&out, &out_int8], |rec, kit| {
-        record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), tokens as u32);
+        record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), step_of(tokens as u32));
     })?;
     let input = if format == BlockFormat::Q8_0x8 { reference::rounded(&input) } else { input };
     let (got, want) = (as_floats(&words[0]), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));

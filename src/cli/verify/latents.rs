@@ -1,7 +1,7 @@
 //! Checks of the launch that makes queries, keys and compressed rows of few rows: against the kernels that make each by itself, which other
 //! checks compare with the reference.
 
-use super::bench::{Bench, Limit, Output, as_floats};
+use super::bench::{Bench, Limit, Output, as_floats, step_of};
 use super::cache::{angles, flat, pool, rows_of, stored_limit, unpack};
 use crate::Result;
 use crate::gpu::Slice;
@@ -152,7 +152,7 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
     };
     let mut launches = 0;
     let got = bench.run("latents", &case, &ours.all(), |rec, kit| {
-        record_latents(rec, kit, &latents, tokens as u32);
+        record_latents(rec, kit, &latents, step_of(tokens as u32));
         launches = rec.dispatches().len();
     })?;
     if launches != 1 {

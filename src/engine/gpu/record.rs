@@ -1,20 +1,19 @@
-//! A step through the model as recordings: one for the embedding, two for each layer, one for the output.
+//! A step through the model as recordings: the embedding and two segments for each layer, then the output head and the draft block.
 
 use super::buffers::Buffers;
 use super::cache::{Cache, CompressorCache, LayerCache};
 use super::layout::{Compressor, GpuModel, GpuMtp, Layer, RoutingTable};
-use super::sizes::{PAGE_TOKENS, ring_rows};
-use super::step::StepData;
+use super::sizes::{PAGE_TOKENS, RowSizes, ring_rows};
+use super::step_data::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Ahead, Attention, AttentionBuffers, Compress, DECODE_ROWS, Grouping, HcEnter, HcLeave, HcPost, HcRows, HcWeights, IndexScore, Kit,
-    KvRow, Latents, LinearNormed, LowQueries, Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing,
-    SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn,
-    record_index_score, record_latents, record_linear, record_linear_int8, record_linear_leaving, record_moe, record_moe_int8,
-    record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
+    Ahead, Attention, AttentionBuffers, Compress, Grouping, HcEnter, HcLeave, HcPost, HcRows, HcWeights, IndexScore, Kit, KvRow, Latents,
+    LinearNormed, LowQueries, Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct,
+    Strided, Windows, record_attention, record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_index_score, record_latents,
+    record_linear, record_linear_int8, record_linear_leaving, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router,
+    record_sample, record_top_k,
 };
-use crate::model::Config;
-use crate::reference::frontier_rows;
+use crate::model::{Config, Tap, frontier_rows};
 use std::slice;
 
 /// Everything that recording a step reads.
@@ -29,10 +28,18 @@ pub struct Recorder<'a> {
     pub half: bool,
 }
 
+/// The launches of half a layer, and what can be looked at behind them before the next half reuses the buffers.
+pub struct Segment {
+    pub recording: Recording,
+    pub taps: Vec<(Tap, Slice)>,
+    /// The layer that it completes.
+    pub layer_done: Option<usize>,
+}
+
 /// The streams that a sub-layer reads and the ones that it writes.
-pub struct Streams<'a> {
-    pub now: &'a Slice,
-    pub next: &'a Slice,
+struct Streams<'a> {
+    now: &'a Slice,
+    next: &'a Slice,
 }
 
 /// Rows of a part of the buffer `inputs`: strides are multiples of 8 floats, so that every kernel can read them as vectors.
@@ -45,11 +52,59 @@ impl Recorder<'_> {
         self.data.rows.len() as u32
     }
 
+    /// The embedding with the first layer's attention, its experts, and so on to the last layer's experts. The streams end where they began.
+    pub fn segments(&self) -> impl Iterator<Item = Segment> {
+        let layers = &self.model.layers;
+        layers.iter().enumerate().flat_map(|(l, layer)| {
+            let mut attention = Recording::new();
+            let [a, z] = &self.buffers.streams;
+            if l == 0 {
+                self.embed(&mut attention, &layer.attn_hc, a);
+            }
+            self.attention(&mut attention, (Some(l), layer), &self.cache.layers[l], &Streams { now: a, next: z });
+            let mut experts = Recording::new();
+            let next = layers.get(l + 1).map_or(&self.model.head_hc, |next| &next.attn_hc);
+            self.experts(&mut experts, (Some(l), layer), next, &Streams { now: z, next: a });
+            [
+                Segment { recording: attention, taps: self.attention_taps(l, layer.ratio), layer_done: None },
+                Segment { recording: experts, taps: self.experts_taps(l), layer_done: Some(l) },
+            ]
+        })
+    }
+
+    fn attention_taps(&self, l: usize, ratio: u32) -> Vec<(Tap, Slice)> {
+        let (b, sizes, rows) = (self.buffers, RowSizes::new(self.config, self.kit.dialect.kv), u64::from(self.t()) * 4);
+        let mut taps = vec![
+            (Tap::AttentionIn(l), b.normed.part(0, rows * sizes.normed)),
+            (Tap::QueryLow(l), b.low.part(0, rows * sizes.low)),
+            (Tap::Heads(l), b.heads.part(0, rows * sizes.heads)),
+            (Tap::OutLow(l), b.out_low.part(0, rows * sizes.out_low)),
+            (Tap::AttentionOut(l), b.y.part(0, rows * sizes.y)),
+        ];
+        if ratio == 4 {
+            taps.push((Tap::Selected(l), b.selected.part(0, rows * sizes.selected)));
+        }
+        taps
+    }
+
+    fn experts_taps(&self, l: usize) -> Vec<(Tap, Slice)> {
+        let (b, sizes, rows) = (self.buffers, RowSizes::new(self.config, self.kit.dialect.kv), u64::from(self.t()) * 4);
+        vec![
+            (Tap::ExpertsIn(l), b.normed.part(0, rows * sizes.normed)),
+            (Tap::Chosen(l), b.chosen.part(0, rows * sizes.routes)),
+            (Tap::ChosenWeights(l), b.weights.part(0, rows * sizes.routes)),
+            (Tap::SharedAct(l), b.shared.part(0, rows * sizes.shared)),
+            (Tap::RoutedAct(l), b.act.part(0, rows * sizes.act)),
+            (Tap::ExpertsOut(l), b.y.part(0, rows * sizes.y)),
+            (Tap::Hidden(l), b.streams[0].part(0, rows * sizes.streams)),
+        ]
+    }
+
     /// Embeddings of the step's tokens, and their mix for the sub-layer of `hc`. -> streams.
-    pub fn embed(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice) {
+    fn embed(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice) {
         let (b, t) = (self.buffers, self.t());
         record_embed(rec, self.kit, &self.model.embed, &b.rows, &self.cache.sampled, streams, t);
-        record_hc_mix(rec, self.kit, hc, streams, None, &b.mix, t);
+        record_hc_mix(rec, self.kit, hc, streams, None, &b.mix, self.data.step);
     }
 
     /// Input of a sub-layer (T, D).
@@ -59,24 +114,24 @@ impl Recorder<'_> {
 
     /// Rows of `columns` values in `slice`, where this step rounds activations to int8.
     fn int8(&self, slice: &Slice, columns: u32) -> Option<Quantized> {
-        Quantized::new(&self.kit.dialect, slice, columns, self.t())
+        Quantized::new(&self.kit.dialect, slice, columns, self.data.step)
     }
 
     /// `y` = the rows of all `matrices` times `x`, which may be at hand rounded too.
     fn project(&self, rec: &mut Recording, matrices: &[Matrix], x: (&Strided, Option<&Quantized>), y: &Strided) {
         let matrices: Vec<&Matrix> = matrices.iter().collect();
-        record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.t());
+        record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.data.step);
     }
 
     /// `matrices`, in the order of their places, to ask for in decode steps: a long one has enough to multiply meanwhile.
     fn ahead(&self, matrices: &[&Matrix]) -> Vec<Ahead> {
-        if self.kit.dialect.int8() && self.t() <= DECODE_ROWS { Ahead::of(matrices) } else { Vec::new() }
+        if self.kit.dialect.int8() && self.data.step.are_few() { Ahead::of(matrices) } else { Vec::new() }
     }
 
     /// The input of a sub-layer, while `matrices` and those `behind` them are asked for, and `inputs` = the rows of all `matrices` times it.
     fn enter(&self, rec: &mut Recording, enter: &HcEnter<'_>, matrices: &[Matrix], inputs: &Strided, behind: &[&Matrix]) {
         let ahead = self.ahead(&[&matrices.iter().collect::<Vec<_>>(), behind].concat());
-        record_hc_pre(rec, self.kit, enter, &ahead, HcRows::All(self.t()));
+        record_hc_pre(rec, self.kit, enter, &ahead, HcRows::All(self.data.step));
         self.project(rec, matrices, (enter.normed, enter.normed_int8), inputs);
     }
 
@@ -96,7 +151,7 @@ impl Recorder<'_> {
     fn weigh(&self, rec: &mut Recording, hc: &HcWeights, post: &Slice, ahead: &[&Matrix]) {
         let c = self.config;
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
-        record_hc_sinkhorn(rec, self.kit, hc, &self.buffers.mix, post, constants, &self.ahead(ahead), self.t());
+        record_hc_sinkhorn(rec, self.kit, hc, &self.buffers.mix, post, constants, &self.ahead(ahead), self.data.step);
     }
 
     /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `weights`.
@@ -107,16 +162,16 @@ impl Recorder<'_> {
     }
 
     fn leave(&self, rec: &mut Recording, leave: &HcLeave<'_>) {
-        record_hc_mix(rec, self.kit, leave.weights, leave.x, Some(leave.residual), leave.mix, self.t());
+        record_hc_mix(rec, self.kit, leave.weights, leave.x, Some(leave.residual), leave.mix, self.data.step);
     }
 
     /// The attention half of a layer, whose mix has been made. `number`: the layer's, unless it is the draft block's.
-    pub fn attention(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), cache: &LayerCache, streams: &Streams<'_>) {
-        let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
+    fn attention(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), cache: &LayerCache, streams: &Streams<'_>) {
+        let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
         let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
         let behind: Vec<&Matrix> = layer.fresh.iter().chain(queries.iter().copied()).collect();
-        let own = b.of_layer(number, t);
+        let own = b.of_layer(number, step);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         self.enter(rec, &self.entering(&layer.attn_hc, streams.now, &normed, normed_int8.as_ref()), &layer.inputs, &inputs, &behind);
         let (first, count) = self.data.windows_of(layer.ratio);
@@ -135,7 +190,7 @@ impl Recorder<'_> {
         let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
         let keys = inputs.at(c.q_rank);
         let compressors = self.compressors(layer, cache, &fresh);
-        let normed_queries = LinearNormed::each(kit, &queries, t);
+        let normed_queries = LinearNormed::each(kit, &queries, step);
         let unnormed = LowQueries { x: inputs.clone(), rank: c.q_rank, norm: &layer.q_norm, y: &low };
         let latents = Latents {
             queries: Some(unnormed).filter(|_| normed_queries.is_none()),
@@ -147,7 +202,7 @@ impl Recorder<'_> {
             compressors: compressors.clone(),
             windows,
         };
-        record_latents(rec, kit, &latents, t);
+        record_latents(rec, kit, &latents, step);
         let project_queries = |rec: &mut Recording, n: usize, y: &Strided| match normed_queries.as_ref().and_then(|all| all.get(n)) {
             Some(normed) => normed.record(rec, &inputs, (&layer.q_norm, c.norm_eps), y),
             None => self.project(rec, slice::from_ref(queries[n]), (&low, None), y),
@@ -181,10 +236,11 @@ impl Recorder<'_> {
         let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
         let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
         let by_group = Grouping::Rows(c.o_rank);
-        let rounded = record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), t);
+        let rounded =
+            record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), step);
         let low_int8 = low_int8.filter(|_| rounded);
         let leave = self.leaving(&layer.ffn_hc, &own.post[0], streams);
-        if !record_linear_leaving(rec, kit, &layer.out_b, (&low, low_int8.as_ref()), leave, t) {
+        if !record_linear_leaving(rec, kit, &layer.out_b, (&low, low_int8.as_ref()), leave, step.count()) {
             self.project(rec, slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
             self.leave(rec, &leave);
         }
@@ -247,7 +303,7 @@ impl Recorder<'_> {
         for first in (0..self.t()).step_by(tile.max(1) as usize) {
             let count = tile.min(self.t() - first);
             let rows = &self.data.rows[first as usize..][..count as usize];
-            record_index_score(rec, kit, &sizes, &b.rows, queries, &b.angles, weights, &b.scores, columns, (first, rows));
+            record_index_score(rec, kit, &sizes, &b.rows, queries, &b.angles, weights, &b.scores, columns, (self.data.step, first, rows));
             record_top_k(rec, kit, (ratio, c.index_top_k), &b.rows, &b.scores, columns, &b.selected, (first, count));
         }
     }
@@ -296,12 +352,13 @@ impl Recorder<'_> {
             out,
             out_int8,
         };
-        record_attention(rec, self.kit, &sizes, &buffers, rings, &self.data.keys(c, layer.ratio), beside);
+        record_attention(rec, self.kit, &sizes, &buffers, rings, (self.data.step, &self.data.keys(c, layer.ratio)), beside);
     }
 
     /// The experts' half of a layer. `next`: what reads the streams afterwards.
-    pub fn experts(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), next: &HcWeights, streams: &Streams<'_>) {
-        let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
+    fn experts(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), next: &HcWeights, streams: &Streams<'_>) {
+        let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
+        let t = step.count();
         let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
         self.enter(rec, &self.entering(&layer.ffn_hc, streams.now, &normed, normed_int8.as_ref()), &layer.ffn_inputs, &inputs, &[]);
@@ -325,7 +382,7 @@ impl Recorder<'_> {
             shared: SharedAct { gate, up: width, width, limit, act: &shared, act_int8: shared_int8.as_ref() },
         };
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
-        let post = &b.of_layer(number, t).post[1];
+        let post = &b.of_layer(number, step).post[1];
         let leave = self.leaving(next, post, streams);
         let beside = |rec: &mut Recording| self.weigh(rec, &layer.ffn_hc, post, &[&layer.shared_down]);
         if let (Some(x), Some(act)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
@@ -340,20 +397,21 @@ impl Recorder<'_> {
         self.project(rec, slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
         // The heads are done with: their buffer takes the experts' rows.
         let scratch = MoeScratch { act: Strided::whole(&b.act, width).halved(self.half), out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
-        record_moe(rec, kit, &moe, &scratch, &normed, &b.chosen, &b.weights, &b.y, t);
+        record_moe(rec, kit, &moe, &scratch, &normed, &b.chosen, &b.weights, &b.y, step);
         self.leave(rec, &leave);
     }
 
     /// Logits of the `count` rows named in `wanted`, from streams whose mix for `hc` has been made.
     pub fn head(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, wanted: &Slice, count: u32) {
         let (b, c, kit) = (self.buffers, self.config, self.kit);
-        // The step may be long and the wanted rows few.
-        let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, count);
+        // The wanted rows may be few, but they take the kernels of their step.
+        let step = self.data.step.with_count(count);
+        let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, step);
         let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
-        let (rows, ahead) = (HcRows::Wanted(wanted, count, self.t()), self.ahead(&[&self.model.output]));
+        let (rows, ahead) = (HcRows::Wanted(wanted, count, self.data.step), self.ahead(&[&self.model.output]));
         record_hc_pre(rec, kit, &self.entering(hc, streams, &normed, normed_int8.as_ref()), &ahead, rows);
         let (x, y) = ((&normed, normed_int8.as_ref()), (&logits, None));
-        record_linear_int8(rec, kit, &[&self.model.output], Grouping::Shared, x, y, count);
+        record_linear_int8(rec, kit, &[&self.model.output], Grouping::Shared, x, y, step);
     }
 
     /// Next tokens of the first `count` rows of logits.
@@ -369,21 +427,32 @@ impl Recorder<'_> {
         record_sample(rec, self.kit, &b.logits, &buffers, self.config.vocabulary, count);
     }
 
-    /// The draft block's input and its mix, from the last layer's streams and the tokens in `draft_rows`: reads and overwrites
-    /// `streams.now`, leaves the result in `streams.next`.
-    pub fn draft_input(&self, rec: &mut Recording, mtp: &GpuMtp, streams: &Streams<'_>) {
-        let (b, c, kit, t) = (self.buffers, self.config, self.kit, self.t());
+    /// The draft block, from the last layer's streams and the tokens in `draft_rows`. Returns its launches and the streams that they leave, whose
+    /// mix for the block's head has been made.
+    pub fn draft(&self, mtp: &GpuMtp, cache: &LayerCache) -> (Recording, &Slice) {
+        let [a, z] = &self.buffers.streams;
+        let mut rec = Recording::new();
+        self.draft_input(&mut rec, mtp, &Streams { now: a, next: z });
+        self.attention(&mut rec, (None, &mtp.layer), cache, &Streams { now: z, next: a });
+        self.experts(&mut rec, (None, &mtp.layer), &mtp.head_hc, &Streams { now: a, next: z });
+        (rec, z)
+    }
+
+    /// The draft block's input and its mix: reads and overwrites `streams.now`, leaves the result in `streams.next`.
+    fn draft_input(&self, rec: &mut Recording, mtp: &GpuMtp, streams: &Streams<'_>) {
+        let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
+        let t = step.count();
         record_embed(rec, kit, &self.model.embed, &b.draft_rows, &self.cache.sampled, streams.next, t);
         // One of the four equal streams.
         let embedded = Strided::whole(streams.next, 4 * c.dim);
         let (normed, y) = (self.normed(), Strided::whole(&b.y, c.dim));
         record_rms_norm(rec, kit, &embedded, &mtp.e_norm, &normed, c.dim, c.norm_eps, t);
-        record_linear(rec, kit, &[&mtp.e_proj], Grouping::Shared, &normed, &y, t);
+        record_linear(rec, kit, &[&mtp.e_proj], Grouping::Shared, &normed, &y, step);
         let each = Strided::whole(streams.now, c.dim);
         let normed = Strided::whole(streams.next, c.dim);
         record_rms_norm(rec, kit, &each, &mtp.h_norm, &normed, c.dim, c.norm_eps, 4 * t);
-        record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed, &each, 4 * t);
+        record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed, &each, step.with_count(4 * t));
         record_mtp_join(rec, kit, &b.y, streams.now, streams.next, c.dim, t);
-        record_hc_mix(rec, kit, &mtp.layer.attn_hc, streams.next, None, &b.mix, t);
+        record_hc_mix(rec, kit, &mtp.layer.attn_hc, streams.next, None, &b.mix, step);
     }
 }

@@ -1,10 +1,10 @@
 //! Weights from files into GPU memory: many threads, each with its own mapped staging memory.
 
 use super::place::Copy;
+use crate::engine::watch::Watch;
 use crate::gpu::{Buffer, Gpu, Uploader};
-use crate::progress::Progress;
 use crate::{Error, Result};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -24,22 +24,23 @@ struct Piece<'a> {
     rows: usize,
 }
 
-/// Copies all of `copies` into `arenas`. Stops early, without an error, when `cancel` is set.
+/// Copies all of `copies` into `arenas`, and tells `watch` how many bytes. Stops early, without an error, when it is cancelled.
 ///
 /// # Errors
 /// The device failed.
-pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], progress: &Progress, cancel: &AtomicBool) -> Result<()> {
+pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], watch: Watch<'_>) -> Result<()> {
     let pieces: Vec<Piece<'_>> = copies.iter().flat_map(pieces).collect();
     let largest = pieces.iter().map(|p| p.rows * p.copy.tensor.row_bytes()).max().unwrap_or(0);
     let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(pieces.len());
-    let next = AtomicUsize::new(0);
+    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let total = copies.iter().map(Copy::bytes).sum();
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let work = || -> Result<()> {
         let mut uploader = Uploader::new(gpu, (largest as u64).next_multiple_of(4))?;
         // Rows that are kept in another order than stored, as many as stay in a processor's cache.
         let mut scratch = Vec::new();
         while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if cancel.load(Ordering::Relaxed) {
+            if watch.is_cancelled() {
                 break;
             }
             let Copy { tensor, rows, arena, offset } = piece.copy;
@@ -61,7 +62,8 @@ pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], progress: &Progress
                 });
                 staging.put(bytes, &[0; 4][..bytes.next_multiple_of(4) - bytes]);
             })?;
-            progress.add(bytes as u64);
+            let before = done.fetch_add(bytes as u64, Ordering::Relaxed);
+            (watch.report)(before + bytes as u64, total);
         }
         uploader.finish()
     };

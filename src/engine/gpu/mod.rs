@@ -1,20 +1,34 @@
-//! The GPU as a backend: recordings of a step, submitted in as many pieces as its length asks for.
+//! The GPU as a backend: memory for weights, caches and activations, and steps as recordings, cut into submissions of bearable length.
+
+mod buffers;
+mod cache;
+mod layout;
+mod place;
+mod plan;
+mod record;
+mod sizes;
+mod step_data;
+mod upload;
+
+pub use layout::Layout;
+pub use plan::{MemoryPlan, mib};
+pub use sizes::{Capacity, rows_of_a_step};
 
 use super::backend::{Backend, GpuTicket, Ticket};
-use super::buffers::Buffers;
-use super::cache::Cache;
-use super::layout::{GpuModel, Layout};
-use super::record::{Recorder, Streams};
-use super::sizes::{Capacity, FixedSizes, MASK_ROWS, RowSizes};
-use super::step::{Step, StepData, StepOutput, Unsampled, Want};
-use super::upload::upload;
-use crate::gpu::{self, Gpu, Recording, Slice, Span};
-use crate::kernels::{DECODE_ROWS, HcWeights, Kit, NO_MASK, NO_TOKEN, Sampler};
-use crate::model::{Config, RopeFrequencies};
-use crate::progress::Progress;
-use crate::reference::{REWIND, Tap, TapData, Taps};
+use super::step::{RowKind, Step, StepOutput, Token, Unsampled, Want};
+use super::watch::Watch;
+use crate::gpu::{self, Gpu, Recording, Slice};
+use crate::kernels::{HcWeights, Kit, NO_MASK, NO_TOKEN, Sampler};
+use crate::model::{Config, REWIND, RopeFrequencies, Tap, TapData, Taps};
 use crate::{Error, Result};
-use std::sync::atomic::AtomicBool;
+use buffers::Buffers;
+use cache::Cache;
+use layout::GpuModel;
+use record::{Recorder, Segment};
+use sizes::{FixedSizes, MASK_ROWS};
+use std::sync::Arc;
+use step_data::StepData;
+use upload::upload;
 
 /// A submission should take no longer than this, seconds: desktops stay responsive and watchdogs quiet.
 const SUBMIT_SECONDS: f64 = 0.3;
@@ -26,18 +40,15 @@ const _: () = assert!(LOOK_AHEAD < REWIND as usize);
 
 /// A model on a GPU.
 pub struct GpuBackend {
-    gpu: Gpu,
+    gpu: Arc<Gpu>,
     kit: Kit,
     config: Config,
-    capacity: Capacity,
     model: GpuModel,
     cache: Cache,
     buffers: Buffers,
     plain: RopeFrequencies,
     compressed: RopeFrequencies,
     logit_rows: usize,
-    /// Measured: seconds that one row takes in one layer of a long step.
-    seconds_per_row_layer: Option<f64>,
 }
 
 impl GpuBackend {
@@ -45,17 +56,9 @@ impl GpuBackend {
     ///
     /// # Errors
     /// The device fails or has too little memory.
-    pub fn new(
-        gpu: Gpu,
-        exact: bool,
-        config: &Config,
-        layout: &Layout,
-        capacity: Capacity,
-        progress: &Progress,
-        cancel: &AtomicBool,
-    ) -> Result<Self> {
+    pub fn new(gpu: Arc<Gpu>, exact: bool, config: &Config, layout: &Layout, capacity: Capacity, watch: Watch<'_>) -> Result<Self> {
         let arenas = layout.allocate(&gpu)?;
-        upload(&gpu, layout.copies(), &arenas, progress, cancel)?;
+        upload(&gpu, layout.copies(), &arenas, watch)?;
         let model = layout.bind(&gpu, &arenas)?;
         Ok(Self {
             kit: Kit::new(&gpu, capacity.kv, exact)?,
@@ -65,10 +68,8 @@ impl GpuBackend {
             compressed: config.compressed_frequencies(),
             logit_rows: FixedSizes::new(config, &capacity, gpu.caps()).logit_rows as usize,
             config: config.clone(),
-            capacity,
             model,
             gpu,
-            seconds_per_row_layer: None,
         })
     }
 
@@ -77,14 +78,19 @@ impl GpuBackend {
         for row in &step.rows {
             self.cache.reserve(&self.gpu, row.slot, row.position + 1)?;
         }
+        for run in step.rows.chunk_by(|a, b| a.slot == b.slot) {
+            if run[0].token != Token::Sampled {
+                self.gpu.write(&self.cache.live.part(u64::from(run[0].slot) * 4, 4), &[1u32]);
+            }
+        }
         let (gpu, b) = (&self.gpu, &self.buffers);
         gpu.write(&b.rows, &data.rows);
         gpu.write(&b.angles, &data.angles);
         gpu.write(&b.windows, &data.windows);
         gpu.write(&b.window_angles, &data.window_angles);
-        if !step.draft.is_empty() {
+        if step.rows.iter().any(|row| row.draft.is_some()) {
             let mut rows = data.rows.clone();
-            rows.iter_mut().enumerate().for_each(|(t, row)| row.token = step.draft.get(t).copied().unwrap_or(0));
+            rows.iter_mut().zip(&step.rows).for_each(|(row, own)| row.token = own.draft.unwrap_or(0));
             gpu.write(&b.draft_rows, &rows);
         }
         let samplers = self.samplers(step)?;
@@ -149,48 +155,26 @@ impl GpuBackend {
         (0..self.model.layers.len()).any(|l| inside.iter().any(|tap| taps.wants(tap(l))))
     }
 
-    /// All layers. Returns the recording that is not submitted yet and the streams' place, and adds what was submitted to `tickets`.
+    /// Submits `segments`, in at most `pieces` submissions unless taps want to see something. Returns the launches that are not submitted yet,
+    /// and adds what was submitted to `tickets`.
     fn layers(
         &self,
-        recorder: &Recorder<'_>,
-        mut rec: Recording,
+        segments: impl Iterator<Item = Segment>,
+        data: &StepData,
         pieces: usize,
         tickets: &mut Vec<gpu::Ticket>,
         taps: &mut dyn Taps,
     ) -> Result<Recording> {
-        let (b, sizes) = (&self.buffers, RowSizes::new(&self.config, self.capacity.kv));
-        let rows = recorder.data.rows.len() as u64 * 4;
-        let [a, z] = &b.streams;
-        let each = self.model.layers.len().div_ceil(pieces);
-        for (l, layer) in self.model.layers.iter().enumerate() {
-            if layer.ratio == 4 && taps.wants(Tap::Selected(l)) {
-                self.gpu.write(&b.selected, &visible_rows(recorder.data, self.config.index_top_k));
+        let layers = self.model.layers.len();
+        let each = layers.div_ceil(pieces);
+        let mut rec = Recording::new();
+        for Segment { recording, taps: offered, layer_done } in segments {
+            if offered.iter().any(|(tap, _)| matches!(tap, Tap::Selected(_)) && taps.wants(*tap)) {
+                self.gpu.write(&self.buffers.selected, &visible_rows(data, self.config.index_top_k));
             }
-            recorder.attention(&mut rec, (Some(l), layer), &self.cache.layers[l], &Streams { now: a, next: z });
-            let mut wanted = vec![
-                (Tap::AttentionIn(l), b.normed.part(0, rows * sizes.normed)),
-                (Tap::QueryLow(l), b.low.part(0, rows * sizes.low)),
-                (Tap::Heads(l), b.heads.part(0, rows * sizes.heads)),
-                (Tap::OutLow(l), b.out_low.part(0, rows * sizes.out_low)),
-                (Tap::AttentionOut(l), b.y.part(0, rows * sizes.y)),
-            ];
-            if layer.ratio == 4 {
-                wanted.push((Tap::Selected(l), b.selected.part(0, rows * sizes.selected)));
-            }
-            rec = self.tap(rec, &wanted, taps)?;
-            let next = self.model.layers.get(l + 1).map_or(&self.model.head_hc, |next| &next.attn_hc);
-            recorder.experts(&mut rec, (Some(l), layer), next, &Streams { now: z, next: a });
-            let wanted = [
-                (Tap::ExpertsIn(l), b.normed.part(0, rows * sizes.normed)),
-                (Tap::Chosen(l), b.chosen.part(0, rows * sizes.routes)),
-                (Tap::ChosenWeights(l), b.weights.part(0, rows * sizes.routes)),
-                (Tap::SharedAct(l), b.shared.part(0, rows * sizes.shared)),
-                (Tap::RoutedAct(l), b.act.part(0, rows * sizes.act)),
-                (Tap::ExpertsOut(l), b.y.part(0, rows * sizes.y)),
-                (Tap::Hidden(l), a.part(0, rows * sizes.streams)),
-            ];
-            rec = self.tap(rec, &wanted, taps)?;
-            if (l + 1) % each == 0 && l + 1 < self.model.layers.len() {
+            rec.append(recording);
+            rec = self.tap(rec, &offered, taps)?;
+            if layer_done.is_some_and(|l| (l + 1) % each == 0 && l + 1 < layers) {
                 tickets.push(self.gpu.submit(&rec)?);
                 rec = Recording::new();
             }
@@ -220,9 +204,7 @@ fn visible_rows(data: &StepData, top_k: u32) -> Vec<u32> {
 
 impl Backend for GpuBackend {
     fn open(&mut self) -> Result<u32> {
-        let slot = self.cache.open()?;
-        self.resume(slot);
-        Ok(slot)
+        self.cache.open()
     }
 
     fn close(&mut self, slot: u32) {
@@ -232,17 +214,10 @@ impl Backend for GpuBackend {
     // Everything on the device is found by position, so a cut needs no work there.
     fn rewind(&mut self, _: u32, _: u32) {}
 
-    fn resume(&mut self, slot: u32) {
-        self.gpu.write(&self.cache.live.part(u64::from(slot) * 4, 4), &[1u32]);
-    }
-
     fn submit(&mut self, step: &Step, taps: &mut dyn Taps) -> Result<Ticket> {
-        let data = StepData::new(&step.rows, &self.plain, &self.compressed);
+        let data = StepData::new(step, &self.plain, &self.compressed);
         self.upload(step, &data)?;
-        let layers = self.model.layers.len();
-        let predicted = self.seconds_per_row_layer.unwrap_or(0.0) * (step.rows.len() * layers) as f64;
-        let pieces = ((predicted / SUBMIT_SECONDS).ceil() as usize).clamp(1, layers);
-        let half = step.rows.len() as u32 > DECODE_ROWS && self.kit.dialect.uses_half() && !self.looks_inside(taps);
+        let pieces = ((step.expected_seconds / SUBMIT_SECONDS).ceil() as usize).clamp(1, self.model.layers.len());
         let recorder = Recorder {
             kit: &self.kit,
             config: &self.config,
@@ -250,13 +225,11 @@ impl Backend for GpuBackend {
             cache: &self.cache,
             buffers: &self.buffers,
             data: &data,
-            half,
+            half: step.kind == RowKind::Prompt && self.kit.dialect.uses_half() && !self.looks_inside(taps),
         };
-        let [streams, other] = &self.buffers.streams;
+        let streams = &self.buffers.streams[0];
         let mut ticket = GpuTicket { submissions: Vec::new(), samples: 0, output: StepOutput::default() };
-        let mut rec = Recording::new();
-        recorder.embed(&mut rec, &self.model.layers[0].attn_hc, streams);
-        rec = self.layers(&recorder, rec, pieces, &mut ticket.submissions, taps)?;
+        let mut rec = self.layers(recorder.segments(), &data, pieces, &mut ticket.submissions, taps)?;
 
         let of = |sampled: bool| {
             let rows = step.wants.iter().filter(move |(_, want)| matches!(want, Want::Sample(_)) == sampled);
@@ -278,17 +251,14 @@ impl Backend for GpuBackend {
             rec.download(self.buffers.results.part(0, u64::from(count) * 8));
             ticket.samples = sampled.len();
         }
-        if let (Some(mtp), Some(cache), false) = (&self.model.mtp, &self.cache.draft, step.draft.is_empty()) {
-            // The samples are read first: the draft's logits take the same buffers.
+        let drafted: Vec<u32> = (0..).zip(&step.rows).filter(|(_, row)| row.draft.is_some()).map(|(t, _)| t).collect();
+        if let (Some(mtp), Some(cache), false) = (&self.model.mtp, &self.cache.draft, drafted.is_empty()) {
+            // The samples are read first, because the draft's logits take the same buffers.
             if !rec.dispatches().is_empty() {
                 ticket.submissions.push(self.gpu.submit(&rec)?);
             }
-            let mut rec = Recording::new();
-            recorder.draft_input(&mut rec, mtp, &Streams { now: streams, next: other });
-            recorder.attention(&mut rec, (None, &mtp.layer), cache, &Streams { now: other, next: streams });
-            recorder.experts(&mut rec, (None, &mtp.layer), &mtp.head_hc, &Streams { now: streams, next: other });
-            let rows: Vec<u32> = (0..step.draft.len().min(step.rows.len()) as u32).collect();
-            ticket.output.draft_logits = self.all_logits(&recorder, rec, &mtp.head_hc, other, &rows)?;
+            let (rec, streams) = recorder.draft(mtp, cache);
+            ticket.output.draft_logits = self.all_logits(&recorder, rec, &mtp.head_hc, streams, &drafted)?;
         } else {
             ticket.submissions.push(self.gpu.submit(&rec)?);
         }
@@ -315,27 +285,7 @@ impl Backend for GpuBackend {
         Ok(output)
     }
 
-    fn held_bytes(&self) -> u64 {
-        self.gpu.held_bytes()
-    }
-
     fn look_ahead(&self) -> usize {
         LOOK_AHEAD
-    }
-
-    fn trace(&mut self, on: bool) -> Result<Vec<Span>> {
-        self.gpu.trace(on)
-    }
-
-    fn gpu(&self) -> Option<&Gpu> {
-        Some(&self.gpu)
-    }
-
-    fn compiled(&self) -> usize {
-        self.gpu.compiled()
-    }
-
-    fn measured(&mut self, rows: usize, seconds: f64) {
-        self.seconds_per_row_layer = Some(seconds / (rows * self.model.layers.len()) as f64);
     }
 }

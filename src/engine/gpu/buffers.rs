@@ -5,7 +5,7 @@
 use super::sizes::{Capacity, FixedSizes, LayerRowSizes, MASK_ROWS, RowSizes, mask_bytes, own_rows};
 use crate::Result;
 use crate::gpu::{Gpu, Slice};
-use crate::kernels::{Row, Sampler, Window};
+use crate::kernels::{Row, Rows, Sampler, Window};
 use crate::model::Config;
 
 /// What launches of a layer leave for later ones, past others. A launch waits for those before it if one of them used a buffer that it writes;
@@ -148,9 +148,9 @@ impl Buffers {
         })
     }
 
-    /// Those for layer number `layer` in a step of `rows` rows; the draft block's layer has no number.
-    pub fn of_layer(&self, layer: Option<usize>, rows: u32) -> &LayerBuffers {
-        let own = layer.filter(|_| rows <= self.own_rows).and_then(|l| self.of_layers.get(l));
+    /// Those for layer number `layer` in a step of `rows`; the draft block's layer has no number.
+    pub fn of_layer(&self, layer: Option<usize>, rows: Rows) -> &LayerBuffers {
+        let own = layer.filter(|_| rows.are_few() && rows.count() <= self.own_rows).and_then(|l| self.of_layers.get(l));
         own.unwrap_or(&self.shared_by_layers)
     }
 }

@@ -1,10 +1,9 @@
 //! Sizes of everything a session and a step need in GPU memory: one formula each, for allocation and for the printed plan.
 
 use crate::gpu::Caps;
-use crate::kernels::{DECODE_ROWS, Dialect, MAX_PARTS, MoeScratch, Quantized, Row, Sampler, Window, hc_mix_words, score_bytes};
-use crate::model::Config;
+use crate::kernels::{DECODE_ROWS, Dialect, MAX_PARTS, MoeScratch, Quantized, Row, Rows, Sampler, Window, hc_mix_words, score_bytes};
+use crate::model::{Config, REWIND, frontier_rows};
 use crate::num::KvType;
-use crate::reference::REWIND;
 use crate::{Error, Result};
 
 /// Tokens in a page of compressed rows.
@@ -96,7 +95,7 @@ impl LayerSizes {
         let row = |dim: u32| u64::from(dim) * capacity.kv.bytes();
         let compressor = |dim: u32| {
             let width = u64::from(if ratio == 4 { 2 * dim } else { dim });
-            let slots = sessions * u64::from(crate::reference::frontier_rows(ratio));
+            let slots = sessions * u64::from(frontier_rows(ratio));
             let page_rows = u64::from(PAGE_TOKENS / ratio);
             let frontier = PoolSize::new("open windows", 2 * width * 4, slots, caps)?;
             let all_pages = sessions * u64::from(pages(capacity.context));
@@ -313,8 +312,8 @@ impl FixedSizes {
             ]
             .map(|(rows, columns)| decode * u64::from(rows * Quantized::words(columns)) * 4),
             own: c.layers.iter().map(|l| LayerRowSizes::new(c, l.ratio).floats()).sum::<u64>() * u64::from(own_rows(capacity)) * 4,
-            mix: [1, capacity.rows]
-                .map(|t| decode.max(u64::from(t)) * u64::from(hc_mix_words(&dialect, c.dim, t)) * 4)
+            mix: [Rows::Few(capacity.rows.min(DECODE_ROWS)), Rows::Many(capacity.rows)]
+                .map(|step| u64::from(step.count()) * u64::from(hc_mix_words(&dialect, c.dim, step)) * 4)
                 .into_iter()
                 .max()
                 .unwrap_or(0),
@@ -361,6 +360,5 @@ pub fn rows_of_a_step(config: &Config, kv: KvType, caps: &Caps, wanted: u32) -> 
     if rows == 0 {
         return Err(Error::Refused(format!("one row of activations takes {} bytes, this device can bind {limit}", sizes.largest())));
     }
-    // Between the two, a step would be neither a decode step nor worth a matmul.
-    Ok(if rows > DECODE_ROWS && rows < 2 * DECODE_ROWS { DECODE_ROWS } else { rows })
+    Ok(rows)
 }

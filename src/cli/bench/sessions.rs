@@ -1,0 +1,175 @@
+//! `bench --sessions` and `--beside`: several sessions that generate together, and what a long prompt in one of them costs the others.
+
+use crate::cli::common::{interrupted, note, watched};
+use crate::engine::{Engine, Event, Generation, Request, Scheduler, Session, StreamId, TokenId, Watch};
+use crate::model::Sampling;
+use crate::progress::Unit;
+use anyhow::Result;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Tokens drawn by temperature: sessions that all repeat one token would share their experts, which real ones do not.
+fn drawn(seed: usize, limit: usize) -> Generation {
+    Generation { sampling: Sampling { temperature: 1.0, seed: seed as u64, ..Sampling::GREEDY }, limit, stops: Vec::new() }
+}
+
+/// Streams that generate, and when each of their tokens came.
+struct Crowd {
+    scheduler: Scheduler,
+    streams: Vec<StreamId>,
+    times: Vec<Vec<Instant>>,
+    sessions: Vec<Option<Session>>,
+}
+
+impl Crowd {
+    fn new(members: usize) -> Self {
+        let sessions = (0..members).map(|_| None).collect();
+        Self { scheduler: Scheduler::default(), streams: Vec::new(), times: vec![Vec::new(); members], sessions }
+    }
+
+    /// Starts the next member.
+    fn start(&mut self, engine: &mut Engine, session: &mut Session, request: Request) -> Result<()> {
+        match self.scheduler.start(engine, std::mem::take(session), request) {
+            Ok(stream) => {
+                self.streams.push(stream);
+                Ok(())
+            }
+            Err((own, error)) => {
+                *session = own;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Runs until `is_done`, or until all members are. Notes when tokens come.
+    fn run(&mut self, engine: &mut Engine, is_done: impl Fn(&[Vec<Instant>]) -> bool) -> Result<()> {
+        while !self.scheduler.is_idle() && !is_done(&self.times) && !interrupted().load(Ordering::Relaxed) {
+            self.turn(engine)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, engine: &mut Engine) -> Result<()> {
+        let member = |id: StreamId, streams: &[StreamId]| streams.iter().position(|own| *own == id);
+        for event in self.scheduler.turn(engine) {
+            match event {
+                Event::Prompt { .. } => {}
+                Event::Token { stream, .. } => {
+                    if let Some(i) = member(stream, &self.streams) {
+                        self.times[i].push(Instant::now());
+                    }
+                }
+                Event::Ended { stream, session, result } => {
+                    if let Some(i) = member(stream, &self.streams) {
+                        self.sessions[i] = Some(session);
+                    }
+                    result?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all members and gives their sessions back.
+    fn finish(mut self, engine: &mut Engine, sessions: &mut [Session]) -> Result<()> {
+        self.scheduler.cancel_all();
+        while !self.scheduler.is_idle() {
+            self.turn(engine)?;
+        }
+        for (place, session) in sessions.iter_mut().zip(self.sessions) {
+            *place = session.unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// Tokens per second from the first of `times` to the last.
+fn rate(times: &[Instant]) -> f64 {
+    match times {
+        [first, .., last] => (times.len() - 1) as f64 / (*last - *first).as_secs_f64(),
+        _ => 0.0,
+    }
+}
+
+/// Fills each session with the first `context` tokens of its own prompt and generates `n` tokens in all of them together. Returns the tokens
+/// per second of all sessions; none if interrupted.
+pub(super) fn generate_together(
+    engine: &mut Engine,
+    sessions: &mut [Session],
+    prompts: &[Vec<TokenId>],
+    context: usize,
+    n: usize,
+) -> Result<Option<f64>> {
+    fill(engine, sessions, prompts, context)?;
+    let mut crowd = Crowd::new(sessions.len());
+    for (i, (session, prompt)) in sessions.iter_mut().zip(prompts).enumerate() {
+        crowd.start(engine, session, Request { prompt: prompt[..context].to_vec(), generation: Some(drawn(i, n)) })?;
+    }
+    crowd.run(engine, |_| false)?;
+    let total = crowd.times.iter().map(|times| rate(times)).sum();
+    crowd.finish(engine, sessions)?;
+    Ok(Some(total).filter(|_| !interrupted().load(Ordering::Relaxed)))
+}
+
+/// All but the last of `context` tokens, session by session.
+fn fill(engine: &mut Engine, sessions: &mut [Session], prompts: &[Vec<TokenId>], context: usize) -> Result<()> {
+    for (session, prompt) in sessions.iter_mut().zip(prompts) {
+        watched("prefill of all sessions", Unit::Items, |watch| session.sync(engine, &prompt[..context - 1], watch))?;
+    }
+    Ok(())
+}
+
+/// What a long prompt costs the sessions beside it.
+pub(super) struct Beside {
+    /// Tokens per second that the slowest other session kept, as a share of what it had before.
+    pub share: f64,
+    /// Tokens per second of each other session before and beside the prompt, in the mean.
+    pub rates: [f64; 2],
+    /// The longest time between two tokens of a session beside the prompt, in seconds.
+    pub gap: f64,
+    /// Seconds from the prompt's start to its first token.
+    pub seconds: f64,
+}
+
+/// All sessions but the first generate behind `context` tokens, first by themselves for `n` tokens, then while the first runs `prompt`. None if
+/// interrupted.
+pub(super) fn prompt_beside(
+    engine: &mut Engine,
+    sessions: &mut [Session],
+    prompts: &[Vec<TokenId>],
+    (context, n): (usize, usize),
+    prompt: &[TokenId],
+) -> Result<Option<Beside>> {
+    sessions[0].sync(engine, &[], Watch::quiet(interrupted()))?;
+    fill(engine, &mut sessions[1..], &prompts[1..], context)?;
+    let others = sessions.len() - 1;
+    let mut crowd = Crowd::new(others + 1);
+    for (i, (session, own)) in sessions[1..].iter_mut().zip(&prompts[1..]).enumerate() {
+        crowd.start(engine, session, Request { prompt: own[..context].to_vec(), generation: Some(drawn(i, usize::MAX)) })?;
+    }
+    crowd.run(engine, |times| times[..others].iter().all(|own| own.len() > n))?;
+    let before: Vec<f64> = crowd.times[..others].iter().map(|times| rate(times)).collect();
+    let first: Vec<usize> = crowd.times[..others].iter().map(|times| times.len() - 1).collect();
+    let started = Instant::now();
+    crowd.start(engine, &mut sessions[0], Request { prompt: prompt.to_vec(), generation: Some(drawn(others, 1)) })?;
+    crowd.run(engine, |times| !times[others].is_empty())?;
+    let seconds = started.elapsed().as_secs_f64();
+    let beside: Vec<&[Instant]> = crowd.times[..others].iter().zip(&first).map(|(times, first)| &times[*first..]).collect();
+    if beside.iter().any(|times| times.len() < 2) {
+        note("the context is too short for the sessions beside the prompt");
+    }
+    let rates: Vec<f64> = beside.iter().map(|times| rate(times)).collect();
+    let gaps = beside.iter().flat_map(|times| times.windows(2)).map(|pair| (pair[1] - pair[0]).as_secs_f64());
+    let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len() as f64;
+    let found = Beside {
+        share: rates.iter().zip(&before).map(|(now, before)| now / before).fold(f64::INFINITY, f64::min),
+        rates: [mean(&before), mean(&rates)],
+        gap: gaps.fold(0.0, f64::max),
+        seconds,
+    };
+    // The crowd counts the other sessions first.
+    sessions.rotate_left(1);
+    crowd.finish(engine, sessions)?;
+    sessions.rotate_right(1);
+    Ok(Some(found).filter(|_| !interrupted().load(Ordering::Relaxed)))
+}

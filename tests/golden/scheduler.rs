@@ -1,0 +1,106 @@
+//! The scheduler: generations by themselves and beside one another, how they end, and what is refused.
+
+use crate::running::{each_adapter, exact, generate, greedy, load, nano, quiet};
+use crate::support::golden;
+use dwarfstar::engine::{Ending, Engine, Generation, LoadOptions, TokenId};
+use dwarfstar::gpu::OpenOptions;
+use dwarfstar::hf::Safetensors;
+use dwarfstar::model::{Model, Sampling};
+use std::ops::ControlFlow;
+
+#[test]
+fn generation_is_repeatable_stops_and_goes_on() {
+    let (model, tokens) = nano();
+    let prompt = &tokens[..50];
+    let warm = Sampling { temperature: 1.0, top_p: 0.9, seed: 42, ..Sampling::GREEDY };
+    each_adapter(|i| {
+        let mut engine = load(&model, &exact(i, OpenOptions::default()));
+        let mut fresh = |sampling: Sampling, limit: usize, stops: &[TokenId]| {
+            let mut session = engine.open().unwrap();
+            let (got, report) = generate(&mut engine, &mut session, prompt, sampling, limit, stops);
+            let held = session.tokens().to_vec();
+            engine.close(session);
+            (got, report.ending, held)
+        };
+        let (long, ending, _) = fresh(warm, 30, &[]);
+        assert_eq!((long.len(), ending), (30, Ending::Length));
+        assert_eq!(fresh(warm, 30, &[]).0, long, "the same seed");
+        assert_ne!(fresh(Sampling { seed: 43, ..warm }, 30, &[]).0, long, "another seed");
+        assert_eq!(fresh(warm, 12, &[]).0, long[..12]);
+        // Stop at the first token that did not occur before.
+        let at = (5..30).find(|&n| !long[..n].contains(&long[n])).unwrap();
+        let (got, ending, held) = fresh(warm, 30, &[long[at]]);
+        assert_eq!((&got[..], ending), (&long[..at], Ending::Stop));
+        assert_eq!(held, [prompt, &long[..at]].concat(), "the stop token is not part of the timeline");
+
+        // A second turn on the same session equals one from scratch: what ran ahead of the stop left no trace.
+        let second: Vec<TokenId> = [&held[..], &tokens[60..70]].concat();
+        let mut session = engine.open().unwrap();
+        generate(&mut engine, &mut session, prompt, warm, 30, &[long[at]]);
+        let (continued, report) = generate(&mut engine, &mut session, &second, Sampling::GREEDY, 20, &[]);
+        assert_eq!(report.reused, held.len());
+        engine.close(session);
+        assert_eq!(continued, greedy(&mut engine, &second, 20));
+    });
+}
+
+#[test]
+fn requests_that_cannot_be_served_are_refused_with_numbers() {
+    let (model, tokens) = nano();
+    let refusal = |options: &LoadOptions| Engine::load(&model, None, options, quiet()).map(|_| ()).unwrap_err().to_string();
+    let named = |name: &str| LoadOptions { device: name.parse().unwrap(), ..Default::default() };
+    assert!(refusal(&named("no such card")).starts_with("no device \"no such card\"; there are: 0 "));
+    assert!(refusal(&named("99")).starts_with("no device 99; there are: 0 "));
+    let too_long = refusal(&LoadOptions { context: 2 << 20, ..Default::default() });
+    assert_eq!(too_long, "context of 2097152 tokens for 1 session(s): the model has room for 1 to 1048576");
+    each_adapter(|i| {
+        let huge = LoadOptions { context: 1 << 20, sessions: 4000, ..exact(i, OpenOptions::default()) };
+        let refused = refusal(&huge);
+        assert!(refused.contains("MiB") || refused.contains("GiB"), "{refused}");
+
+        let options = LoadOptions { context: 64, ..exact(i, OpenOptions::default()) };
+        let mut engine = load(&model, &options);
+        let mut session = engine.open().unwrap();
+        let generation = Generation { sampling: Sampling::GREEDY, limit: 1, stops: Vec::new() };
+        let mut refuse = |prompt: &[TokenId], generation: &Generation| {
+            let sink = |_| ControlFlow::Continue(());
+            session.generate(&mut engine, prompt, generation, quiet(), sink).unwrap_err().to_string()
+        };
+        assert_eq!(refuse(&[], &generation), "the prompt is empty");
+        assert_eq!(refuse(&tokens[..100], &generation), "the prompt has 100 tokens, which leaves no room in a context of 64");
+        assert_eq!(refuse(&tokens[..64], &generation), "the prompt has 64 tokens, which leaves no room in a context of 64");
+        assert_eq!(refuse(&[1, 512], &generation), "token 1 has id 512, the vocabulary has 512 ids");
+        let odd = Generation { sampling: Sampling { top_p: 0.0, ..Sampling::GREEDY }, ..generation.clone() };
+        assert_eq!(refuse(&[1], &odd), "top-p is 0, it must be above 0 and at most 1");
+        assert!(engine.open().is_err(), "there is room for one session");
+    });
+}
+
+#[test]
+fn logits_that_are_not_finite_name_the_session_and_the_position() {
+    let source = golden("nano-s1-fp").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(source.join("config.json"), folder.path().join("config.json")).unwrap();
+    let file = Safetensors::open(&source.join("model.safetensors")).unwrap();
+    let norm = file.tensor("norm.weight").unwrap().bytes;
+    let mut bytes = std::fs::read(source.join("model.safetensors")).unwrap();
+    let at = bytes.windows(norm.len()).position(|window| window == norm).unwrap();
+    bytes[at..at + 2].copy_from_slice(&0x7f80u16.to_le_bytes());
+    std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+    let model = Model::open(folder.path()).unwrap();
+    for device in ["cpu", "0"] {
+        let options = LoadOptions { device: device.parse().unwrap(), context: 64, ..Default::default() };
+        let mut engine = load(&model, &options);
+        let mut session = engine.open().unwrap();
+        let generation = Generation { sampling: Sampling::GREEDY, limit: 4, stops: Vec::new() };
+        let sink = |_| ControlFlow::Continue(());
+        // The second prompt leaves room for one token: nothing of the first may be left behind.
+        for tokens in [3, 63] {
+            let prompt: Vec<TokenId> = (1..=tokens).collect();
+            let error = session.generate(&mut engine, &prompt, &generation, quiet(), sink).unwrap_err();
+            let last = tokens - 1;
+            assert_eq!(error.to_string(), format!("session 0: the logits after position {last} are not finite numbers"), "{device}");
+            assert_eq!(session.tokens(), prompt, "{device}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A row's bits depend on its own timeline alone: not on where a prompt was cut, how long a step is, what else runs in it, or what was dropped.
+
+use crate::running::{bits, each_adapter, exact, load, logits, nano};
+use crate::support::relative_l2;
+use dwarfstar::engine::RowKind::{Generated, Prompt};
+use dwarfstar::engine::{Engine, LoadOptions, Part, Session, TokenId, Want};
+use dwarfstar::gpu::OpenOptions;
+use dwarfstar::model::NoTaps;
+
+/// Every way to run the kernels: exact or not, and how the device is opened.
+fn ways() -> [(&'static str, bool, OpenOptions); 5] {
+    let best = OpenOptions::default();
+    [
+        ("exact", true, best),
+        ("best", false, best),
+        ("portable", false, OpenOptions { portable: true, ..best }),
+        ("narrow", false, OpenOptions { narrow: true, ..best }),
+        ("small bindings", false, OpenOptions { binding_cap: Some(256 << 10), ..best }),
+    ]
+}
+
+#[test]
+fn prompts_cut_anywhere_give_the_same_bits() {
+    let (model, tokens) = nano();
+    let tokens = &tokens[..300];
+    each_adapter(|i| {
+        for (way, is_exact, open) in ways() {
+            let options = LoadOptions { exact: is_exact, sessions: 2, ..exact(i, open) };
+            let mut engine = load(&model, &options);
+            let mut run = |sizes: &[usize]| {
+                let mut session = engine.open().unwrap();
+                let (mut got, mut rest) = (Vec::new(), tokens);
+                for &size in sizes.iter().chain(std::iter::repeat(&tokens.len())) {
+                    let (piece, behind) = rest.split_at(size.min(rest.len()));
+                    got.extend(logits(&mut engine, &mut session, (Prompt, size), piece, &mut NoTaps));
+                    rest = behind;
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+                engine.close(session);
+                bits(&got)
+            };
+            let want = run(&[]);
+            let each = |size: usize| vec![size; tokens.len() / size];
+            for sizes in
+                [each(7), each(16), each(17), each(33), each(64), each(127), each(128), vec![299], vec![1, 2, 3, 4, 5, 129, 1, 1, 16]]
+            {
+                let got = run(&sizes);
+                let row = got.iter().zip(&want).position(|(a, b)| a != b).map(|at| at / model.config.vocabulary as usize);
+                assert_eq!(row, None, "{way}, pieces of {sizes:?}: the first row that differs");
+            }
+        }
+    });
+}
+
+#[test]
+fn prompts_beside_one_another_give_the_same_bits() {
+    let (model, tokens) = nano();
+    let all = |n: usize| (0..n as u32).map(|row| (row, Want::Logits)).collect::<Vec<_>>();
+    each_adapter(|i| {
+        // Small bindings leave room for 16 rows.
+        for (way, is_exact, open) in ways().into_iter().filter(|(_, _, open)| open.binding_cap.is_none()) {
+            let options = LoadOptions { exact: is_exact, sessions: 3, ..exact(i, open) };
+            let mut engine = load(&model, &options);
+            let mut alone = |tokens: &[TokenId]| {
+                let mut session = engine.open().unwrap();
+                let got = logits(&mut engine, &mut session, (Prompt, tokens.len()), tokens, &mut NoTaps);
+                engine.close(session);
+                bits(&got)
+            };
+            let lengths = [5, 130, 18];
+            let want: Vec<u32> = lengths.iter().flat_map(|&n| alone(&tokens[n..2 * n])).collect();
+            let mut sessions: Vec<Session> = lengths.iter().map(|_| engine.open().unwrap()).collect();
+            let prompts = sessions.iter_mut().zip(lengths);
+            let parts = prompts.map(|(session, n)| Part::given(session, &tokens[n..2 * n], all(n))).collect();
+            assert!(bits(&engine.step(Prompt, parts, &mut NoTaps).unwrap().logits) == want, "{way}");
+        }
+    });
+}
+
+#[test]
+fn both_numerics_are_close() {
+    let (model, tokens) = nano();
+    each_adapter(|i| {
+        let mut engine = load(&model, &exact(i, OpenOptions::default()));
+        let mut run = |kind, step| {
+            let mut session = engine.open().unwrap();
+            let got = logits(&mut engine, &mut session, (kind, step), &tokens, &mut NoTaps);
+            engine.close(session);
+            got
+        };
+        let want = run(Prompt, 400);
+        for step in [1, 2, 16] {
+            let error = relative_l2(&run(Generated, step), &want);
+            assert!(error > 0.0 && error <= 1e-5, "generated rows, {step} at a time: {error:.2e}");
+        }
+    });
+}
+
+#[test]
+fn rows_of_a_decode_step_do_not_depend_on_their_company() {
+    let (model, tokens) = nano();
+    let step = |engine: &mut Engine, parts: Vec<Part<'_>>| bits(&engine.step(Generated, parts, &mut NoTaps).unwrap().logits);
+    let last = |n: usize| vec![(n as u32 - 1, Want::Logits)];
+    each_adapter(|i| {
+        for exactly in [true, false] {
+            let options = LoadOptions { sessions: 5, exact: exactly, ..exact(i, OpenOptions::default()) };
+            let mut engine = load(&model, &options);
+            // The row alone, after histories that end inside, at and behind windows of 4, 16 and 128.
+            for history in [0usize, 3, 15, 127, 130] {
+                let open = |engine: &mut Engine, len: usize| {
+                    let mut session = engine.open().unwrap();
+                    for chunk in tokens[..len].chunks(16) {
+                        engine.step(Generated, vec![Part::given(&mut session, chunk, Vec::new())], &mut NoTaps).unwrap();
+                    }
+                    session
+                };
+                let mut alone = open(&mut engine, history);
+                let want = step(&mut engine, vec![Part::given(&mut alone, &tokens[history..][..1], last(1))]);
+                engine.close(alone);
+                // The same row first, in the middle and last among rows of other sessions, 1 to 5 each.
+                for (place, others) in [(0, &[1usize][..]), (1, &[1, 1]), (2, &[5, 2, 1]), (3, &[4, 5, 3, 3]), (0, &[5, 5, 2, 3])] {
+                    let mut sessions: Vec<Session> = (0..others.len()).map(|n| open(&mut engine, 11 * n + 2)).collect();
+                    let mut own = open(&mut engine, history);
+                    let mut parts: Vec<Part<'_>> = sessions
+                        .iter_mut()
+                        .zip(others)
+                        .enumerate()
+                        .map(|(n, (session, &count))| Part::given(session, &tokens[11 * n + 2..][..count], Vec::new()))
+                        .collect();
+                    parts.insert(place, Part::given(&mut own, &tokens[history..][..1], last(1)));
+                    let got = step(&mut engine, parts);
+                    assert!(got == want, "history {history}, beside {others:?}, place {place}, exact {exactly}");
+                    sessions.into_iter().chain([own]).for_each(|session| engine.close(session));
+                }
+                // And as one of several rows of its own session, whose earlier rows are decode steps both times.
+                for count in [2usize, 8, 16].into_iter().filter(|count| history + 1 >= *count) {
+                    let before = history + 1 - count;
+                    let mut session = open(&mut engine, before);
+                    let run = &tokens[before..=history];
+                    let got = step(&mut engine, vec![Part::given(&mut session, run, last(run.len()))]);
+                    engine.close(session);
+                    assert!(got == want, "history {history} in a step of {count}, exact {exactly}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn dropped_tokens_leave_no_trace() {
+    let (model, tokens) = nano();
+    each_adapter(|i| {
+        let mut engine = load(&model, &LoadOptions { sessions: 2, ..exact(i, OpenOptions::default()) });
+        // Cuts on, before and after the borders of windows of 4, 16 and 128, and of pages of 512 tokens with 140 tokens repeated.
+        for (kept, dropped) in [(120, 8), (127, 5), (128, 8), (130, 3), (255, 1), (256, 8), (0, 5), (9, 8)] {
+            let (mut cut, mut fresh) = (engine.open().unwrap(), engine.open().unwrap());
+            let wrong: Vec<TokenId> = (0..dropped).map(|i| i * 91 % 512).collect();
+            for session in [&mut cut, &mut fresh] {
+                logits(&mut engine, session, (Generated, 8), &tokens[..kept], &mut NoTaps);
+            }
+            logits(&mut engine, &mut cut, (Generated, 3), &wrong, &mut NoTaps);
+            engine.drop_last(&mut cut, wrong.len()).unwrap();
+            assert_eq!(cut.tokens(), &tokens[..kept]);
+            let [after, want] =
+                [&mut cut, &mut fresh].map(|session| logits(&mut engine, session, (Generated, 8), &tokens[kept..], &mut NoTaps));
+            assert!(bits(&after) == bits(&want), "{dropped} tokens dropped at {kept}");
+            assert!(engine.drop_last(&mut cut, 9).is_err());
+            engine.close(cut);
+            engine.close(fresh);
+        }
+    });
+}
