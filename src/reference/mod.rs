@@ -1,7 +1,7 @@
 //! The forward pass in plain Rust: f32 values, f64 sums, obvious loops. The oracle of every kernel test, and the device `cpu`.
 //!
 //! One file per kernel family, and the functions are named like the kernels that they judge. [`Reference`] runs a whole model on them,
-//! in chunks of any length through the decode state of SPEC section 5. Called by `engine`, `verify` and the tests; itself tested
+//! in chunks of any length through the decode state of SPEC 5. Called by `engine`, `verify` and the tests; itself tested
 //! against the outputs of other implementations (`tests/golden/forward.rs`).
 
 mod attention;

@@ -1,4 +1,4 @@
-//! Rotary positions: neighbouring channels of the last R, angles formed in f32 as the released code forms them (SPEC 2).
+//! Rotary positions: neighbouring channels of the last R, angles formed in f32 as the released code forms them (SPEC 2.2).
 
 use crate::model::RopeFrequencies;
 
