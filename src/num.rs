@@ -1,6 +1,6 @@
 //! Small floating point formats, bit-exact: FP8 e4m3fn, the power-of-two scale e8m0, FP4 e2m1. f16 and bf16 come from the crate `half`.
 //!
-//! Layouts and special values: SPEC section 10; OCP Microscaling Formats v1.0 (e8m0, e2m1), OCP 8-bit Floating Point v1.0 (e4m3).
+//! Layouts and special values: SPEC 10; OCP Microscaling Formats v1.0 (e8m0, e2m1), OCP 8-bit Floating Point v1.0 (e4m3).
 
 /// Value of an FP8 e4m3fn code: sign, 4 exponent bits with bias 7, 3 mantissa bits. There is no infinity: the largest magnitude is 448,
 /// and 0x7f and 0xff are NaN. The smallest step is 2^-9.

@@ -8,7 +8,7 @@
 // grid    x: heads / HEADS, y: parts (1 with WHOLE), z: T
 // needs   22 KiB workgroup memory; DIM a multiple of 8, at most 512; heads a multiple of HEADS, a power of two, at most WG / 8
 // cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache: of few rows latency bound
-// source  SPEC 3.1 steps 4-6
+// source  SPEC 3.1 (steps 2, 4, 5, 6)
 //
 // A decode step finds this kernel's code in no instruction cache, so that it is kept short: what is long is there once, in loops with a bound
 // that comes from the parameters, because compilers unroll those of constants.

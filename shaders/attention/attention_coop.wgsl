@@ -6,7 +6,7 @@
 // needs   f16 and a cache of f16, cooperative matrices f16 x f16 -> f32, 45 KiB workgroup memory; DIM a multiple of CHUNK, heads of HEADS;
 //         attention is the portable twin
 // cost    4 * DIM * keys * heads flop a row on the matrix units; keys * DIM * 2 bytes for each HEADS heads, from cache: of few rows latency bound
-// source  SPEC 3.1 steps 4 and 5
+// source  SPEC 3.1 (steps 2, 4, 5)
 #import lib/attention_inputs
 @group(0) @binding(auto) var<storage, read_write> partial: array<f32>;     // (T, MAX_PARTS, heads, DIM)
 @group(0) @binding(auto) var<storage, read_write> stats: array<vec2<f32>>; // (T, MAX_PARTS, heads)

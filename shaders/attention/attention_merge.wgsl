@@ -7,7 +7,7 @@
 // grid    x: heads + RINGS * ring_workgroups, y: T; one workgroup a head, then ring_workgroups a ring
 // needs   DIM a multiple of 4, at most 2 WG; parts fewer than WG; QUANTIZE: subgroups of at least 8, DIM a multiple of 32, heads * DIM of 256
 // cost    parts * DIM * 4 bytes a head
-// source  SPEC 3.1 steps 5 and 6
+// source  SPEC 3.1 (steps 5, 6)
 //
 // Code is kept short, as in attention.
 struct Params {

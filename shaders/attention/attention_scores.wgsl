@@ -5,7 +5,7 @@
 // grid    x: ceil(keys / TILE_K), y: HEADS / TILE_H, z: n
 // needs   f16, cooperative matrices f16 x f16 -> f32, 36 KiB workgroup memory; attention is the portable twin
 // cost    2 HEADS keys DIM flop a row on the matrix units
-// source  SPEC 3.1 step 4
+// source  SPEC 3.1 (steps 4, 5)
 struct Params {
     heads: u32,
     q_stride: u32,      // floats

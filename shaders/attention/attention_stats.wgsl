@@ -5,7 +5,7 @@
 // grid    x: ceil(heads / (WG / LANES)), y: n; LANES lanes share a head
 // needs   subgroups of LANES, as all devices with cooperative matrices have them
 // cost    4 bytes a score, twice, from cache
-// source  SPEC 3.1 step 5
+// source  SPEC 3.1 (step 5)
 struct Params {
     heads: u32,
     window: u32,

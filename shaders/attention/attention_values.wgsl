@@ -6,7 +6,7 @@
 // grid    x: ceil(DIM / TILE_D), y: HEADS / TILE_H, z: n
 // needs   f16, cooperative matrices f16 x f16 -> f32, 36 KiB workgroup memory; attention is the portable twin
 // cost    2 HEADS keys DIM flop a row on the matrix units
-// source  SPEC 3.1 steps 5 and 6
+// source  SPEC 3.1 (steps 5, 6)
 struct Params {
     heads: u32,
     window: u32,

@@ -7,7 +7,7 @@
 // grid    x: ceil(D / SLICE), y: ceil(T / ROWS); one workgroup a slice of ROWS rows
 // needs   D a multiple of 8; subgroups reduce faster
 // cost    outputs * 4D weights for each ROWS rows; 16 D bytes a row, with POST 36 D: latency bound for one row
-// source  SPEC 2 (hyper-connections): fn @ N0(flat) is fn @ flat divided by the rms afterwards
+// source  SPEC 2.3, SPEC 2.4: fn @ N0(flat) is fn @ flat divided by the rms afterwards
 struct Params {
     base: u32,    // byte offset of fn in w
     outputs: u32,

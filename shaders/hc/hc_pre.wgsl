@@ -6,7 +6,7 @@
 // grid    R, which is T without WANTED; AHEAD: one more, which asks for the weights that follow while the device has nothing to do
 // needs   D = DIM, at most 4 KEPT WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    18 D bytes read, 4 D written a row: latency bound for one row
-// source  SPEC 2 (hyper-connections), SPEC 3
+// source  SPEC 2.3, SPEC 2.4, SPEC 3
 struct Params {
     rows: u32, // R
     hc_eps: f32,

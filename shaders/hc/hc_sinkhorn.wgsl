@@ -5,7 +5,7 @@
 // grid    T; AHEAD: one more, which asks for the weights that follow
 // needs   SUBGROUP: of at least 8
 // cost    128 bytes a slice of a row: latency bound (39 dependent steps)
-// source  SPEC 2 (hyper-connections)
+// source  SPEC 2.3
 struct Params {
     dim: u32,
     iterations: u32,

@@ -6,7 +6,7 @@
 // grid    x: ceil(columns / TILE), y: count; one workgroup TILE compressed rows of one token
 // needs   26 KiB workgroup memory; DIM at most 128, a multiple of 4
 // cost    2 heads DIM flop and DIM * 2 bytes a compressed row
-// source  SPEC 3.4
+// source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)
 #import lib/index_query
 #import lib/kv
 #import lib/pages

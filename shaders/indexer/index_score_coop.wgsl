@@ -7,7 +7,7 @@
 // needs   f16, cooperative matrices f16 x f16 -> f32, 36 KiB workgroup memory; SUBGROUP a multiple of SIZE, DIM of DEPTH; no fallback here:
 //         index_score is the portable twin
 // cost    2 heads DIM flop a compressed row on the matrix units; products pass through workgroup memory once: 8 bytes for each head
-// source  SPEC 3.4
+// source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)
 #import lib/index_query
 #import lib/kv
 #import lib/pages

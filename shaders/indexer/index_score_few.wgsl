@@ -6,7 +6,7 @@
 // needs   f16, cooperative matrices of 16 x 16, f16 x f16 -> f32, eight subgroups of 2 SIZE, cached rows of f16, 48 KiB workgroup memory; DIM a multiple
 //         of SIZE, at most 128; no fallback here: index_score is the portable twin
 // cost    DIM * 2 bytes a compressed row, and 4 heads DIM bytes of queries a workgroup: latency bound, so that all loads are under way at once
-// source  SPEC 3.4
+// source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)
 #import lib/index_query
 #import lib/kv
 #import lib/pages

@@ -6,7 +6,7 @@
 // needs   26 KiB workgroup memory; WG is at least 256, a multiple of 32; FLIGHT: scores that an invocation has on their way
 // cost    at most five passes over the scores of the row: up to four digits of a radix selection, as long as a bin is to be taken in part; one to
 //         collect; in all of them neighbours read neighbours
-// source  SPEC 3.4
+// source  SPEC 3.4 (step 5)
 #import lib/top_k_inputs
 #import lib/math
 

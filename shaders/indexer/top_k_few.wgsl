@@ -5,7 +5,7 @@
 // grid    x: n; one workgroup a token
 // needs   subgroups of SUBGROUP, at least 8; WG is at least 256; columns at most 4 WG
 // cost    one pass over the scores of the row, up to four digits of a radix selection: latency bound
-// source  SPEC 3.4
+// source  SPEC 3.4 (step 5)
 #import lib/top_k_inputs
 #import lib/math
 

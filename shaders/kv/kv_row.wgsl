@@ -5,7 +5,7 @@
 // grid    x: T; one workgroup a row
 // needs   dim even; KV_F16 stores f16
 // cost    6 or 8 bytes a channel: latency bound
-// source  SPEC 3.1 step 3
+// source  SPEC 3.1 (step 3)
 struct Params {
     dim: u32,
     rope: u32,      // R

@@ -7,7 +7,7 @@
 // grid    x: T, QUERIES: T more, closing windows of each compressor
 // needs   pools that are not split; as rms_norm, kv_row and compress
 // cost    as theirs side by side: latency bound
-// source  SPEC 2 (N), SPEC 3.1 step 3, SPEC 3.2
+// source  SPEC 2.1 (N), SPEC 3.1 (steps 1, 3), SPEC 3.2
 struct Params {
     tokens: u32,       // T
     x_stride: u32,     // floats, as the offsets below

@@ -1,4 +1,4 @@
-// Q8_0: 32 weights in 34 bytes: f16 d, then 32 signed bytes q; w = d q (SPEC: GGUF block layout q8_0).
+// Q8_0: 32 weights in 34 bytes: f16 d, then 32 signed bytes q; w = d q (SPEC 10.1).
 fn dequant8_q8_0(row: u32, column: u32) -> Weights8 {
     let block = row + (column >> 5u) * 34u;
     let d = f16_at(block);

@@ -6,7 +6,7 @@
 // grid    x: ceil(R / 64) of every matrix, or ceil(channels / 32) for GATE_UP; y: ceil(T / 64) or the largest possible number of tiles
 // needs   16 KiB workgroup memory, 256 invocations
 // cost    2 T R C flop in f32: compute bound; W is decoded once for 64 tokens
-// source  SPEC 2 (A @ x), SPEC 3.5 (experts)
+// source  SPEC 2.1 (A @ x), SPEC 3.5 (step 4)
 #import lib/matmul
 @group(0) @binding(auto) var<storage, read> w: array<u32>;       // arena
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>; // (T, x_stride/4)

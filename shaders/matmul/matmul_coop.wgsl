@@ -7,7 +7,7 @@
 // needs   f16, cooperative matrices f16 x f16 -> f32, subgroups of SUBGROUP; no fallback here: matmul is the portable twin.
 //         x_stride, x_offset, x_step multiples of 8; C too, and without RAGGED one of HELD DEPTH, which is at most what fetch32 fetches
 // cost    2 T R C flop on the matrix units; W is decoded once for TILE_T tokens
-// source  SPEC 2 (A @ x), SPEC 3.5 (experts)
+// source  SPEC 2.1 (A @ x), SPEC 3.5 (step 4)
 #import lib/matmul
 @group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
 @group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same

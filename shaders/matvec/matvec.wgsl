@@ -5,7 +5,7 @@
 // grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES; LANES lanes share a row, SUMS rows of x share the decoded weights
 // needs   subgroups of LANES; else LANES is 32 and the sums go through workgroup memory
 // cost    the bytes of W: bandwidth bound
-// source  SPEC 2 (A @ x); with group_rows < R every group of rows has its own C columns of x (SPEC 3.1, step 7)
+// source  SPEC 2.1 (A @ x); with group_rows < R every group of rows has its own C columns of x: SPEC 3.1 (step 7)
 struct Params {
     tokens: u32,
     columns: u32,

@@ -10,7 +10,7 @@
 //         matrices and groups begin at multiples of ROWS_EACH; QUANTIZE: ROWS = 32, R and y_offset multiples of 32, WG at least 8 TOKENS;
 //         LEAVE: ROWS = 16, R a multiple of 16, LEAVE_TOKENS = TOKENS
 // cost    the bytes of W: bandwidth bound
-// source  SPEC 2 (A @ x); with GROUP_ROWS every group of so many rows has its own C columns of x (SPEC 3.1, step 7)
+// source  SPEC 2.1 (A @ x); with GROUP_ROWS every group of so many rows has its own C columns of x: SPEC 3.1 (step 7)
 struct Params {
     tokens: u32,
     columns: u32,

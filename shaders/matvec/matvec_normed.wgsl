@@ -9,7 +9,7 @@
 //         C = COLUMNS, a multiple of 256, at most 16 QUADS_EACH LANES; T at most TOKENS; matrices begin at multiples of EACH;
 //         TOKENS * (9 C / 8 + 4 WG / SUBGROUP) bytes of workgroup memory
 // cost    the bytes of W: bandwidth bound. Every workgroup makes the norm for itself, while its weights, asked for first, are on their way
-// source  SPEC 2 (N), SPEC 3.1 step 3
+// source  SPEC 2.1 (N, A @ x), SPEC 3.1 (steps 1, 2), SPEC 3.4 (step 2)
 struct Params {
     tokens: u32,
     columns: u32,

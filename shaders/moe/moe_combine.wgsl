@@ -5,7 +5,7 @@
 // grid    x: ceil(D / 4 / WG), y: T
 // needs   D a multiple of 4
 // cost    (used + 2) * 4 D bytes a row: bandwidth bound
-// source  SPEC 3.5
+// source  SPEC 3.5 (step 5)
 struct Params {
     dim: u32,
     used: u32,

@@ -9,7 +9,7 @@
 // needs   subgroups of SUBGROUP, at least 8; F = COLUMNS; WG = PREPARING = (USED + SHARED_PARTS) * SUBGROUP; SHARED_PARTS divides 8;
 //         LEAVE: SHARED, ROWS = 16, LEAVE_TOKENS = 1, the slice has all D rows, D a multiple of 16
 // cost    the bytes of down of the chosen experts: bandwidth bound
-// source  SPEC 3.5
+// source  SPEC 3.5 (steps 4, 5)
 struct Params {
     rows: u32,         // channels of an expert in this slice
     width: u32,        // D

@@ -5,7 +5,7 @@
 // grid    x: ceil(rows / ROWS), y: T * used; LANES lanes share a row
 // needs   subgroups of LANES; else LANES is 32 and the sums go through workgroup memory
 // cost    the bytes of gate and up of the chosen experts: bandwidth bound
-// source  SPEC 3.5
+// source  SPEC 3.5 (step 4)
 struct Params {
     columns: u32,
     rows: u32,         // channels of an expert in this slice

@@ -11,7 +11,7 @@
 //         rows_each at most ROWS, which is at most WG; the rows of a workgroup are of PAIRS pairs at most;
 //         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
 // cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
-// source  SPEC 3.5
+// source  SPEC 3.5 (steps 1, 2, 3, 4)
 struct Params {
     rows: u32,         // channels of an expert in this slice
     width: u32,        // F

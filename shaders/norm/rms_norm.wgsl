@@ -5,7 +5,7 @@
 // grid    x: T; one workgroup a row
 // needs   C and the offsets multiples of 4
 // cost    8 C bytes a row
-// source  SPEC 2 (N)
+// source  SPEC 2.1 (N)
 struct Params {
     columns: u32,
     x_stride: u32, // floats

@@ -5,7 +5,7 @@
 // grid    x: heads, y: T; one workgroup a head
 // needs   dim even
 // cost    8 bytes a channel: bandwidth bound
-// source  SPEC 2 (RoPE: neighbouring channels, last R), SPEC 3.1 step 2
+// source  SPEC 2.2 (neighbouring channels, last R), SPEC 3.1 (step 2)
 struct Params {
     dim: u32,
     rope: u32,       // R

@@ -8,7 +8,7 @@
 // grid    x: 1 + ceil(F / 4 / WG), y: T; the first workgroup of a token chooses, the others each make 4 WG channels of act
 // needs   experts at most 1024, used at most 16; F a multiple of 4; QUANTIZE: subgroups of at least 8, F a multiple of 256
 // cost    32 comparisons an expert, those of all blocks' candidates: latency bound
-// source  SPEC 3.5
+// source  SPEC 3.5 (steps 1, 2, 3, 4)
 struct Params {
     stride: u32, // floats
     offset: u32, // floats

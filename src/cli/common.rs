@@ -68,7 +68,7 @@ fn announce(engine: &Engine, asked: &DeviceArgs) {
     note(&format!("{device}: loaded in {seconds:.1} s, context {}{memory}", engine.context()));
 }
 
-/// The refreshed checkpoints, by their date in the name, have their own table (ENCODING section 3).
+/// The refreshed checkpoints, by their date in the name, have their own table: [`EffortTable`] has both.
 fn efforts_of(name: &str, path: &Path) -> EffortTable {
     let named = |date: &str| name.contains(date) || path.to_string_lossy().contains(date);
     if named("0731") || named("0813") { EffortTable::V0731 } else { EffortTable::Original }

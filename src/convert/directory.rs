@@ -1,4 +1,4 @@
-//! The tensors of a GGUF file of this architecture, in the order in which ds4's files have them (SPEC section 9).
+//! The tensors of a GGUF file of this architecture, in the order in which ds4's files have them (SPEC 9.1).
 
 use super::recipe::Role;
 use crate::model::{Config, LayerConfig, MTP_PREFIX};

@@ -1,4 +1,4 @@
-//! GGUF metadata of a model: hyper-parameters under the keys that ds4 and llama.cpp read, and the tokenizer (SPEC section 9).
+//! GGUF metadata of a model: hyper-parameters under the keys that ds4 and llama.cpp read, and the tokenizer (SPEC 9.3).
 
 use super::quantize::Request;
 use crate::gguf::{Value, ValueKind};

@@ -1,4 +1,4 @@
-//! Recipes: which block format each tensor of a model is stored in (SPEC section 9).
+//! Recipes: which block format each tensor of a model is stored in (SPEC 9.1).
 
 use crate::gguf::GgmlType;
 use crate::quant::BlockFormat;

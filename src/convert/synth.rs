@@ -42,7 +42,7 @@ impl FromStr for Shape {
 }
 
 impl Shape {
-    /// Hyper-parameters of the shape (SPEC section 1; Tiny has those of the golden model nano, but low ranks wide enough that decode steps
+    /// Hyper-parameters of the shape (SPEC 1; Tiny has those of the golden model nano, but low ranks wide enough that decode steps
     /// take the kernels that they take on large models).
     pub fn config(self) -> Config {
         let flash = Config::flash();

@@ -8,7 +8,7 @@ use std::fmt;
 pub struct GgmlType(pub u32);
 
 /// Number, name, values and bytes of a block. Q8_1 and the numbers that are missing do not occur in files.
-/// Source: ggml's list of types and block sizes; SPEC section 10 has the layouts that are decoded here.
+/// Source: ggml's list of types and block sizes; SPEC 10 has the layouts that are decoded here.
 const KNOWN: [(GgmlType, &str, u64, u64); 32] = [
     (GgmlType::F32, "F32", 1, 4),
     (GgmlType::F16, "F16", 1, 2),

@@ -6,7 +6,7 @@
 //! lookups later cannot fail; any content gives a [`File`] or one line that names the file, the thing and the numbers.
 //! Tests: in each file, and `tests/golden/corruption.rs`.
 //!
-//! Source: the GGUF specification, <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>; SPEC section 9.
+//! Source: the GGUF specification, <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>; SPEC 9.
 
 mod cursor;
 mod directory;

@@ -6,7 +6,7 @@
 //! fail; any content gives a value or one line that names the file, the thing and the numbers.
 //! Tests: in each file, `tests/golden/blocks.rs` and `tests/golden/corruption.rs`.
 //!
-//! Source: the safetensors format, <https://github.com/huggingface/safetensors#format>; SPEC section 8.
+//! Source: the safetensors format, <https://github.com/huggingface/safetensors#format>; SPEC 8.
 
 mod dtype;
 mod folder;

@@ -1,4 +1,4 @@
-//! Rotation angles, formed in f32 as the released code forms them (SPEC 2).
+//! Rotation angles, formed in f32 as the released code forms them (SPEC 2.2).
 
 use super::RopeFrequencies;
 

@@ -1,4 +1,4 @@
-//! Hyper-parameters (SPEC section 1). Sizes come from the file: Flash, Pro and the tiny test models are the same code.
+//! Hyper-parameters (SPEC 1). Sizes come from the file: Flash, Pro and the tiny test models are the same code.
 
 /// What a layer is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -162,7 +162,7 @@ impl Config {
         self.powers(self.rope_theta).map(|f| f as f32).collect()
     }
 
-    /// Rotary frequencies of compressed layers: their own base, slow pairs stretched by YaRN (SPEC 2).
+    /// Rotary frequencies of compressed layers: their own base, slow pairs stretched by YaRN (SPEC 2.2).
     pub fn compressed_frequencies(&self) -> RopeFrequencies {
         let (r, base) = (f64::from(self.rope_dim), f64::from(self.compress_rope_theta));
         let original = f64::from(self.yarn.original_context);
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn yarn_keeps_fast_pairs_and_stretches_slow_ones() {
-        // SPEC 2: pairs 0..15 keep their frequency, pairs 25..31 are divided by 16, between them a linear blend.
+        // SPEC 2.2: pairs 0..15 keep their frequency, pairs 25..31 are divided by 16, between them a linear blend.
         let config = Config::flash();
         let base: Vec<f64> = config.powers(config.compress_rope_theta).collect();
         let got = config.compressed_frequencies();

@@ -1,4 +1,4 @@
-//! Hyper-parameters from GGUF metadata of arch `deepseek4`, as ds4's files and llama.cpp's conversions write them (SPEC section 9).
+//! Hyper-parameters from GGUF metadata of arch `deepseek4`, as ds4's files and llama.cpp's conversions write them (SPEC 9.3).
 
 use super::config::{Config, LayerConfig, Yarn};
 use crate::gguf::{File, Metadata};

@@ -1,4 +1,4 @@
-//! Hyper-parameters from a checkpoint folder's config.json (key names of SPEC section 1).
+//! Hyper-parameters from a checkpoint folder's config.json (key names of SPEC 1).
 
 use super::config::{Config, LayerConfig, Yarn};
 use crate::hf::Folder;

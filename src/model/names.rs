@@ -1,4 +1,4 @@
-//! Names of tensors: what a layer's parts are called in a checkpoint folder and in GGUF (SPEC sections 8 and 9).
+//! Names of tensors: what a layer's parts are called in a checkpoint folder and in GGUF (SPEC 8, SPEC 9.1).
 
 /// A part of the model under both naming schemes, without the layer's prefix.
 #[derive(Clone, Copy, Debug)]

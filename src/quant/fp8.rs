@@ -8,7 +8,7 @@
 //!
 //! Value i is scale * code_i, exact in f32. A scale of 255 is NaN.
 //!
-//! The checkpoint stores the codes as [R, C] and one scale per tile of 128 x 128 as [ceil(R/128), ceil(C/128)] (SPEC sections 8 and 10),
+//! The checkpoint stores the codes as [R, C] and one scale per tile of 128 x 128 as [ceil(R/128), ceil(C/128)] (SPEC 8, SPEC 10.7),
 //! so that 128 rows share their scales. [`repack_rows`] gives every row its own copy: 3% more bytes, and a row is then decoded without
 //! knowing its number. The last block of a row with C not a multiple of 128 is filled up with zero codes.
 

@@ -1,4 +1,4 @@
-//! IQ2_XXS: 256 values in 66 bytes (GGUF; SPEC section 10).
+//! IQ2_XXS: 256 values in 66 bytes (GGUF; SPEC 10.4).
 //!
 //! | bytes | content |
 //! |---|---|

@@ -185,7 +185,7 @@ impl BlockFormat {
 
     /// Decodes whole rows: `bytes` holds exactly the blocks of `out`'s values, in order. Several rows may be decoded at once where
     /// rows are whole blocks; an [`BlockFormat::Fp8`] row with a padded last block is decoded alone. Every step is one f32 operation,
-    /// in the order of SPEC section 10.
+    /// in the order of SPEC 10.
     ///
     /// # Panics
     /// Where the two lengths do not belong together: shapes are checked when a tensor is bound, never here.

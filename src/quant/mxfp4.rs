@@ -1,4 +1,4 @@
-//! MXFP4: 32 values in 17 bytes (GGUF; OCP Microscaling Formats v1.0; SPEC section 10).
+//! MXFP4: 32 values in 17 bytes (GGUF; OCP Microscaling Formats v1.0; SPEC 10.5, SPEC 10.6).
 //!
 //! | bytes | content |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Q2_K: 256 values in 84 bytes (GGUF; SPEC section 10).
+//! Q2_K: 256 values in 84 bytes (GGUF; SPEC 10.2).
 //!
 //! | bytes | content |
 //! |---|---|

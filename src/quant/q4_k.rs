@@ -1,4 +1,4 @@
-//! Q4_K: 256 values in 144 bytes (GGUF; SPEC section 10).
+//! Q4_K: 256 values in 144 bytes (GGUF; SPEC 10.3).
 //!
 //! | bytes | content |
 //! |---|---|

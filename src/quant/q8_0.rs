@@ -1,4 +1,4 @@
-//! Q8_0: 32 values in 34 bytes (GGUF; SPEC section 10).
+//! Q8_0: 32 values in 34 bytes (GGUF; SPEC 10.1).
 //!
 //! | bytes | content |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Attention over keys that are their own values, with a sink in the denominator (SPEC 3.1, step 5).
+//! Attention over keys that are their own values, with a sink in the denominator (SPEC 3.1 (step 5)).
 
 use super::linear::dot;
 

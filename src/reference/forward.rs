@@ -1,4 +1,4 @@
-//! A whole model on the reference functions (SPEC section 3), a chunk of one session at a time.
+//! A whole model on the reference functions (SPEC 3), a chunk of one session at a time.
 
 use super::attention::attention;
 use super::compressor::{Candidates, pool};

@@ -1,4 +1,4 @@
-//! Hyper-connections: four residual streams, mixed before and after every sub-layer (SPEC 2).
+//! Hyper-connections: four residual streams, mixed before and after every sub-layer (SPEC 2.3, SPEC 2.4).
 
 use super::linear::{Matrix, dot, inverse_rms, linear, rms_norm};
 

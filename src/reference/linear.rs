@@ -63,7 +63,7 @@ pub fn linear(w: &Matrix<'_>, x: &[f32]) -> Vec<f32> {
     y
 }
 
-/// `y[t]` = the concatenation over groups g of `W_g x_g[t]`: rows of W and channels of x are cut into equal groups (SPEC 3.1, step 7).
+/// `y[t]` = the concatenation over groups g of `W_g x_g[t]`: rows of W and channels of x are cut into equal groups (SPEC 3.1 (step 7)).
 /// x (T, groups * C) -> y (T, R).
 pub fn linear_grouped(w: &Matrix<'_>, groups: usize, x: &[f32]) -> Vec<f32> {
     let (rows, width) = (w.rows / groups, w.columns * groups);
@@ -84,7 +84,7 @@ pub fn inverse_rms(x: &[f32], eps: f32) -> f64 {
     1.0 / (dot(x, x) / x.len() as f64 + f64::from(eps)).sqrt()
 }
 
-/// `N(x[t]; weight)` for every row (SPEC 2). x (T, C), weight (C).
+/// `N(x[t]; weight)` for every row (SPEC 2.1). x (T, C), weight (C).
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     let mut y = x.to_vec();
     for row in y.chunks_exact_mut(weight.len()) {

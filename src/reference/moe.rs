@@ -1,4 +1,4 @@
-//! Experts: routed and shared (SPEC 3.5).
+//! Experts: routed and shared (SPEC 3.5 (steps 4, 5)).
 
 use super::linear::{Matrix, linear};
 use super::router::Routed;

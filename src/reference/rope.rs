@@ -1,4 +1,4 @@
-//! Rotary positions: neighbouring channels of the last R are turned by their position's angles (SPEC 2).
+//! Rotary positions: neighbouring channels of the last R are turned by their position's angles (SPEC 2.2).
 
 /// Rotates the last channels of one head forwards.
 pub fn rotate(head: &mut [f32], angles: &[(f32, f32)]) {

@@ -1,4 +1,4 @@
-//! Which experts a row uses, and with what weight (SPEC 3.5).
+//! Which experts a row uses, and with what weight (SPEC 3.5 (steps 1, 2, 3)).
 
 /// How a layer chooses its experts.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! What a session remembers between steps (SPEC section 5): newest keys, compressed rows, and the values and gates of open windows.
+//! What a session remembers between steps (SPEC 5): newest keys, compressed rows, and the values and gates of open windows.
 
 use crate::model::{Config, REWIND, frontier_rows};
 use crate::num::KvType;

@@ -226,7 +226,7 @@ fn a_full_size_header_has_the_known_numbers() {
     assert!((report["parameters"].as_f64().unwrap() / 1e9 - 284.33).abs() < 0.005, "{}", report["parameters"]);
     assert!((report["bytes"].as_f64().unwrap() / f64::from(1 << 30) - 80.76).abs() < 0.01, "{}", report["bytes"]);
     let mib = |value: &Value| value.as_f64().unwrap() / f64::from(1 << 20);
-    // SPEC section 5: rows and rings in f16, MiB.
+    // SPEC 5: rows and rings in f16, MiB.
     for (plan, (context, want)) in report["plans"].as_array().unwrap().iter().zip([(32_768, 220.4), (131_072, 865.4), (1_048_576, 6885.4)])
     {
         assert_eq!(plan["context"], context);

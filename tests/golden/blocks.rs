@@ -89,7 +89,7 @@ fn packed_fp4() {
     assert_eq!(decoded(BlockFormat::Mxfp4, &blocks, expected.len()), expected);
 }
 
-/// The folder that holds a tiny model in the formats of the real release: everything is found, typed and shaped as SPEC section 8 says.
+/// The folder that holds a tiny model in the formats of the real release: everything is found, typed and shaped as SPEC 8 says.
 #[test]
 fn checkpoint_folder() {
     let folder = Folder::open(&data("nano-s1-fp")).unwrap();
