@@ -9,20 +9,21 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A kind of device: its caps and the languages its drivers may want.
-struct Device {
+pub struct Device {
     name: &'static str,
-    caps: Caps,
+    pub caps: Caps,
     languages: &'static [Language],
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Language {
+pub enum Language {
     Spirv,
     Msl,
     Hlsl,
 }
 
-fn devices() -> Vec<Device> {
+/// Every kind of device that variants are chosen for.
+pub fn devices() -> Vec<Device> {
     use Language::{Hlsl, Msl, Spirv};
     let full = Caps {
         subgroup: Some(32),
@@ -57,7 +58,7 @@ fn devices() -> Vec<Device> {
     ]
 }
 
-fn parse(label: &str, text: &str) -> naga::Module {
+pub fn parse(label: &str, text: &str) -> naga::Module {
     naga::front::wgsl::parse_str(text).unwrap_or_else(|e| panic!("{label}: {}\n{}", e.emit_to_string(text), numbered(text)))
 }
 
@@ -178,6 +179,14 @@ fn workgroup_memory_and_invocations_stay_within_the_device() {
     }
 }
 
+/// The members of the kernel's `struct Params` and its size, which is as many bytes as the host writes.
+pub fn params<'m>(kernel: &str, module: &'m naga::Module) -> (&'m [naga::StructMember], u32) {
+    let found = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params"));
+    let (_, params) = found.unwrap_or_else(|| panic!("{kernel} has no Params"));
+    let naga::TypeInner::Struct { members, span } = &params.inner else { panic!("{kernel}: Params is no struct") };
+    (members, *span)
+}
+
 #[test]
 fn parameter_blocks_are_laid_out_as_the_shaders_declare_them() {
     let dialect = Dialect {
@@ -199,14 +208,12 @@ fn parameter_blocks_are_laid_out_as_the_shaders_declare_them() {
         let kernel = variant.kernel();
         let text = assemble(&variant, false).unwrap();
         let module = parse(kernel, &text);
-        let (_, params) =
-            module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params")).unwrap_or_else(|| panic!("{kernel} has no Params"));
-        let naga::TypeInner::Struct { members, span } = &params.inner else { panic!("{kernel}: Params is no struct") };
+        let (members, span) = params(kernel, &module);
         let shader: Vec<_> = members.iter().map(|m| (m.name.clone().unwrap(), m.offset as usize)).collect();
         let layout = layouts().find(|l| l.kernels.contains(&kernel)).unwrap_or_else(|| panic!("{kernel} has no host layout"));
         let host: Vec<_> = layout.fields.iter().map(|(name, offset)| ((*name).to_string(), *offset)).collect();
         assert_eq!(shader, host, "{kernel}");
-        assert_eq!(*span as usize, layout.bytes, "{kernel}");
+        assert_eq!(span as usize, layout.bytes, "{kernel}");
         assert!(layout.bytes <= 128, "{kernel}: {} bytes of parameters", layout.bytes);
         checked.insert(kernel);
     }
