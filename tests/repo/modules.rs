@@ -141,17 +141,14 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Follows `path` as it is written in `module`.
     fn resolve(&mut self, module: usize, path: &[String], via: Option<usize>) {
-        match path.split_first() {
-            None => {}
-            Some((first, rest)) if first.is_empty() => self.ends.push(End { via, at: At::Outside(rest.to_vec()) }),
-            Some((first, rest)) if first == "crate" => self.enter(0, rest, via),
-            Some((first, rest)) if first == "self" => self.enter(module, rest, via),
-            Some((first, _)) if first == "super" => self.enter(module, path, via),
-            Some(_) => {
-                if !self.step(module, path, via) {
-                    self.ends.push(End { via, at: At::Outside(path.to_vec()) });
-                }
-            }
+        let Some((first, rest)) = path.split_first() else { return };
+        match &first[..] {
+            "" => self.ends.push(End { via, at: At::Outside(rest.to_vec()) }),
+            "crate" => self.enter(0, rest, via),
+            "self" => self.enter(module, rest, via),
+            "super" => self.enter(module, path, via),
+            _ if self.step(module, path, via) => {}
+            _ => self.ends.push(End { via, at: At::Outside(path.to_vec()) }),
         }
     }
 
