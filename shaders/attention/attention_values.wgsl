@@ -4,7 +4,7 @@
 // out     out (T, heads, DIM) f32, or f16 with Y_F16
 // params  Params 44 B
 // grid    x: ceil(DIM / TILE_D), y: HEADS / TILE_H, z: n
-// needs   f16, cooperative matrices f16 x f16 -> f32, 36 KiB workgroup memory; attention is the portable twin
+// needs   f16, cooperative matrices f16 x f16 -> f32, 34 KiB workgroup memory; attention is the portable twin
 // cost    2 HEADS keys DIM flop a row on the matrix units
 // source  SPEC 3.1 steps 5 and 6
 struct Params {

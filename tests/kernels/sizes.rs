@@ -1,4 +1,4 @@
-//! Without a GPU: the size of parameters that a kernel's header states is the size of its `struct Params`.
+//! Without a GPU: the sizes that a kernel's header states, of its `struct Params` and of workgroup memory, are those of its variants.
 
 use super::names::{Shader, shaders};
 use super::translate::{devices, params, parse};
@@ -15,6 +15,47 @@ fn wrong_size(shader: &Shader, bytes: u32) -> Option<String> {
     let wanted = format!("// params  Params {bytes} B");
     let is_right = line.strip_prefix(&wanted[..]).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric));
     (!is_right).then(|| format!("shaders/{}.wgsl:{}: expected `{wanted}`, found `{line}`", shader.path, i + 1))
+}
+
+/// The KiB of workgroup memory that a kernel's header speaks of.
+fn stated_kib(shader: &Shader) -> Option<u32> {
+    let header: Vec<&str> = shader.text.lines().take_while(|line| line.starts_with("//")).collect();
+    let before = header.iter().find_map(|line| line.split_once(" KiB workgroup memory"))?.0;
+    before.rsplit(' ').next()?.parse().ok()
+}
+
+/// Bytes of workgroup memory.
+pub fn workgroup_bytes(module: &naga::Module) -> u32 {
+    let own = module.global_variables.iter().filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup);
+    own.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum()
+}
+
+#[test]
+fn headers_state_the_most_workgroup_memory() {
+    let stated: BTreeMap<String, u32> = shaders().iter().filter_map(|shader| Some((shader.path.clone(), stated_kib(shader)?))).collect();
+    let mut most: BTreeMap<String, u32> = stated.keys().map(|path| (path.clone(), 0)).collect();
+    for device in devices() {
+        for kv in [KvType::F16, KvType::F32] {
+            for variant in variants(&Dialect { caps: device.caps.clone(), kv, exact: false }) {
+                if let Some(most) = most.get_mut(&format!("{}/{}", variant.folder(), variant.kernel())) {
+                    let module = parse(variant.kernel(), &assemble(&variant, device.caps.immediates).unwrap());
+                    *most = (*most).max(workgroup_bytes(&module).div_ceil(1024));
+                }
+            }
+        }
+    }
+    assert!(stated.len() > 5, "{stated:?}");
+    assert_eq!(stated, most, "KiB of workgroup memory, stated and taken at most");
+}
+
+#[test]
+fn what_a_header_states_of_workgroup_memory_is_read() {
+    let shader = |header: &str| Shader {
+        path: "a/double".to_string(),
+        text: format!("// double: y = 2 x.\n{header}\nlet x = 1;\n// 2 KiB workgroup memory\n"),
+    };
+    assert_eq!(stated_kib(&shader("// needs   f16, 26 KiB workgroup memory; DIM at most 128")), Some(26));
+    assert_eq!(stated_kib(&shader("// needs   nothing")), None);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Without a GPU: every variant that a device can select assembles, validates and translates to that device's shader language, and the
 //! host's parameter blocks are laid out as the shaders declare them.
 
+use super::sizes::workgroup_bytes;
 use dwarfstar::gpu::{Caps, Cooperative, assemble, kernels};
 use dwarfstar::kernels::{Dialect, layouts, variants};
 use dwarfstar::num::KvType;
@@ -163,12 +164,7 @@ fn workgroup_memory_and_invocations_stay_within_the_device() {
             for variant in variants(&Dialect { caps: device.caps.clone(), kv, exact: false }) {
                 let text = assemble(&variant, device.caps.immediates).unwrap();
                 let module = parse(&variant.to_string(), &text);
-                let memory: u32 = module
-                    .global_variables
-                    .iter()
-                    .filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup)
-                    .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()))
-                    .sum();
+                let memory = workgroup_bytes(&module);
                 assert!(memory <= device.caps.workgroup_bytes, "{variant} on {}: {memory} bytes of workgroup memory", device.name);
                 let size = module.entry_points[0].workgroup_size.iter().product::<u32>();
                 assert!(size <= device.caps.invocations, "{variant} on {}: {size} invocations", device.name);

@@ -69,7 +69,7 @@ fn read(folder: &str, extension: &str) -> Vec<File> {
 /// The repository keeps a rule.
 fn assert_none(breaches: &[Breach]) {
     let lines: Vec<String> = breaches.iter().map(|breach| format!("{breach:?}")).collect();
-    assert!(lines.is_empty(), "{} breaches\n{}", lines.len(), lines.join("\n"));
+    assert!(lines.is_empty(), "{} in breach of the rule\n{}", lines.len(), lines.join("\n"));
 }
 
 /// Files with a breach in them.
