@@ -1,5 +1,5 @@
-//! Without a GPU: what the host sets on a kernel's variants is read by the kernel, and what a kernel asks for is set by the host. A
-//! misspelt flag would silently choose the other branch.
+//! Without a GPU: each flag and constant that the host sets on a kernel is read by the kernel, and each name in a directive of a shader is
+//! set by the host. Without these tests a misspelt flag would silently select the other branch.
 
 use super::translate::devices;
 use dwarfstar::kernels::{Dialect, variants};

@@ -113,7 +113,7 @@ struct Circle {
 /// The files of each room that a file imports, and in which line first.
 type Graph = BTreeMap<String, BTreeMap<String, usize>>;
 
-/// Imports between files of one room. A re-export of what is below is none: it is a door, and leads nobody back.
+/// Imports between files of one room. A re-export from a module below does not count: `mod.rs` needs nothing of what it hands on.
 fn graph(files: &[File]) -> Graph {
     let mut graph = Graph::new();
     for named in Modules::read(files).named() {
@@ -164,7 +164,7 @@ fn circles(files: &[File], listed: &[Circle]) -> Vec<Breach> {
     for (from, to_all) in &graph {
         let ways = to_all.iter().filter_map(|(to, line)| Some((way(&graph, to, from)?, line)));
         let Some((back, line)) = ways.min_by_key(|(back, _)| back.len()) else { continue };
-        // One circle of files that all reach each other is enough to begin with.
+        // Files that all reach each other form many circles: the first is reported.
         let knot = graph.keys().filter(|file| way(&graph, from, file).is_some() && way(&graph, file, from).is_some());
         if seen.insert(knot.collect::<Vec<_>>()) {
             breaches.push(Breach::new(from, *line, format!("files import each other in a circle: {from} -> {}", back.join(" -> "))));

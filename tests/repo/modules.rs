@@ -3,8 +3,12 @@
 //! A path is followed as the compiler follows it: from `crate`, `self`, `super`, a module below, a name that `use` bound or renamed, or a
 //! glob, through re-exports, to the file that declares its last module or item. Code under `#[cfg(test)]` is left out.
 //!
-//! Limits. What a macro expands to is not seen; the paths that its definition and its calls spell out are. A method call names no path,
-//! so that a type that is only passed on is not seen either. Names of a function's own `use` lines hold for its whole module.
+//! Limits:
+//! * The expansion of a macro is not seen, only the paths that are spelled out in its definition and in its calls.
+//! * A method call names no path, so a type that a file only receives and passes on is not seen.
+//! * A path in a string, as attributes of serde take it, is not seen.
+//! * A `use` inside a function binds its names for the whole module.
+//! * A glob counts as an import of the file that it names, and each name that it brings as one of the file that declares it.
 
 use super::syntax::{Kind, Mention, Module, read};
 use super::{Breach, File};
@@ -15,7 +19,7 @@ pub struct Modules {
     modules: Vec<Module>,
     /// The file that each macro of a room is declared in, by room and name.
     macros: BTreeMap<(String, String), String>,
-    /// Files that no `mod` declares, so that no rule can see what they are.
+    /// Files that no `mod` declares: they are not compiled, or a `#[path]` hides what they are.
     pub lost: Vec<Breach>,
 }
 
@@ -23,13 +27,13 @@ pub struct Modules {
 pub struct Named<'a> {
     /// The file.
     pub file: &'a str,
-    /// The line of it.
+    /// The line in it.
     pub line: usize,
-    /// It is handed on by `pub use` and not used there.
+    /// The line only re-exports something from a module below.
     pub handed_on: bool,
     /// The first room that the path leads through besides the file's own.
     pub room: Option<&'a str>,
-    /// What it is in the end.
+    /// What the path leads to.
     pub target: Target,
 }
 
@@ -102,13 +106,13 @@ impl Modules {
         let mut walk = Walk { modules: &self.modules, origin, active: Vec::new(), ends: Vec::new() };
         if let [name] = &mention.path[..] {
             match mention.kind {
-                // A macro's name reaches from where it is declared into the modules below, without an import.
+                // A macro of `#[macro_use]` is known in its room without an import.
                 Kind::Macro if !module.binds(name) => {
                     let file = self.macros.get(&(room_of(&module.file).to_string(), name.clone()));
                     let declared = file.and_then(|file| self.modules.iter().position(|m| m.file == *file));
                     return vec![End { via: None, at: declared.map_or_else(|| At::Outside(vec![format!("{name}!")]), At::Item) }];
                 }
-                // A module alone is no expression and no type: this is a variable that is called like it.
+                // A module alone is no expression and no type, so this is a variable with the same name.
                 Kind::Path if module.children.contains_key(name) && !module.binds(name) => return Vec::new(),
                 Kind::Path => {
                     walk.step(origin, &mention.path, None);
@@ -177,7 +181,7 @@ impl Walk<'_> {
             self.enter(child, rest, via);
             found = true;
         }
-        // Behind the last name there may be a module and a function.
+        // The last name may stand for a module and for a function at once.
         if !found || rest.is_empty() {
             for (i, (_, bound)) in own.bindings.iter().enumerate().filter(|(_, (name, _))| name == first) {
                 if !self.active.contains(&(module, i)) {

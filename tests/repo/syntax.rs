@@ -193,7 +193,7 @@ impl Reader {
                 i += 3;
             }
             i += 1;
-            // Fields, lifetimes and the parameters of macros are no paths, and a lone small name is rather a variable.
+            // Fields, lifetimes and the parameters of macros are no paths, and a single name in lower case is most likely a variable.
             let is_called = matches!(tokens.get(i), Some(TokenTree::Group(g)) if g.delimiter() == Delimiter::Parenthesis);
             let is_macro = is(i, '!') && !is(i + 1, '=');
             let is_parameter = is(before, '$') && path[0] != "crate";
