@@ -10,7 +10,7 @@
 //! 6. `gpu`, `kernels`: devices, shaders, recordings; one file per kernel family.
 //! 7. `engine`: a loaded model (`Engine`) and one timeline of tokens (`Session`).
 //!
-//! `tests/repo.rs` fails when a room imports another one that it must not know.
+//! `tests/repo` fails when a room imports another one that it must not know.
 
 pub mod cli;
 pub mod convert;

@@ -1,9 +1,9 @@
 // attention_scores: S[t, h, n] = q[t, h] . K[n] for the keys n that row t sees, on cooperative matrices: first of three kernels of a long step.
 // in      rows (T) Row; q (T, q_stride) f32, the heads at its start; kv, ring, pages and selected as in attention
 // out     scores (n, HEADS, columns) f32 for the n rows from first_token on, and places (n, columns): where the keys lie
-// params  Params 40 B
+// params  Params 36 B
 // grid    x: ceil(keys / TILE_K), y: HEADS / TILE_H, z: n
-// needs   f16, cooperative matrices f16 x f16 -> f32, 36 KiB workgroup memory; attention is the portable twin
+// needs   f16, cooperative matrices f16 x f16 -> f32, 28 KiB workgroup memory; attention is the portable twin
 // cost    2 HEADS keys DIM flop a row on the matrix units
 // source  SPEC 3.1 (steps 4, 5)
 struct Params {

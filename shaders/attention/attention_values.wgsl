@@ -2,9 +2,9 @@
 // in      rows (T) Row; scores (n, HEADS, columns) and places (n, columns) as attention_scores leaves them; stats (n, HEADS) (m, 1 / sum);
 //         kv, ring and pages as in attention; angles (T, 2, R/2) (cos, sin)
 // out     out (T, heads, DIM) f32, or f16 with Y_F16
-// params  Params 48 B
+// params  Params 44 B
 // grid    x: ceil(DIM / TILE_D), y: HEADS / TILE_H, z: n
-// needs   f16, cooperative matrices f16 x f16 -> f32, 36 KiB workgroup memory; attention is the portable twin
+// needs   f16, cooperative matrices f16 x f16 -> f32, 34 KiB workgroup memory; attention is the portable twin
 // cost    2 HEADS keys DIM flop a row on the matrix units
 // source  SPEC 3.1 (steps 5, 6)
 struct Params {

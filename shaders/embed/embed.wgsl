@@ -1,7 +1,7 @@
 // embed: X[t, j] = table[token t] for the four hyper-connection streams j.
 // in      rows (T) Row; sampled (slots) ids; w (ids of this slice, D) any block format
 // out     x (T, 4, D) f32
-// params  Params 32 B
+// params  Params 20 B
 // grid    x: ceil(D / 8 / WG), y: T; one invocation decodes 8 channels
 // needs   nothing
 // cost    T * row bytes read, T * 16 D bytes written: bandwidth bound

@@ -4,7 +4,7 @@
 // params  Params 52 B
 // grid    x: ceil(columns / TILE), y: ceil(count / TOKENS); a workgroup keeps TILE compressed rows in registers, a subgroup SUBGROUP of them,
 //         and takes TOKENS rows' queries past them
-// needs   f16, cooperative matrices f16 x f16 -> f32, 36 KiB workgroup memory; SUBGROUP a multiple of SIZE, DIM of DEPTH; no fallback here:
+// needs   f16, cooperative matrices f16 x f16 -> f32, 35 KiB workgroup memory; SUBGROUP a multiple of SIZE, DIM of DEPTH; no fallback here:
 //         index_score is the portable twin
 // cost    2 heads DIM flop a compressed row on the matrix units; products pass through workgroup memory once: 8 bytes for each head
 // source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)

@@ -3,7 +3,7 @@
 // out     as index_score
 // params  Params 52 B
 // grid    x: ceil(columns / TILE), y: count; one workgroup TILE compressed rows of one token
-// needs   f16, cooperative matrices of 16 x 16, f16 x f16 -> f32, eight subgroups of 2 SIZE, cached rows of f16, 48 KiB workgroup memory; DIM a multiple
+// needs   f16, cooperative matrices of 16 x 16, f16 x f16 -> f32, eight subgroups of 2 SIZE, cached rows of f16, 44 KiB workgroup memory; DIM a multiple
 //         of SIZE, at most 128; no fallback here: index_score is the portable twin
 // cost    DIM * 2 bytes a compressed row, and 4 heads DIM bytes of queries a workgroup: latency bound, so that all loads are under way at once
 // source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)

@@ -1,7 +1,7 @@
 // kv_row: the window's key (which is its value too): RoPE(N(kv; weight), position), as cached.
 // in      x (T, x_stride) f32, dim channels at x_offset; weight (dim) f32; angles (T, 2, R/2) (cos, sin)
 // out     kv (T, dim) pairs of the cache's type
-// params  Params 32 B
+// params  Params 24 B
 // grid    x: T; one workgroup a row
 // needs   dim even; KV_F16 stores f16
 // cost    6 or 8 bytes a channel: latency bound

@@ -1,7 +1,7 @@
 // decode_runs: y = W as matmul_coop stages it, rounded to f16. It proves lib/runs on devices without cooperative matrices, and is part of no step.
 // in      w (R, C) any block format
 // out     y (R, 32 runs) f32, runs = ceil(C / 32): zeros behind the columns
-// params  Params 16 B
+// params  Params 12 B
 // grid    x: ceil(C / 32 / WG), y: R; one invocation a run
 // needs   f16; C a multiple of 8
 // cost    W and 4 C bytes a row

@@ -1,7 +1,7 @@
 // rms_norm: out[t] = in[t] / sqrt(mean(in[t]^2) + eps) * weight.
 // in      x (T, x_stride) f32 at x_offset; weight (C) f32
 // out     y (T, C) f32, or f16 with Y_F16
-// params  Params 32 B
+// params  Params 16 B
 // grid    x: T; one workgroup a row
 // needs   C and the offsets multiples of 4
 // cost    8 C bytes a row

@@ -4,7 +4,7 @@
 //         results (R) (id, status): status 0 drawn, 1 the slot was not live, 2 a logit is not finite, 3 the mask allows nothing
 // params  Params 4 B
 // grid    x: R; one workgroup a row
-// needs   14 KiB workgroup memory where WG is 1024, the largest
+// needs   10 KiB workgroup memory where WG is 1024, the largest; without subgroups 14 KiB
 // cost    one pass over the logits for the best; for a draw 4 (top-k) + 32 (top-p) + 3 more, from cache: latency bound
 // source  greedy ties take the lowest id; the nucleus is the smallest set of most likely tokens with mass >= top_p, ties by lowest id
 struct Params {

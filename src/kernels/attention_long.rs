@@ -47,7 +47,7 @@ pub(super) fn coop_variants(
         let variant = variant.constant("HEAD_PIECES", pieces(over_heads)).constant("KEY_PIECES", pieces(over_keys));
         keys_variant(variant, heads.dim, page_rows, segments).constant("PAGE_ROWS", page_rows)
     };
-    let stats = dialect.lanes_variant("attention_stats", 1).0.constant("HEADS", padded);
+    let stats = dialect.variant("attention_stats").constant("LANES", dialect.lanes().0).constant("HEADS", padded);
     [coop("attention_scores"), stats, coop("attention_values").flag("PLACED").flag_if(half, "Y_F16")]
 }
 
@@ -93,10 +93,10 @@ pub(super) fn record_cooperative(
         let own = [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.scores, buffers.places];
         rec.dispatch(scores, &params, own.into_iter().chain(pools()).cloned().collect(), [columns / tile_k, padded / tile_h, n]);
         rec.cost(cost::attention_half(heads, sizes.dim, some, columns));
-        let lanes = kit.dialect.lanes_variant("attention_stats", 1).1;
+        let (_, heads_each) = kit.dialect.lanes();
         let params = AttentionStatsParams { heads, window, ratio, top_k, first_token, columns, scale };
         let own = [buffers.rows, buffers.scores, sizes.sinks, buffers.stats].map(Clone::clone);
-        rec.dispatch(stats, &params, own.to_vec(), [heads.div_ceil(lanes), n, 1]);
+        rec.dispatch(stats, &params, own.to_vec(), [heads.div_ceil(heads_each), n, 1]);
         let params =
             AttentionValuesParams { heads, window, ratio, top_k, ring_rows, max_pages, first_token, columns, scale, rope, angle_set };
         let own = [buffers.rows, buffers.scores, buffers.places, buffers.stats, buffers.kv, buffers.angles, &buffers.out.slice];

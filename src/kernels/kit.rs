@@ -59,7 +59,7 @@ impl Strided {
 
     /// `variant` of a kernel that writes these elements.
     pub(super) fn written_by(&self, variant: Variant) -> Variant {
-        variant.flag_if(self.half, "F16").flag_if(self.half, "Y_F16")
+        if self.half { storing_half(variant) } else { variant }
     }
 
     /// The part that starts `offset` floats further in each row.
@@ -190,6 +190,11 @@ impl Kit {
     }
 }
 
+/// `variant` of a kernel that stores elements of f16.
+pub(super) fn storing_half(variant: Variant) -> Variant {
+    variant.flag("F16").flag("Y_F16")
+}
+
 /// `variant` for weights in `formats`: a flag for each, and FORMAT where there is just one.
 pub(super) fn with_formats(mut variant: Variant, formats: &[BlockFormat]) -> Variant {
     // Sorted, so that the same set is the same variant.
@@ -203,7 +208,8 @@ pub(super) fn with_formats(mut variant: Variant, formats: &[BlockFormat]) -> Var
     }
 }
 
-fn weight_flag(format: BlockFormat) -> &'static str {
+/// The flag of a kernel whose weights are in `format`.
+pub(super) fn weight_flag(format: BlockFormat) -> &'static str {
     match format {
         BlockFormat::F32 => "W_F32",
         BlockFormat::F16 => "W_F16",

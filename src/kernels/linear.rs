@@ -268,7 +268,8 @@ impl Tile {
             }
             None => self.variant.clone(),
         };
-        with_runs(variant.flag_if(x_half, "X_F16").flag_if(y_half, "Y_F16"), formats)
+        let variant = variant.flag_if(x_half, "X_F16").flag_if(y_half, "Y_F16");
+        if self.half { with_runs(variant, formats) } else { with_formats(variant, formats) }
     }
 
     /// How the kernel binds the arena of its weights: cooperative ones by words and by 16 bytes.

@@ -3,7 +3,7 @@
 
 use super::cost;
 use super::hc::{HcLeave, leaving};
-use super::kit::{Dialect, Kit, Strided, with_formats};
+use super::kit::{Dialect, Kit, Strided, weight_flag};
 use super::linear::Grouping;
 use super::matrix::{Experts, Matrix};
 use super::moe::{Moe, record_down, record_gate_up};
@@ -262,7 +262,7 @@ pub(super) fn gate_up_int8_variant(
         Some(choice) => quantizing(choice.variant(variant.flag("ROUTED")), true),
         None => variant,
     };
-    Some(GateUp { variant: with_formats(variant, &[format]), wg, rows_each })
+    Some(GateUp { variant: variant.flag(weight_flag(format)), wg, rows_each })
 }
 
 /// `variant` of a kernel that imports `lib/units`, for as many copies of tables as workgroups of so many invocations make.
@@ -291,5 +291,5 @@ pub(super) fn down_int8_variant(
         .constant("USED", used)
         .constant("SHARED_PARTS", if shared { parts } else { 0 })
         .constant("COLUMNS", columns);
-    Some((with_formats(preparing(variant, SMALL.2, wg(parts)), &[format]), 8 * eights))
+    Some((preparing(variant, SMALL.2, wg(parts)).flag(weight_flag(format)), 8 * eights))
 }

@@ -5,7 +5,7 @@ use super::attention_long::coop_variants;
 use super::compressor::compress_variant;
 use super::hc::{Ahead, asking, hc_mix_variant, hc_pre_variant, hc_sinkhorn_variant, leaving};
 use super::indexer::{index_score_coop_variant, index_score_few_variant, index_score_variant, top_k_variant};
-use super::kit::{Dialect, with_formats};
+use super::kit::{Dialect, storing_half, with_formats};
 use super::latents::latents_variant;
 use super::linear::{Grouping, Tile, decode_runs_variant, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
@@ -28,6 +28,11 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let sizes = [(256, 6), (384, 6), (1024, 16), (8, 2)];
     let choices = sizes.into_iter().flat_map(|(experts, used)| [false, true].map(|hashed| Choice { experts, used, hashed }));
     all.extend(choices.clone().map(|choice| router_variant(dialect, choice)));
+    if dialect.uses_half() {
+        let storing = [dialect.variant("rms_norm"), hc_pre_variant(dialect, (4096, 24), false, (17, 17))];
+        let routers = choices.clone().take(2).map(|choice| router_variant(dialect, choice));
+        all.extend(routers.chain(storing).map(storing_half));
+    }
     all.push(sample_variant(dialect));
     all.push(dialect.kv_variant("kv_row"));
     all.extend([512, 4096, 8192].map(|columns| top_k_variant(dialect, columns)));

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 
 mod adapters;
+mod names;
+mod sizes;
 mod transfers;
 mod translate;

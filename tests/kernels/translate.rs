@@ -1,6 +1,7 @@
 //! Without a GPU: every variant that a device can select assembles, validates and translates to that device's shader language, and the
 //! host's parameter blocks are laid out as the shaders declare them.
 
+use super::sizes::workgroup_bytes;
 use dwarfstar::gpu::{Caps, Cooperative, assemble, kernels};
 use dwarfstar::kernels::{Dialect, layouts, variants};
 use dwarfstar::num::KvType;
@@ -9,20 +10,21 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A kind of device: its caps and the languages its drivers may want.
-struct Device {
+pub struct Device {
     name: &'static str,
-    caps: Caps,
+    pub caps: Caps,
     languages: &'static [Language],
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Language {
+pub enum Language {
     Spirv,
     Msl,
     Hlsl,
 }
 
-fn devices() -> Vec<Device> {
+/// Every kind of device that variants are chosen for.
+pub fn devices() -> Vec<Device> {
     use Language::{Hlsl, Msl, Spirv};
     let full = Caps {
         subgroup: Some(32),
@@ -57,7 +59,7 @@ fn devices() -> Vec<Device> {
     ]
 }
 
-fn parse(label: &str, text: &str) -> naga::Module {
+pub fn parse(label: &str, text: &str) -> naga::Module {
     naga::front::wgsl::parse_str(text).unwrap_or_else(|e| panic!("{label}: {}\n{}", e.emit_to_string(text), numbered(text)))
 }
 
@@ -162,12 +164,7 @@ fn workgroup_memory_and_invocations_stay_within_the_device() {
             for variant in variants(&Dialect { caps: device.caps.clone(), kv, exact: false }) {
                 let text = assemble(&variant, device.caps.immediates).unwrap();
                 let module = parse(&variant.to_string(), &text);
-                let memory: u32 = module
-                    .global_variables
-                    .iter()
-                    .filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup)
-                    .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()))
-                    .sum();
+                let memory = workgroup_bytes(&module);
                 assert!(memory <= device.caps.workgroup_bytes, "{variant} on {}: {memory} bytes of workgroup memory", device.name);
                 let size = module.entry_points[0].workgroup_size.iter().product::<u32>();
                 assert!(size <= device.caps.invocations, "{variant} on {}: {size} invocations", device.name);
@@ -176,6 +173,14 @@ fn workgroup_memory_and_invocations_stay_within_the_device() {
             }
         }
     }
+}
+
+/// The members of the kernel's `struct Params` and its size, which is as many bytes as the host writes.
+pub fn params<'m>(kernel: &str, module: &'m naga::Module) -> (&'m [naga::StructMember], u32) {
+    let found = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params"));
+    let (_, params) = found.unwrap_or_else(|| panic!("{kernel} has no Params"));
+    let naga::TypeInner::Struct { members, span } = &params.inner else { panic!("{kernel}: Params is no struct") };
+    (members, *span)
 }
 
 #[test]
@@ -199,14 +204,12 @@ fn parameter_blocks_are_laid_out_as_the_shaders_declare_them() {
         let kernel = variant.kernel();
         let text = assemble(&variant, false).unwrap();
         let module = parse(kernel, &text);
-        let (_, params) =
-            module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some("Params")).unwrap_or_else(|| panic!("{kernel} has no Params"));
-        let naga::TypeInner::Struct { members, span } = &params.inner else { panic!("{kernel}: Params is no struct") };
+        let (members, span) = params(kernel, &module);
         let shader: Vec<_> = members.iter().map(|m| (m.name.clone().unwrap(), m.offset as usize)).collect();
         let layout = layouts().find(|l| l.kernels.contains(&kernel)).unwrap_or_else(|| panic!("{kernel} has no host layout"));
         let host: Vec<_> = layout.fields.iter().map(|(name, offset)| ((*name).to_string(), *offset)).collect();
         assert_eq!(shader, host, "{kernel}");
-        assert_eq!(*span as usize, layout.bytes, "{kernel}");
+        assert_eq!(span as usize, layout.bytes, "{kernel}");
         assert!(layout.bytes <= 128, "{kernel}: {} bytes of parameters", layout.bytes);
         checked.insert(kernel);
     }

@@ -1,0 +1,194 @@
+//! Without a GPU: each flag and constant that the host sets on a kernel is read by the kernel, and each name in a directive of a shader is
+//! set by the host. Without these tests a misspelt flag would silently select the other branch.
+
+use super::translate::devices;
+use dwarfstar::kernels::{Dialect, variants};
+use dwarfstar::num::KvType;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Names that are set on many kernels at once, some of which do not read them. A name that every kernel reads is no exception and fails.
+const SET_ON_MANY: &[(&str, &str)] = &[
+    ("SUBGROUP", "Dialect::variant sets it on every kernel of a device with subgroups, whether it reduces by them or not"),
+    ("DEPTH", "CoopShape::variant sets it on every cooperative kernel, and index_score_few stages whole rows"),
+];
+
+/// Flags that the assembler itself reads: it writes `enable` lines for them.
+const READ_BY_THE_ASSEMBLER: &[&str] = &["F16", "COOPERATIVE"];
+
+/// A shader file by its path under `shaders/`, without extension.
+pub struct Shader {
+    pub path: String,
+    pub text: String,
+}
+
+/// All shader files: kernels, and what they import.
+pub fn shaders() -> Vec<Shader> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let folders = fs::read_dir(&root).unwrap().map(|folder| folder.unwrap().path());
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
+    let mut shaders: Vec<Shader> = files
+        .map(|file| Shader {
+            path: file
+                .with_extension("")
+                .strip_prefix(&root)
+                .unwrap()
+                .iter()
+                .map(|part| part.to_str().unwrap())
+                .collect::<Vec<_>>()
+                .join("/"),
+            text: fs::read_to_string(file).unwrap(),
+        })
+        .collect();
+    shaders.sort_by(|a, b| a.path.cmp(&b.path));
+    shaders
+}
+
+impl Shader {
+    /// The lines of code, numbered from 1, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(i, line)| (i + 1, line.split("//").next().unwrap_or(line)))
+    }
+
+    /// The first word of lines with a directive, what stands behind it, and where.
+    fn directives(&self) -> impl Iterator<Item = (&str, Vec<&str>, usize)> {
+        self.code().filter(|(_, line)| line.trim_start().starts_with('#')).filter_map(|(number, line)| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?, words.collect(), number))
+        })
+    }
+
+    fn imports(&self) -> impl Iterator<Item = &str> {
+        self.directives().filter(|(word, ..)| *word == "#import").filter_map(|(_, words, _)| words.first().copied())
+    }
+
+    /// Names whose presence or value decides which lines there are, and where.
+    fn asked(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.directives().filter_map(|(word, words, number)| {
+            let at = match word {
+                "#ifdef" | "#ifndef" => 0,
+                "#for" => 1,
+                _ => return None,
+            };
+            words.get(at).filter(|name| name.parse::<u32>().is_err()).map(|name| (*name, number))
+        })
+    }
+
+    fn reads(&self, name: &str) -> bool {
+        self.code().any(|(_, line)| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name))
+    }
+}
+
+/// The names that variants of each kernel set.
+type Names<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+/// Each kernel's own file, and all that is put together with it.
+fn kernels(shaders: &[Shader]) -> Vec<(&str, Vec<&Shader>)> {
+    let own = shaders.iter().filter(|shader| !shader.path.starts_with("lib/"));
+    own.map(|shader| {
+        let mut files = vec![shader];
+        let mut next = 0;
+        while let Some(file) = files.get(next) {
+            let imported: Vec<&Shader> = file.imports().filter_map(|name| shaders.iter().find(|other| other.path == name)).collect();
+            let new: Vec<&Shader> = imported.into_iter().filter(|new| files.iter().all(|file| file.path != new.path)).collect();
+            files.extend(new);
+            next += 1;
+        }
+        (shader.path.rsplit('/').next().unwrap_or(""), files)
+    })
+    .collect()
+}
+
+/// Names that the host sets on a kernel that neither its file nor an import of it reads.
+fn unread(shaders: &[Shader], set: &Names, exempt: &[&str]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (kernel, files) in kernels(shaders) {
+        let names = set.get(kernel).into_iter().flatten().filter(|name| !exempt.contains(*name));
+        let unread = names.filter(|name| !files.iter().any(|file| file.reads(name)));
+        wrong.extend(unread.map(|name| format!("{}: {name} is set and never read", files[0].path)));
+    }
+    wrong
+}
+
+/// Names that a file asks for and that no variant of any kernel with this file in it sets.
+fn unset(shaders: &[Shader], set: &Names) -> Vec<String> {
+    let kernels = kernels(shaders);
+    let mut wrong = Vec::new();
+    for shader in shaders {
+        let users = kernels.iter().filter(|(_, files)| files.iter().any(|file| file.path == shader.path));
+        let names: BTreeSet<&str> = users.filter_map(|(kernel, _)| set.get(kernel)).flatten().copied().collect();
+        let unset = shader.asked().filter(|(name, _)| !names.contains(name));
+        wrong.extend(unset.map(|(name, line)| format!("{}:{line}: {name} is set by no variant", shader.path)));
+    }
+    wrong
+}
+
+/// What all variants on all kinds of devices set.
+fn set() -> Names<'static> {
+    let mut set = Names::new();
+    for device in devices() {
+        for (kv, exact) in [(KvType::F16, false), (KvType::F32, true)] {
+            for variant in variants(&Dialect { caps: device.caps.clone(), kv, exact }) {
+                let names = variant.flags().iter().copied().chain(variant.constants().iter().map(|(name, _)| *name));
+                set.entry(variant.kernel()).or_default().extend(names);
+            }
+        }
+    }
+    set
+}
+
+#[test]
+fn what_the_host_sets_is_read_by_the_kernel() {
+    let (shaders, set) = (shaders(), set());
+    let many: Vec<&str> = SET_ON_MANY.iter().map(|(name, _)| *name).collect();
+    let wrong = unread(&shaders, &set, &[&many, READ_BY_THE_ASSEMBLER].concat());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (name, reason) in SET_ON_MANY {
+        let unread = unread(&shaders, &set, READ_BY_THE_ASSEMBLER);
+        assert!(unread.iter().any(|line| line.contains(&format!(": {name} "))), "{name} is read wherever it is set, but listed: {reason}");
+    }
+}
+
+#[test]
+fn what_a_shader_asks_for_is_set_by_the_host() {
+    let wrong = unset(&shaders(), &set());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Two kernels of one import: what is read and asked for where.
+fn planted() -> Vec<Shader> {
+    let shader = |path: &str, text: &str| Shader { path: path.to_string(), text: text.to_string() };
+    vec![
+        shader("a/double", "// Reads OLD no more.\n#import lib/rows\n#ifdef RUN_32\nlet x = array<f32, WG>();\n#endif\n"),
+        shader("b/triple", "#import lib/rows\n#for I 8\n#for J COUNT\n#end\n#end\n"),
+        shader("lib/rows", "#import lib/deep\n#import lib/rows\n"),
+        shader("lib/deep", "#ifndef WIDE\n#endif\n"),
+    ]
+}
+
+#[test]
+fn a_misspelt_flag_is_found_on_both_sides() {
+    let set = |double: [&'static str; 2]| {
+        let double = double.into_iter().chain(["WG"]).collect();
+        Names::from([("double", double), ("triple", BTreeSet::from(["COUNT"]))])
+    };
+    let right = set(["RUN_32", "WIDE"]);
+    assert_eq!((unread(&planted(), &right, &[]), unset(&planted(), &right)), (vec![], vec![]));
+    // Written otherwise by the host than in the kernel, or in an import of an import.
+    let wrong = set(["RUN32", "WIDE"]);
+    assert_eq!(unread(&planted(), &wrong, &[]), ["a/double: RUN32 is set and never read"]);
+    assert_eq!(unset(&planted(), &wrong), ["a/double:3: RUN_32 is set by no variant"]);
+    let wrong = set(["RUN_32", "WIDER"]);
+    assert_eq!(unread(&planted(), &wrong, &[]), ["a/double: WIDER is set and never read"]);
+    assert_eq!(unread(&planted(), &wrong, &["WIDER"]), Vec::<String>::new());
+    assert_eq!(unset(&planted(), &wrong), ["lib/deep:1: WIDE is set by no variant"]);
+}
+
+#[test]
+fn a_name_that_only_another_kernel_or_a_comment_reads_is_found() {
+    let set = Names::from([("double", BTreeSet::from(["RUN_32", "WIDE", "WG", "COUNT", "OLD"])), ("triple", BTreeSet::new())]);
+    let unread = unread(&planted(), &set, &[]);
+    assert_eq!(unread, ["a/double: COUNT is set and never read", "a/double: OLD is set and never read"]);
+    assert_eq!(unset(&planted(), &set), ["b/triple:3: COUNT is set by no variant"]);
+}
