@@ -50,6 +50,8 @@ fn matmul(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
     let stage_row = lid >> 2u;
     let stage_column = (lid & 3u) * 8u;
     let x_first = (x_row(tile, min(stage_row, tile.count - 1u)) * params.x_stride + params.x_offset + part.number * params.x_step) >> 2u;
+    // Tiles of few tokens keep most invocations from multiplying rows that nobody stores.
+    let multiplies = (lid >> 4u) * 4u < tile.count;
     var sums: array<vec4<f32>, 4>;
     for (var first = 0u; first < params.columns; first += TILE_COLUMNS) {
         let column = first + stage_column;
@@ -64,7 +66,9 @@ fn matmul(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
             stage_x(stage_row, stage_column + 4u, vec4<f32>(0.0));
         }
         workgroupBarrier();
-        sums = tile_step(sums, lid);
+        if (multiplies) {
+            sums = tile_step(sums, lid);
+        }
     }
     for (var i = 0u; i < 4u; i++) {
         let token = (lid >> 4u) * 4u + i;

@@ -1,5 +1,6 @@
 //! What a step runs on: the GPU, or the reference on the CPU.
 
+use super::snapshot::StateData;
 use super::step::{Step, StepOutput};
 use crate::Result;
 use crate::gpu;
@@ -39,6 +40,15 @@ pub trait Backend {
 
     /// Cuts a session to its first `position` tokens: to none, or by no more than [`REWIND`](crate::model::REWIND).
     fn rewind(&mut self, slot: u32, position: u32);
+
+    /// The state of a session of `position` tokens, behind everything submitted before.
+    fn snapshot(&mut self, slot: u32, position: u32) -> Result<StateData>;
+
+    /// Puts a state of `position` tokens into an empty session.
+    fn restore(&mut self, slot: u32, position: u32, data: &StateData) -> Result<()>;
+
+    /// A free slot with a copy of a session of `position` tokens in it.
+    fn fork(&mut self, slot: u32, position: u32) -> Result<u32>;
 
     /// Steps to submit before the first of them has landed, beside the one that runs; what they write can be dropped exactly.
     fn look_ahead(&self) -> usize;

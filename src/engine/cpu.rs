@@ -2,6 +2,7 @@
 
 use super::backend::{Backend, Ticket};
 use super::gpu::Capacity;
+use super::snapshot::StateData;
 use super::step::{SampleRequest, Step, StepOutput, StepRow, Token, TokenId, Unsampled, Want};
 use crate::model::{Config, Model, Mtp, Taps};
 use crate::reference::{self, Reference, State};
@@ -79,6 +80,26 @@ impl Backend for CpuBackend {
             Ticket::Done(output) => Ok(output),
             Ticket::Running(_) => Err(Error::Device("a step of another device".into())),
         }
+    }
+
+    fn snapshot(&mut self, slot: u32, _: u32) -> Result<StateData> {
+        Ok(StateData::Reference(Box::new(self.slot(slot)?.state.clone())))
+    }
+
+    fn restore(&mut self, slot: u32, _: u32, data: &StateData) -> Result<()> {
+        let own = self.slot(slot)?;
+        match data {
+            StateData::Reference(state) => own.state = (**state).clone(),
+            StateData::Pools(_) => return Err(Error::Refused("the snapshot is of a GPU".into())),
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, slot: u32, position: u32) -> Result<u32> {
+        let data = self.snapshot(slot, position)?;
+        let copy = self.open()?;
+        self.restore(copy, position, &data)?;
+        Ok(copy)
     }
 
     // Submitting is running: a step ahead would only delay the token before it.

@@ -6,6 +6,7 @@
 
 use super::pace::Plan;
 use super::session::Session;
+use super::snapshot::CheckpointStore;
 use super::step::{RowKind, StepOutput, TokenId};
 use super::stream::{Ending, Report, Request, Stream, StreamId};
 use super::submit::{Engine, Flight};
@@ -54,6 +55,7 @@ pub struct Scheduler {
     /// Seconds of the device's time that generating sessions are owed before the next piece of a prompt.
     owed: f64,
     last_landed: Option<Instant>,
+    store: Option<Box<dyn CheckpointStore>>,
 }
 
 /// A submitted step and the streams that its rows belong to.
@@ -71,6 +73,11 @@ enum Cargo {
 }
 
 impl Scheduler {
+    /// A scheduler that looks for the start of a prompt in `store`, and offers it what streams leave.
+    pub fn with_store(store: Box<dyn CheckpointStore>) -> Self {
+        Self { store: Some(store), ..Self::default() }
+    }
+
     /// Starts a stream that brings `session` to the request's prompt and generates from there. The session is reused as far as it agrees with
     /// the prompt; it comes back with [`Event::Ended`].
     ///
@@ -79,6 +86,13 @@ impl Scheduler {
     /// unchanged.
     pub fn start(&mut self, engine: &mut Engine, session: Session, request: Request) -> Result<StreamId, (Session, Error)> {
         if let Err(error) = request.check(engine) {
+            return Err((session, error));
+        }
+        let mut session = session;
+        if let Some(store) = &mut self.store
+            && let Some(snapshot) = store.find(&request.prompt, request.reusable(&session))
+            && let Err(error) = engine.restore(&mut session, &snapshot)
+        {
             return Err((session, error));
         }
         let id = StreamId(self.started);
@@ -129,13 +143,22 @@ impl Scheduler {
                 Err(error) => self.fail_all(&error),
             }
         }
-        let over = self.streams.extract_if(.., |stream| stream.is_over());
-        over.map(|stream| {
+        let mut events = Vec::new();
+        for stream in self.streams.extract_if(.., |stream| stream.is_over()) {
             let id = stream.id;
-            let (session, result) = stream.finish(engine);
-            Event::Ended { stream: id, session, result }
-        })
-        .collect()
+            let (session, mut result) = stream.finish(engine);
+            if let Some(store) = &mut self.store
+                && result.is_ok()
+                && store.wants(session.tokens())
+            {
+                match engine.snapshot(&session) {
+                    Ok(snapshot) => store.keep(snapshot),
+                    Err(error) => result = Err(error),
+                }
+            }
+            events.push(Event::Ended { stream: id, session, result });
+        }
+        events
     }
 
     /// A device that fails takes all streams with it.

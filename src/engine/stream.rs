@@ -101,6 +101,18 @@ impl Request {
         }
         engine.check_ids(&generation.stops)
     }
+
+    /// Tokens of `session` that need not be run again.
+    pub(super) fn reusable(&self, session: &Session) -> usize {
+        reusable(session, &self.prompt)
+    }
+}
+
+/// Tokens of `session` that `tokens` begins with, where the session can be cut to them.
+fn reusable(session: &Session, tokens: &[TokenId]) -> usize {
+    let held = session.tokens();
+    let common = held.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+    if held.len() - common <= REWIND as usize { common } else { 0 }
 }
 
 impl Stream {
@@ -110,9 +122,7 @@ impl Stream {
         let Request { prompt, generation } = request;
         let limit = generation.as_ref().map_or(0, |generation| generation.limit.min(engine.context() - prompt.len()));
         let usable = if limit > 0 { prompt.len() - 1 } else { prompt.len() };
-        let held = session.tokens();
-        let common = held.iter().zip(&prompt[..usable]).take_while(|(a, b)| a == b).count();
-        let reused = if held.len() - common <= REWIND as usize { common } else { 0 };
+        let reused = reusable(&session, &prompt[..usable]);
         engine.cut(&mut session, reused);
         let report = Report {
             ending: Ending::Cancelled,

@@ -10,10 +10,13 @@ use crate::kernels::DECODE_ROWS;
 use crate::model::{Config, NoTaps, REWIND, Taps};
 use crate::{Error, Result};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A loaded model.
 pub struct Engine {
-    backend: Box<dyn Backend>,
+    pub(super) backend: Box<dyn Backend>,
+    /// Tells the engines of a process apart.
+    pub(super) id: u64,
     gpu: Option<Arc<Gpu>>,
     pub(super) pace: Pace,
     config: Config,
@@ -78,8 +81,9 @@ pub struct Flight(Ticket);
 
 impl Engine {
     pub(super) fn new(loaded: Loaded) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let Loaded { backend, gpu, config, capacity, device, plan, load_seconds } = loaded;
-        Self { backend, gpu, pace: Pace::default(), config, capacity, device, plan, load_seconds }
+        Self { backend, id: NEXT.fetch_add(1, Ordering::Relaxed), gpu, pace: Pace::default(), config, capacity, device, plan, load_seconds }
     }
 
     /// Hyper-parameters of the model.

@@ -143,4 +143,32 @@ impl Gpu {
             self.raw_queue().write_buffer(slice.buffer.raw(), slice.offset + whole as u64, &last);
         }
     }
+
+    /// Copies ranges of buffers onto ranges of the same length, multiples of 4 bytes, behind everything submitted before. Both may lie in one
+    /// buffer: copies go through memory of their own, because a device may not copy within a buffer.
+    ///
+    /// # Errors
+    /// No memory left for the copies.
+    pub fn copy(&self, copies: &[(Slice, Slice)]) -> Result<()> {
+        let total: u64 = copies.iter().map(|(from, _)| from.bytes).sum();
+        if total == 0 {
+            return Ok(());
+        }
+        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let descriptor = wgpu::BufferDescriptor { label: Some("copies"), size: total, usage, mapped_at_creation: false };
+        let between = self.guarded(&format!("copies of {total} bytes"), || self.device().create_buffer(&descriptor))?;
+        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("copies") });
+        let mut at = 0;
+        for (from, _) in copies {
+            encoder.copy_buffer_to_buffer(from.buffer.raw(), from.offset, &between, at, Some(from.bytes));
+            at += from.bytes;
+        }
+        at = 0;
+        for (from, to) in copies {
+            encoder.copy_buffer_to_buffer(&between, at, to.buffer.raw(), to.offset, Some(from.bytes));
+            at += from.bytes;
+        }
+        self.raw_queue().submit([encoder.finish()]);
+        Ok(())
+    }
 }

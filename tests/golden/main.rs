@@ -13,6 +13,7 @@ mod recorder;
 mod reference;
 mod running;
 mod scheduler;
+mod snapshots;
 mod stream;
 mod support;
 mod timeline;

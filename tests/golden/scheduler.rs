@@ -2,7 +2,7 @@
 
 use crate::running::{each_adapter, exact, generate, greedy, load, nano, quiet};
 use crate::support::golden;
-use dwarfstar::engine::{Ending, Engine, Generation, LoadOptions, TokenId};
+use dwarfstar::engine::{Ending, Engine, Event, Generation, LoadOptions, Request, Scheduler, StreamId, TokenId};
 use dwarfstar::gpu::OpenOptions;
 use dwarfstar::hf::Safetensors;
 use dwarfstar::model::{Model, Sampling};
@@ -103,4 +103,118 @@ fn logits_that_are_not_finite_name_the_session_and_the_position() {
             assert_eq!(session.tokens(), prompt, "{device}");
         }
     }
+}
+
+/// Runs the scheduler until no stream is left; returns the tokens of each stream in the order of `ids`.
+fn finish(engine: &mut Engine, scheduler: &mut Scheduler, ids: &[StreamId]) -> Vec<Vec<TokenId>> {
+    let mut got = vec![Vec::new(); ids.len()];
+    while !scheduler.is_idle() {
+        for event in scheduler.turn(engine) {
+            match event {
+                Event::Prompt { .. } => {}
+                Event::Token { stream, token } => got[ids.iter().position(|id| *id == stream).unwrap()].push(token),
+                Event::Ended { session, result, .. } => {
+                    result.unwrap();
+                    engine.close(session);
+                }
+            }
+        }
+    }
+    got
+}
+
+#[test]
+fn streams_beside_one_another_say_what_they_say_alone() {
+    let (model, tokens) = nano();
+    let warm = |seed| Sampling { temperature: 1.0, seed, ..Sampling::GREEDY };
+    let requests: Vec<Request> = [(0, 40, 12), (7, 150, 5), (30, 3, 20), (90, 17, 1)]
+        .into_iter()
+        .map(|(first, len, limit)| Request {
+            prompt: tokens[first..first + len].to_vec(),
+            generation: Some(Generation { sampling: warm(first as u64), limit, stops: Vec::new() }),
+        })
+        .collect();
+    each_adapter(|i| {
+        for is_exact in [true, false] {
+            let options = LoadOptions { sessions: 4, exact: is_exact, ..exact(i, OpenOptions::default()) };
+            let mut engine = load(&model, &options);
+            let start = |engine: &mut Engine, scheduler: &mut Scheduler, request: &Request| {
+                let session = engine.open().unwrap();
+                scheduler.start(engine, session, request.clone()).map_err(|(_, error)| error).unwrap()
+            };
+            let alone: Vec<Vec<TokenId>> = requests
+                .iter()
+                .map(|request| {
+                    let mut scheduler = Scheduler::default();
+                    let id = start(&mut engine, &mut scheduler, request);
+                    finish(&mut engine, &mut scheduler, &[id]).remove(0)
+                })
+                .collect();
+            // The first generates when the others come; the second's prompt takes several pieces beside them.
+            let mut scheduler = Scheduler::default();
+            let first = start(&mut engine, &mut scheduler, &requests[0]);
+            let mut early = Vec::new();
+            while early.len() < 3 {
+                early.extend(scheduler.turn(&mut engine).into_iter().filter_map(|event| match event {
+                    Event::Token { token, .. } => Some(token),
+                    _ => None,
+                }));
+            }
+            let mut ids = vec![first];
+            ids.extend(requests[1..].iter().map(|request| start(&mut engine, &mut scheduler, request)));
+            let mut together = finish(&mut engine, &mut scheduler, &ids);
+            together[0].splice(0..0, early);
+            assert_eq!(together, alone, "exact {is_exact}");
+        }
+    });
+}
+
+#[test]
+fn a_cancelled_stream_leaves_the_others_and_a_usable_session() {
+    let (model, tokens) = nano();
+    each_adapter(|i| {
+        let options = LoadOptions { sessions: 2, ..exact(i, OpenOptions::default()) };
+        let mut engine = load(&model, &options);
+        let want = greedy(&mut engine, &tokens[..30], 10);
+        let request = |first: usize, limit| Request {
+            prompt: tokens[first..first + 30].to_vec(),
+            generation: Some(Generation { sampling: Sampling::GREEDY, limit, stops: Vec::new() }),
+        };
+        let mut scheduler = Scheduler::default();
+        let sessions = [engine.open().unwrap(), engine.open().unwrap()];
+        let ids: Vec<StreamId> = sessions
+            .into_iter()
+            .zip([request(0, 10), request(50, 500)])
+            .map(|(session, request)| scheduler.start(&mut engine, session, request).map_err(|(_, error)| error).unwrap())
+            .collect();
+        let (mut got, mut said, mut back) = (Vec::new(), Vec::new(), Vec::new());
+        while !scheduler.is_idle() {
+            for event in scheduler.turn(&mut engine) {
+                match event {
+                    Event::Prompt { .. } => {}
+                    Event::Token { stream, token } if stream == ids[0] => got.push(token),
+                    Event::Token { stream, token } => {
+                        said.push(token);
+                        if said.len() == 4 {
+                            scheduler.cancel(stream);
+                        }
+                    }
+                    Event::Ended { stream, session, result } => back.push((stream, session, result.unwrap())),
+                }
+            }
+        }
+        assert_eq!((got, said.len()), (want, 4));
+        let (_, mut session, report) = back.remove(back.iter().position(|(stream, ..)| *stream == ids[1]).unwrap());
+        assert_eq!(report.ending, Ending::Cancelled);
+        let held = [&tokens[50..80], &said].concat();
+        assert!(held.starts_with(session.tokens()) && session.tokens().len() >= 33, "it holds what was given out, or all but the last");
+        // Nothing of the rows that ran ahead is left behind.
+        let next = [&held[..], &tokens[5..15]].concat();
+        let (continued, _) = generate(&mut engine, &mut session, &next, Sampling::GREEDY, 6, &[]);
+        back.into_iter().for_each(|(_, session, _)| engine.close(session));
+        let mut twin = engine.open().unwrap();
+        let (same, _) = generate(&mut engine, &mut twin, &tokens[50..80], Sampling::GREEDY, 4, &[]);
+        assert_eq!(same, said);
+        assert_eq!(generate(&mut engine, &mut twin, &next, Sampling::GREEDY, 6, &[]).0, continued);
+    });
 }

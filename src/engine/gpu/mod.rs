@@ -15,6 +15,7 @@ pub use plan::{MemoryPlan, mib};
 pub use sizes::{Capacity, rows_of_a_step};
 
 use super::backend::{Backend, GpuTicket, Ticket};
+use super::snapshot::StateData;
 use super::step::{RowKind, Step, StepOutput, Token, Unsampled, Want};
 use super::watch::Watch;
 use crate::gpu::{self, Gpu, Recording, Slice};
@@ -75,10 +76,9 @@ impl GpuBackend {
 
     /// Writes what the host knows of the step.
     fn upload(&mut self, step: &Step, data: &StepData) -> Result<()> {
-        for row in &step.rows {
-            self.cache.reserve(&self.gpu, row.slot, row.position + 1)?;
-        }
         for run in step.rows.chunk_by(|a, b| a.slot == b.slot) {
+            let first = run[0].position;
+            self.cache.reserve(&self.gpu, run[0].slot, first..first + run.len() as u32)?;
             if run[0].token != Token::Sampled {
                 self.gpu.write(&self.cache.live.part(u64::from(run[0].slot) * 4, 4), &[1u32]);
             }
@@ -283,6 +283,27 @@ impl Backend for GpuBackend {
             }));
         }
         Ok(output)
+    }
+
+    fn snapshot(&mut self, slot: u32, position: u32) -> Result<StateData> {
+        let mut rec = Recording::new();
+        self.cache.state(slot, position)?.into_iter().for_each(|slice| rec.download(slice));
+        Ok(StateData::Pools(self.gpu.run(&rec)?))
+    }
+
+    fn restore(&mut self, slot: u32, position: u32, data: &StateData) -> Result<()> {
+        let StateData::Pools(parts) = data else { return Err(Error::Refused("the snapshot is of the CPU".into())) };
+        self.cache.reserve(&self.gpu, slot, 0..position)?;
+        let slices = self.cache.state(slot, position)?;
+        if slices.len() != parts.len() || slices.iter().zip(parts).any(|(slice, part)| slice.bytes != part.len() as u64) {
+            return Err(Error::Refused("the snapshot has other parts than this engine's sessions".into()));
+        }
+        slices.iter().zip(parts).for_each(|(slice, part)| self.gpu.write(slice, part));
+        Ok(())
+    }
+
+    fn fork(&mut self, slot: u32, position: u32) -> Result<u32> {
+        self.cache.fork(&self.gpu, slot, position)
     }
 
     fn look_ahead(&self) -> usize {
