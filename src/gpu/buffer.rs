@@ -1,45 +1,47 @@
-//! GPU memory: a buffer handle that is cheap to clone, and a range of one.
+//! Handles of a device's memory, and ranges of it: plain data. What stands behind a handle only its owner knows.
 
-use super::Gpu;
-use crate::{Error, Result};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A storage buffer on one device. Clones share the memory, which goes back when the last one is dropped.
-#[derive(Clone, Debug)]
-pub struct Buffer(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    raw: wgpu::Buffer,
-    id: u64,
-    account: Arc<Account>,
+/// Who holds the memory behind handles.
+pub(super) trait Owner: Send + Sync {
+    /// The last handle of buffer `id` is gone. Work in flight may still use the memory.
+    fn release(&self, id: u64);
 }
 
-/// What buffers a device holds.
-#[derive(Debug, Default)]
-pub(super) struct Account {
-    /// Buffers that were freed: tells when cached bind groups may be stale.
-    pub freed: AtomicU64,
-    /// Bytes of those that are not.
-    pub held: AtomicU64,
+/// A storage buffer on one device. Clones share the memory, which goes back when the last one is dropped.
+#[derive(Clone)]
+pub struct Buffer(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    label: Box<str>,
+    bytes: u64,
+    owner: Arc<dyn Owner>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.account.freed.fetch_add(1, Ordering::Relaxed);
-        self.account.held.fetch_sub(self.raw.size(), Ordering::Relaxed);
+        self.owner.release(self.id);
     }
 }
 
 impl Buffer {
-    pub(super) fn raw(&self) -> &wgpu::Buffer {
-        &self.0.raw
+    /// The first handle of `bytes` bytes, for `owner` to put memory behind.
+    pub(super) fn new(label: &str, bytes: u64, owner: Arc<dyn Owner>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(Arc::new(Inner { id: NEXT.fetch_add(1, Ordering::Relaxed), label: label.into(), bytes, owner }))
     }
 
     /// Distinguishes buffers of one process; never reused.
-    pub(super) fn id(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         self.0.id
+    }
+
+    /// What it was called when it was made.
+    pub fn label(&self) -> &str {
+        &self.0.label
     }
 
     /// Whether both are handles of one buffer.
@@ -47,15 +49,9 @@ impl Buffer {
         self.0.id == other.0.id
     }
 
-    /// A handle that does not keep the memory alive.
-    pub(super) fn observe(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let weak = Arc::downgrade(&self.0);
-        move || weak.strong_count() > 0
-    }
-
     /// Size in bytes.
     pub fn bytes(&self) -> u64 {
-        self.0.raw.size()
+        self.0.bytes
     }
 
     /// All of it.
@@ -66,6 +62,12 @@ impl Buffer {
     /// `bytes` bytes from `offset`; the offset must suit the device's binding alignment (256 always does).
     pub fn slice(&self, offset: u64, bytes: u64) -> Slice {
         Slice { buffer: self.clone(), offset, bytes }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (buffer {}, {} bytes)", self.label(), self.id(), self.bytes())
     }
 }
 
@@ -95,52 +97,9 @@ impl Slice {
     }
 }
 
-impl Gpu {
-    /// A storage buffer of at least `bytes` bytes (rounded up to 4, never empty), zeroed by wgpu before its first use.
-    ///
-    /// # Errors
-    /// More than the device's largest buffer, or no memory left.
-    pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
-        let size = bytes.max(4).next_multiple_of(4);
-        let limit = self.caps().max_buffer_bytes;
-        if size > limit {
-            return Err(Error::Device(format!("buffer {label} of {size} bytes is larger than this device's limit of {limit}")));
-        }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-        let raw = self.guarded(&format!("buffer {label} of {size} bytes"), || self.device().create_buffer(&descriptor))?;
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let account = self.account().clone();
-        account.held.fetch_add(size, Ordering::Relaxed);
-        Ok(Buffer(Arc::new(Inner { raw, id: NEXT.fetch_add(1, Ordering::Relaxed), account })))
-    }
-
-    /// Bytes of all storage buffers that are alive.
-    pub fn held_bytes(&self) -> u64 {
-        self.account().held.load(Ordering::Relaxed)
-    }
-
-    /// A storage buffer that holds `data`.
-    ///
-    /// # Errors
-    /// As [`Gpu::buffer`].
-    pub fn buffer_with<T: bytemuck::NoUninit>(&self, label: &str, data: &[T]) -> Result<Buffer> {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        let buffer = self.buffer(label, bytes.len() as u64)?;
-        self.write(&buffer.all(), bytes);
-        Ok(buffer)
-    }
-
-    /// Writes `data` at the start of `slice`, before whatever is submitted next. Meant for small data; weights go through `Uploader`.
-    pub fn write<T: bytemuck::NoUninit>(&self, slice: &Slice, data: &[T]) {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        debug_assert!(bytes.len() as u64 <= slice.bytes.next_multiple_of(4));
-        let whole = bytes.len() & !3;
-        self.raw_queue().write_buffer(slice.buffer.raw(), slice.offset, &bytes[..whole]);
-        if whole < bytes.len() {
-            let mut last = [0u8; 4];
-            last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.raw_queue().write_buffer(slice.buffer.raw(), slice.offset + whole as u64, &last);
-        }
+/// `label[offset..end]`, in bytes.
+impl fmt::Display for Slice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}..{}]", self.buffer.label(), self.offset, self.offset.saturating_add(self.bytes))
     }
 }
