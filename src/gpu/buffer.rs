@@ -103,3 +103,32 @@ impl fmt::Display for Slice {
         write!(f, "{}[{}..{}]", self.buffer.label(), self.offset, self.offset.saturating_add(self.bytes))
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// An owner without memory, which notes what comes back.
+    #[derive(Default)]
+    pub struct Notes(Mutex<Vec<u64>>);
+
+    impl Owner for Notes {
+        fn release(&self, id: u64) {
+            self.0.lock().unwrap().push(id);
+        }
+    }
+
+    #[test]
+    fn memory_goes_back_once_and_with_the_last_handle() {
+        let notes = Arc::new(Notes::default());
+        let (a, b) = (Buffer::new("a", 8, notes.clone()), Buffer::new("b", 8, notes.clone()));
+        let (slice, ids) = (a.slice(4, 4), [a.id(), b.id()]);
+        assert_ne!(ids[0], ids[1]);
+        drop((a.clone(), a));
+        assert!(notes.0.lock().unwrap().is_empty(), "a slice is a handle too");
+        drop(slice);
+        drop(b);
+        assert_eq!(*notes.0.lock().unwrap(), ids);
+    }
+}

@@ -166,7 +166,26 @@ pub fn grid_1d(workgroups: u32) -> [u32; 3] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::buffer::Buffer;
+    use super::super::buffer::tests::Notes;
     use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_recording_prints_a_line_for_each_launch_and_download() {
+        let [x, y] = ["x", "y"].map(|label| Buffer::new(label, 512, Arc::new(Notes::default())));
+        let mut rec = Recording::new();
+        let variant = Variant::new("rms_norm").flag("Y_F16").constant("WG", 64);
+        rec.dispatch(variant, &[16u32, 1.0f32.to_bits()], vec![x.all(), x.slice(256, 64), y.all()], [2, 3, 1]);
+        rec.dispatch(Variant::new("plain"), &[7u8, 1], Vec::new(), [1, 1, 1]);
+        rec.download(y.slice(4, 8));
+        let lines = [
+            "   0 rms_norm[Y_F16 WG=64] grid 2x3x1 x[0..512] x[256..320] y[0..512] params 00000010 3f800000",
+            "   1 plain[] grid 1x1x1 params 00000107",
+            "     download y[4..12]",
+        ];
+        assert_eq!(rec.to_string().lines().collect::<Vec<_>>(), lines);
+    }
 
     #[test]
     fn a_cost_belongs_to_the_launch_before_it_and_to_no_other() {

@@ -183,4 +183,14 @@ mod tests {
         let error = assembler.block("test", &["a", "#ifdef B"]).unwrap_err().to_string();
         assert_eq!(error, "GPU: shader test, line 2: no #endif");
     }
+
+    #[test]
+    fn loops_of_absurd_length_are_refused() {
+        for text in ["#for I N\n#end", "#for I 1000\n#for J 1000\nfar too many lines\n#end\n#end"] {
+            let variant = Variant::new("x").constant("N", u32::MAX);
+            let mut assembler = Assembler { variant: &variant, imported: HashSet::new(), out: String::new(), bindings: 0 };
+            let error = assembler.block("test", &text.lines().collect::<Vec<_>>()).unwrap_err().to_string();
+            assert!(error.contains("at most 1024"), "{error}");
+        }
+    }
 }

@@ -21,10 +21,13 @@ impl Variant {
     /// The variant whose names were written somewhere else: all must be names that the built-in shaders know.
     ///
     /// # Errors
-    /// One of them is not.
+    /// One of them is not, or is there twice.
     pub(super) fn known(kernel: &str, flags: &[String], constants: &[(String, u32)]) -> Result<Self> {
         let path = kernel_path(kernel).ok_or_else(|| Error::Text(format!("there is no kernel {kernel:?}")))?;
         let known = |name: &str| known_name(name).ok_or_else(|| Error::Text(format!("{kernel}: no shader knows the name {name:?}")));
+        if let Some((_, (name, _))) = constants.iter().enumerate().find(|(i, (name, _))| constants[..*i].iter().any(|(n, _)| n == name)) {
+            return Err(Error::Text(format!("{kernel}: the constant {name} is there twice")));
+        }
         Ok(Self {
             kernel: stem(path),
             flags: flags.iter().map(|flag| known(flag)).collect::<Result<_>>()?,

@@ -63,6 +63,11 @@ fn make(device: &Device, held: &Held, pipeline: &Pipeline, dispatch: &Dispatch) 
         let (label, bytes) = (&dispatch.variant, slice.bytes);
         return Err(Error::Device(format!("{label} binds {bytes} bytes, this device's limit is {limit}")));
     }
+    let bindings = || dispatch.bindings.iter().zip(&pipeline.writes);
+    if let Some((slice, _)) = bindings().find(|(a, writes)| **writes && bindings().any(|(b, writes)| a.buffer.same(&b.buffer) && !writes)) {
+        let (label, buffer) = (&dispatch.variant, slice.buffer.label());
+        return Err(Error::Device(format!("{label} writes to buffer {buffer} and reads it through another binding")));
+    }
     let entry = |(i, slice): (usize, &Slice)| -> Result<_> {
         let buffer = held.raw(&slice.buffer)?;
         let size = NonZeroU64::new(slice.bytes.next_multiple_of(4));
