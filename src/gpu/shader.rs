@@ -10,7 +10,7 @@
 //! Values reach a shader only as typed constants (`const NAME: u32 = value;`), never by text replacement. `enable` lines and the variable
 //! that holds a kernel's `struct Params` are written here, because they depend on the device and not on the kernel.
 
-use super::sources::{import_source, kernel_source};
+use super::sources::{EXTENSIONS, import_source, kernel_source};
 use super::variant::Variant;
 use crate::{Error, Result};
 use std::collections::HashSet;
@@ -21,9 +21,9 @@ use std::collections::HashSet;
 /// A directive that cannot be followed, naming the file and line: a mistake in a shader, not in the input.
 pub fn assemble(variant: &Variant, immediates: bool) -> Result<String> {
     let mut text = String::new();
-    for (flag, line) in [("F16", "enable f16;\n"), ("COOPERATIVE", "enable wgpu_cooperative_matrix;\n")] {
+    for (flag, extension) in EXTENSIONS {
         if variant.has(flag) {
-            text.push_str(line);
+            text.push_str(&format!("enable {extension};\n"));
         }
     }
     for (name, value) in variant.constants() {

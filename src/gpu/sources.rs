@@ -108,6 +108,9 @@ shaders! {
     "lib/units_q2_k"
 }
 
+/// Flags that switch an extension of the shading language on, and the extension.
+pub(super) const EXTENSIONS: [(&str, &str); 2] = [("F16", "f16"), ("COOPERATIVE", "wgpu_cooperative_matrix")];
+
 /// The name of a kernel without its folder.
 pub(super) fn stem(path: &'static str) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
@@ -155,10 +158,11 @@ fn missing(name: &str) -> Error {
     Error::Device(format!("there is no shader {name}"))
 }
 
-/// `name` as it stands in some built-in shader, where flags and constants are asked for by name.
+/// `name` as it stands in some built-in shader, where flags and constants are asked for by name, or among [`EXTENSIONS`].
 pub(super) fn known_name(name: &str) -> Option<&'static str> {
     static NAMES: OnceLock<HashSet<&'static str>> = OnceLock::new();
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let names = NAMES.get_or_init(|| SOURCES.iter().flat_map(|(_, text)| text.split(|c| !is_part(c))).collect());
+    let words = || SOURCES.iter().flat_map(|(_, text)| text.split(|c| !is_part(c)));
+    let names = NAMES.get_or_init(|| words().chain(EXTENSIONS.map(|(flag, _)| flag)).collect());
     names.get(name).copied().filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
 }
