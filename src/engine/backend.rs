@@ -35,6 +35,9 @@ pub trait Backend {
     /// Runs `step` behind everything submitted before it. Taps that are wanted make it slow, because it waits for them.
     fn submit(&mut self, step: &Step, taps: &mut dyn Taps) -> Result<Ticket>;
 
+    /// Whether the results of a step are there. Never blocks.
+    fn is_done(&self, ticket: &Ticket) -> Result<bool>;
+
     /// Waits for the results of a step.
     fn wait(&mut self, ticket: Ticket) -> Result<StepOutput>;
 

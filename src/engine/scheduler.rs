@@ -121,13 +121,30 @@ impl Scheduler {
     /// Submits what fits in the queue, and waits for the oldest step unless a stream is over. Returns what happened, in order.
     pub fn turn(&mut self, engine: &mut Engine) -> Vec<Event> {
         let mut events = self.fill(engine);
-        if events.is_empty()
-            && let Some(InFlight { flight, cargo, submitted }) = self.flights.pop_front()
-        {
-            let output = engine.land(flight);
-            self.landed(engine, output, cargo, submitted, &mut events);
+        if events.is_empty() {
+            self.land_oldest(engine, &mut events);
         }
         events
+    }
+
+    /// As [`Scheduler::turn`], for callers that may not block: takes the steps that have landed, and submits what follows. Returns nothing while
+    /// the device works.
+    pub fn poll(&mut self, engine: &mut Engine) -> Vec<Event> {
+        let mut events = self.fill(engine);
+        // A step whose state cannot be asked for has failed, and says so when it lands.
+        while self.flights.front().is_some_and(|oldest| engine.has_landed(&oldest.flight).unwrap_or(true)) {
+            self.land_oldest(engine, &mut events);
+        }
+        events.extend(self.fill(engine));
+        events
+    }
+
+    /// Waits for the oldest step, if there is one, and takes what it brought.
+    fn land_oldest(&mut self, engine: &mut Engine, events: &mut Vec<Event>) {
+        if let Some(InFlight { flight, cargo, submitted }) = self.flights.pop_front() {
+            let output = engine.land(flight);
+            self.landed(engine, output, cargo, submitted, events);
+        }
     }
 
     fn stream(&mut self, id: StreamId) -> Option<&mut Stream> {

@@ -171,6 +171,14 @@ impl Engine {
         self.land(flight)
     }
 
+    /// Whether [`Engine::land`] would return at once. Never blocks.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn has_landed(&self, flight: &Flight) -> Result<bool> {
+        self.backend.is_done(&flight.0)
+    }
+
     /// Waits for a step. Steps land in the order of their submission.
     ///
     /// # Errors

@@ -1,45 +1,47 @@
-//! GPU memory: a buffer handle that is cheap to clone, and a range of one.
+//! Handles of a device's memory, and ranges of it: plain data. What stands behind a handle only its owner knows.
 
-use super::Gpu;
-use crate::{Error, Result};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A storage buffer on one device. Clones share the memory, which goes back when the last one is dropped.
-#[derive(Clone, Debug)]
-pub struct Buffer(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    raw: wgpu::Buffer,
-    id: u64,
-    account: Arc<Account>,
+/// Who holds the memory behind handles.
+pub(super) trait Owner: Send + Sync {
+    /// The last handle of buffer `id` is gone. Work in flight may still use the memory.
+    fn release(&self, id: u64);
 }
 
-/// What buffers a device holds.
-#[derive(Debug, Default)]
-pub(super) struct Account {
-    /// Buffers that were freed: tells when cached bind groups may be stale.
-    pub freed: AtomicU64,
-    /// Bytes of those that are not.
-    pub held: AtomicU64,
+/// A storage buffer on one device. Clones share the memory, which goes back when the last one is dropped.
+#[derive(Clone)]
+pub struct Buffer(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    label: Box<str>,
+    bytes: u64,
+    owner: Arc<dyn Owner>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.account.freed.fetch_add(1, Ordering::Relaxed);
-        self.account.held.fetch_sub(self.raw.size(), Ordering::Relaxed);
+        self.owner.release(self.id);
     }
 }
 
 impl Buffer {
-    pub(super) fn raw(&self) -> &wgpu::Buffer {
-        &self.0.raw
+    /// The first handle of `bytes` bytes, for `owner` to put memory behind.
+    pub(super) fn new(label: &str, bytes: u64, owner: Arc<dyn Owner>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(Arc::new(Inner { id: NEXT.fetch_add(1, Ordering::Relaxed), label: label.into(), bytes, owner }))
     }
 
     /// Distinguishes buffers of one process; never reused.
-    pub(super) fn id(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         self.0.id
+    }
+
+    /// What it was called when it was made.
+    pub fn label(&self) -> &str {
+        &self.0.label
     }
 
     /// Whether both are handles of one buffer.
@@ -47,15 +49,9 @@ impl Buffer {
         self.0.id == other.0.id
     }
 
-    /// A handle that does not keep the memory alive.
-    pub(super) fn observe(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let weak = Arc::downgrade(&self.0);
-        move || weak.strong_count() > 0
-    }
-
     /// Size in bytes.
     pub fn bytes(&self) -> u64 {
-        self.0.raw.size()
+        self.0.bytes
     }
 
     /// All of it.
@@ -66,6 +62,12 @@ impl Buffer {
     /// `bytes` bytes from `offset`; the offset must suit the device's binding alignment (256 always does).
     pub fn slice(&self, offset: u64, bytes: u64) -> Slice {
         Slice { buffer: self.clone(), offset, bytes }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (buffer {}, {} bytes)", self.label(), self.id(), self.bytes())
     }
 }
 
@@ -95,80 +97,38 @@ impl Slice {
     }
 }
 
-impl Gpu {
-    /// A storage buffer of at least `bytes` bytes (rounded up to 4, never empty), zeroed by wgpu before its first use.
-    ///
-    /// # Errors
-    /// More than the device's largest buffer, or no memory left.
-    pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
-        let size = bytes.max(4).next_multiple_of(4);
-        let limit = self.caps().max_buffer_bytes;
-        if size > limit {
-            return Err(Error::Device(format!("buffer {label} of {size} bytes is larger than this device's limit of {limit}")));
-        }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-        let raw = self.guarded(&format!("buffer {label} of {size} bytes"), || self.device().create_buffer(&descriptor))?;
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let account = self.account().clone();
-        account.held.fetch_add(size, Ordering::Relaxed);
-        Ok(Buffer(Arc::new(Inner { raw, id: NEXT.fetch_add(1, Ordering::Relaxed), account })))
+/// `label[offset..end]`, in bytes.
+impl fmt::Display for Slice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}..{}]", self.buffer.label(), self.offset, self.offset.saturating_add(self.bytes))
     }
+}
 
-    /// Bytes of all storage buffers that are alive.
-    pub fn held_bytes(&self) -> u64 {
-        self.account().held.load(Ordering::Relaxed)
-    }
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::sync::Mutex;
 
-    /// A storage buffer that holds `data`.
-    ///
-    /// # Errors
-    /// As [`Gpu::buffer`].
-    pub fn buffer_with<T: bytemuck::NoUninit>(&self, label: &str, data: &[T]) -> Result<Buffer> {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        let buffer = self.buffer(label, bytes.len() as u64)?;
-        self.write(&buffer.all(), bytes);
-        Ok(buffer)
-    }
+    /// An owner without memory, which notes what comes back.
+    #[derive(Default)]
+    pub struct Notes(Mutex<Vec<u64>>);
 
-    /// Writes `data` at the start of `slice`, before whatever is submitted next. Meant for small data; weights go through `Uploader`.
-    pub fn write<T: bytemuck::NoUninit>(&self, slice: &Slice, data: &[T]) {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        debug_assert!(bytes.len() as u64 <= slice.bytes.next_multiple_of(4));
-        let whole = bytes.len() & !3;
-        self.raw_queue().write_buffer(slice.buffer.raw(), slice.offset, &bytes[..whole]);
-        if whole < bytes.len() {
-            let mut last = [0u8; 4];
-            last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.raw_queue().write_buffer(slice.buffer.raw(), slice.offset + whole as u64, &last);
+    impl Owner for Notes {
+        fn release(&self, id: u64) {
+            self.0.lock().unwrap().push(id);
         }
     }
 
-    /// Copies ranges of buffers onto ranges of the same length, multiples of 4 bytes, behind everything submitted before. Both may lie in one
-    /// buffer: copies go through memory of their own, because a device may not copy within a buffer.
-    ///
-    /// # Errors
-    /// No memory left for the copies.
-    pub fn copy(&self, copies: &[(Slice, Slice)]) -> Result<()> {
-        let total: u64 = copies.iter().map(|(from, _)| from.bytes).sum();
-        if total == 0 {
-            return Ok(());
-        }
-        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        let descriptor = wgpu::BufferDescriptor { label: Some("copies"), size: total, usage, mapped_at_creation: false };
-        let between = self.guarded(&format!("copies of {total} bytes"), || self.device().create_buffer(&descriptor))?;
-        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("copies") });
-        let mut at = 0;
-        for (from, _) in copies {
-            encoder.copy_buffer_to_buffer(from.buffer.raw(), from.offset, &between, at, Some(from.bytes));
-            at += from.bytes;
-        }
-        at = 0;
-        for (from, to) in copies {
-            encoder.copy_buffer_to_buffer(&between, at, to.buffer.raw(), to.offset, Some(from.bytes));
-            at += from.bytes;
-        }
-        self.raw_queue().submit([encoder.finish()]);
-        Ok(())
+    #[test]
+    fn memory_goes_back_once_and_with_the_last_handle() {
+        let notes = Arc::new(Notes::default());
+        let (a, b) = (Buffer::new("a", 8, notes.clone()), Buffer::new("b", 8, notes.clone()));
+        let (slice, ids) = (a.slice(4, 4), [a.id(), b.id()]);
+        assert_ne!(ids[0], ids[1]);
+        drop((a.clone(), a));
+        assert!(notes.0.lock().unwrap().is_empty(), "a slice is a handle too");
+        drop(slice);
+        drop(b);
+        assert_eq!(*notes.0.lock().unwrap(), ids);
     }
 }

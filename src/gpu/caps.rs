@@ -1,4 +1,30 @@
-//! What a device can do, read once, and what decides which variant of a kernel it gets.
+//! What a device can do, read once, and what decides which variant of a kernel it gets. How to open one.
+
+/// What kind of device an adapter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdapterKind {
+    /// A GPU with its own memory.
+    Discrete,
+    /// A GPU that shares the CPU's memory.
+    Integrated,
+    /// A driver that runs shaders on the CPU.
+    Software,
+    /// A virtual or unknown device.
+    Other,
+}
+
+/// How to open a device.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenOptions {
+    /// Use nothing beyond [`Caps::portable`].
+    pub portable: bool,
+    /// Compile shaders with bounds checks and zeroed workgroup memory.
+    pub checks: bool,
+    /// Pretend that no storage binding may be larger than this, in bytes.
+    pub binding_cap: Option<u64>,
+    /// Assume subgroups of half the size that they have, as on a device whose subgroups vary.
+    pub narrow: bool,
+}
 
 /// Cooperative matrices that kernels are written for: f16 operands, f32 sums, one subgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

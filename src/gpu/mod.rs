@@ -1,27 +1,31 @@
-//! Devices, buffers, shaders, recordings and the queue: everything that touches wgpu, and nothing that knows a model.
+//! Devices, buffers, shaders, recordings and what executes them: nothing that knows a model.
 //!
 //! A caller describes work as a [`Recording`] (which [`Variant`] of which kernel, its parameters, the buffer slices, the grid) and a
-//! [`Gpu`] executes it: one encoder, one compute pass, one submit. No wgpu type leaves this room. Kernel families live in `kernels`,
-//! who calls them in `engine`; tests are the kernel tests and the unit tests of each file here.
+//! [`Gpu`] executes it: one encoder, one compute pass, one submit. All of that is plain data: a recording can be printed, saved
+//! ([`SavedRecording`]) and run again elsewhere. The executor is behind it, in `wgpu/`, the only folder that names a type of wgpu.
+//! Kernel families live in `kernels`, who calls them in `engine`; tests are the kernel tests and the unit tests of each file here.
 
+mod adapter;
 mod buffer;
 mod caps;
-mod device;
-mod disk_cache;
-mod pipeline;
-mod profiler;
-mod queue;
+mod executor;
+mod lock;
+mod measure;
 mod recording;
+mod saved;
 mod shader;
 mod sources;
-mod submission;
 mod upload;
+mod variant;
+mod wgpu;
 
+pub use adapter::{Adapter, adapters};
 pub use buffer::{Buffer, Slice};
-pub use caps::{Caps, Cooperative};
-pub use device::{Adapter, AdapterKind, Gpu, OpenOptions, adapters};
-pub use profiler::Span;
-pub use queue::Ticket;
-pub use recording::{Cost, Dispatch, Recording, grid_1d};
-pub use shader::{Variant, assemble, kernels};
+pub use caps::{AdapterKind, Caps, Cooperative, OpenOptions};
+pub use executor::{Gpu, Ticket};
+pub use recording::{Cost, Dispatch, Recording, Span, grid_1d};
+pub use saved::SavedRecording;
+pub use shader::assemble;
+pub use sources::kernels;
 pub use upload::{Staging, Uploader};
+pub use variant::Variant;

@@ -1,10 +1,19 @@
 //! Work described as plain data: what to run, with which parameters, on which buffers, over which grid.
 
 use super::buffer::Slice;
-use super::shader::Variant;
+use super::variant::Variant;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Bytes of parameters of a launch at most.
+pub(super) const PARAMS_BYTES: usize = 128;
+
+/// Workgroups in each dimension of a grid at most.
+pub(super) const GRID_LIMIT: u32 = 65_535;
 
 /// What a launch has to move and compute, as far as the host can tell: measurements divide it by the time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cost {
     /// Bytes that it reads and writes at least once; 0: not known.
     pub bytes: u64,
@@ -18,6 +27,19 @@ impl std::ops::Add for Cost {
     fn add(self, other: Self) -> Self {
         Self { bytes: self.bytes + other.bytes, flops: self.flops + other.flops }
     }
+}
+
+/// One launch and when it ran, in nanoseconds of the device's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Kernel and variant.
+    pub label: String,
+    /// When the launch before it ended.
+    pub start_ns: u64,
+    /// When it ended.
+    pub end_ns: u64,
 }
 
 /// One kernel launch.
@@ -35,11 +57,29 @@ pub struct Dispatch {
     pub cost: Cost,
 }
 
+/// `rms_norm[WG=256] grid 4x1x1 x[0..256] y[0..256] params 00000010 358637bd`: bindings in bytes, parameters in words.
+impl fmt::Display for Dispatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [x, y, z] = self.grid;
+        write!(f, "{} grid {x}x{y}x{z}", self.variant)?;
+        self.bindings.iter().try_for_each(|slice| write!(f, " {slice}"))?;
+        f.write_str(" params")?;
+        self.param_words().try_for_each(|word| write!(f, " {word:08x}"))
+    }
+}
+
+impl Dispatch {
+    /// The parameters as words, the last one filled up with zeros.
+    pub(super) fn param_words(&self) -> impl Iterator<Item = u32> {
+        self.params.chunks(4).map(|bytes| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)))
+    }
+}
+
 /// A list of launches that run in order, and what to fetch when they are done.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
-    pub(super) dispatches: Vec<Dispatch>,
-    pub(super) downloads: Vec<Slice>,
+    dispatches: Vec<Dispatch>,
+    downloads: Vec<Slice>,
     /// The newest launch had an empty grid.
     dropped: bool,
 }
@@ -72,14 +112,29 @@ impl Recording {
         self.downloads.push(slice);
     }
 
+    /// What is fetched, in order.
+    pub fn downloads(&self) -> &[Slice] {
+        &self.downloads
+    }
+
     /// The launches, in order.
     pub fn dispatches(&self) -> &[Dispatch] {
         &self.dispatches
     }
 
+    /// Appends a launch as it is.
+    pub(super) fn push(&mut self, dispatch: Dispatch) {
+        self.dispatches.push(dispatch);
+    }
+
     /// Some launches as a recording that downloads nothing.
     pub fn of<'a>(dispatches: impl IntoIterator<Item = &'a Dispatch>) -> Self {
         Self { dispatches: dispatches.into_iter().cloned().collect(), ..Self::default() }
+    }
+
+    /// A recording that launches nothing and fetches what this one fetches.
+    pub(super) fn only_downloads(&self) -> Self {
+        Self { downloads: self.downloads.clone(), ..Self::default() }
     }
 
     /// Appends all of `other`.
@@ -89,20 +144,48 @@ impl Recording {
     }
 }
 
+/// A line for each launch, numbered, and one for each download.
+impl fmt::Display for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, dispatch) in self.dispatches.iter().enumerate() {
+            writeln!(f, "{i:4} {dispatch}")?;
+        }
+        self.downloads.iter().try_for_each(|slice| writeln!(f, "     download {slice}"))
+    }
+}
+
 /// A grid of at least `workgroups` workgroups within the limit of 65,535 a dimension. Shaders number themselves
 /// `id.x + id.y * num_workgroups.x` and skip what is beyond their size.
 pub fn grid_1d(workgroups: u32) -> [u32; 3] {
-    const LIMIT: u32 = 65_535;
-    if workgroups <= LIMIT {
+    if workgroups <= GRID_LIMIT {
         return [workgroups, 1, 1];
     }
-    let rows = workgroups.div_ceil(LIMIT);
+    let rows = workgroups.div_ceil(GRID_LIMIT);
     [workgroups.div_ceil(rows), rows, 1]
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::buffer::Buffer;
+    use super::super::buffer::tests::Notes;
     use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_recording_prints_a_line_for_each_launch_and_download() {
+        let [x, y] = ["x", "y"].map(|label| Buffer::new(label, 512, Arc::new(Notes::default())));
+        let mut rec = Recording::new();
+        let variant = Variant::new("rms_norm").flag("Y_F16").constant("WG", 64);
+        rec.dispatch(variant, &[16u32, 1.0f32.to_bits()], vec![x.all(), x.slice(256, 64), y.all()], [2, 3, 1]);
+        rec.dispatch(Variant::new("plain"), &[7u8, 1], Vec::new(), [1, 1, 1]);
+        rec.download(y.slice(4, 8));
+        let lines = [
+            "   0 rms_norm[Y_F16 WG=64] grid 2x3x1 x[0..512] x[256..320] y[0..512] params 00000010 3f800000",
+            "   1 plain[] grid 1x1x1 params 00000107",
+            "     download y[4..12]",
+        ];
+        assert_eq!(rec.to_string().lines().collect::<Vec<_>>(), lines);
+    }
 
     #[test]
     fn a_cost_belongs_to_the_launch_before_it_and_to_no_other() {

@@ -10,114 +10,10 @@
 //! Values reach a shader only as typed constants (`const NAME: u32 = value;`), never by text replacement. `enable` lines and the variable
 //! that holds a kernel's `struct Params` are written here, because they depend on the device and not on the kernel.
 
-use super::sources::SOURCES;
-use crate::debug::environment;
+use super::sources::{EXTENSIONS, import_source, kernel_source};
+use super::variant::Variant;
 use crate::{Error, Result};
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
-
-/// One way to compile a kernel: the kernel's name, flags that switch lines on, and constants.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Variant {
-    kernel: &'static str,
-    flags: Vec<&'static str>,
-    constants: Vec<(&'static str, u32)>,
-}
-
-impl Variant {
-    /// The plain variant of `kernel`, which is the name of a shader file without its folder.
-    pub fn new(kernel: &'static str) -> Self {
-        Self { kernel, flags: Vec::new(), constants: Vec::new() }
-    }
-
-    /// With `flag`, if `on`.
-    #[must_use]
-    pub fn flag_if(mut self, on: bool, flag: &'static str) -> Self {
-        if on && !self.flags.contains(&flag) {
-            self.flags.push(flag);
-        }
-        self
-    }
-
-    /// With `flag`.
-    #[must_use]
-    pub fn flag(self, flag: &'static str) -> Self {
-        self.flag_if(true, flag)
-    }
-
-    /// With the constant `name` = `value`.
-    #[must_use]
-    pub fn constant(mut self, name: &'static str, value: u32) -> Self {
-        self.constants.push((name, value));
-        self
-    }
-
-    /// The kernel's name.
-    pub fn kernel(&self) -> &'static str {
-        self.kernel
-    }
-
-    /// The shader folder that the kernel's file is in, without `shaders/`; empty for a kernel that does not exist.
-    pub fn folder(&self) -> &'static str {
-        let path = SOURCES.iter().map(|(path, _)| *path).find(|path| stem(path) == self.kernel && !path.starts_with("lib/"));
-        path.and_then(|path| path.split_once('/')).map_or("", |(folder, _)| folder)
-    }
-
-    /// The flags that are on.
-    pub fn flags(&self) -> &[&'static str] {
-        &self.flags
-    }
-
-    /// The constants: name and value.
-    pub fn constants(&self) -> &[(&'static str, u32)] {
-        &self.constants
-    }
-
-    /// Whether it has a flag or constant `name`.
-    pub fn has(&self, name: &str) -> bool {
-        self.flags.contains(&name) || self.value(name).is_some()
-    }
-
-    /// The value of constant `name`.
-    pub fn value(&self, name: &str) -> Option<u32> {
-        self.constants.iter().find(|(n, _)| *n == name).map(|&(_, v)| v)
-    }
-}
-
-/// `matvec[Q8_0 TOKENS=4]`: the label of the pipeline.
-impl fmt::Display for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts: Vec<String> = self.flags.iter().map(|f| (*f).to_string()).collect();
-        parts.extend(self.constants.iter().map(|(n, v)| format!("{n}={v}")));
-        write!(f, "{}[{}]", self.kernel, parts.join(" "))
-    }
-}
-
-/// The name of a kernel or import without its folder.
-fn stem(path: &'static str) -> &'static str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// The names of all kernels.
-pub fn kernels() -> impl Iterator<Item = &'static str> {
-    SOURCES.iter().map(|(path, _)| *path).filter(|path| !path.starts_with("lib/")).map(stem)
-}
-
-fn source(name: &str, is_kernel: bool) -> Result<(&'static str, Cow<'static, str>)> {
-    let found = SOURCES.iter().find(|(path, _)| if is_kernel { stem(path) == name && !path.starts_with("lib/") } else { *path == name });
-    let Some(&(path, text)) = found else {
-        return Err(Error::Device(format!("there is no shader {name}")));
-    };
-    match &environment().shaders {
-        None => Ok((path, Cow::Borrowed(text))),
-        Some(folder) => {
-            let file = folder.join(path).with_extension("wgsl");
-            let text = std::fs::read_to_string(&file).map_err(|e| Error::file(&file, e))?;
-            Ok((path, Cow::Owned(text)))
-        }
-    }
-}
 
 /// The WGSL of `variant`. `immediates`: parameters arrive as immediates, else in a uniform buffer at group 1, binding 0.
 ///
@@ -125,16 +21,16 @@ fn source(name: &str, is_kernel: bool) -> Result<(&'static str, Cow<'static, str
 /// A directive that cannot be followed, naming the file and line: a mistake in a shader, not in the input.
 pub fn assemble(variant: &Variant, immediates: bool) -> Result<String> {
     let mut text = String::new();
-    for (flag, line) in [("F16", "enable f16;\n"), ("COOPERATIVE", "enable wgpu_cooperative_matrix;\n")] {
+    for (flag, extension) in EXTENSIONS {
         if variant.has(flag) {
-            text.push_str(line);
+            text.push_str(&format!("enable {extension};\n"));
         }
     }
-    for (name, value) in &variant.constants {
+    for (name, value) in variant.constants() {
         text.push_str(&format!("const {name}: u32 = {value}u;\n"));
     }
     let mut assembler = Assembler { variant, imported: HashSet::new(), out: text, bindings: 0 };
-    let (path, body) = source(variant.kernel, true)?;
+    let (path, body) = kernel_source(variant.kernel())?;
     let lines: Vec<&str> = body.lines().collect();
     assembler.block(path, &lines)?;
     if assembler.out.contains("struct Params") {
@@ -146,6 +42,12 @@ pub fn assemble(variant: &Variant, immediates: bool) -> Result<String> {
     }
     Ok(assembler.out)
 }
+
+/// Turns of a loop at most: the count may be a constant of a variant that was read from a file.
+const MOST_TURNS: u32 = 1024;
+
+/// Bytes of a shader's text at most where another loop begins, because loops may nest.
+const MOST_BYTES: usize = 4 << 20;
 
 struct Assembler<'a> {
     variant: &'a Variant,
@@ -165,7 +67,7 @@ impl Assembler<'_> {
                 Some("#import") => {
                     let name = words.next().ok_or_else(|| mistake(i, "#import needs a name"))?;
                     if self.imported.insert(name.to_string()) {
-                        let (path, body) = source(name, false)?;
+                        let (path, body) = import_source(name)?;
                         self.block(path, &body.lines().collect::<Vec<_>>())?;
                     }
                 }
@@ -181,6 +83,10 @@ impl Assembler<'_> {
                     let name = words.next().ok_or_else(|| mistake(i, "#for needs a name"))?;
                     let count = words.next().and_then(|w| w.parse().ok().or_else(|| self.variant.value(w)));
                     let count = count.ok_or_else(|| mistake(i, "#for needs a number or a constant"))?;
+                    if count > MOST_TURNS || self.out.len() > MOST_BYTES {
+                        let so_far = self.out.len();
+                        return Err(mistake(i, &format!("{count} turns behind {so_far} bytes, at most {MOST_TURNS} and {MOST_BYTES}")));
+                    }
                     let end = matching(lines, i, &["#for"], "#end").ok_or_else(|| mistake(i, "no #end"))?;
                     for n in 0..count {
                         let body: Vec<String> = lines[i + 1..end].iter().map(|l| l.replace(&format!("${name}"), &n.to_string())).collect();
@@ -276,5 +182,15 @@ mod tests {
         let mut assembler = Assembler { variant: &Variant::new("x"), imported: HashSet::new(), out: String::new(), bindings: 0 };
         let error = assembler.block("test", &["a", "#ifdef B"]).unwrap_err().to_string();
         assert_eq!(error, "GPU: shader test, line 2: no #endif");
+    }
+
+    #[test]
+    fn loops_of_absurd_length_are_refused() {
+        for text in ["#for I N\n#end", "#for I 1000\n#for J 1000\nfar too many lines\n#end\n#end"] {
+            let variant = Variant::new("x").constant("N", u32::MAX);
+            let mut assembler = Assembler { variant: &variant, imported: HashSet::new(), out: String::new(), bindings: 0 };
+            let error = assembler.block("test", &text.lines().collect::<Vec<_>>()).unwrap_err().to_string();
+            assert!(error.contains("at most 1024"), "{error}");
+        }
     }
 }

@@ -218,3 +218,28 @@ fn a_cancelled_stream_leaves_the_others_and_a_usable_session() {
         assert_eq!(generate(&mut engine, &mut twin, &next, Sampling::GREEDY, 6, &[]).0, continued);
     });
 }
+
+#[test]
+fn a_caller_that_polls_gets_the_same_tokens_and_is_never_blocked() {
+    let (model, tokens) = nano();
+    each_adapter(|i| {
+        let mut engine = load(&model, &exact(i, OpenOptions::default()));
+        let want = greedy(&mut engine, &tokens[..40], 8);
+        let mut scheduler = Scheduler::default();
+        let generation = Some(Generation { sampling: Sampling::GREEDY, limit: 8, stops: Vec::new() });
+        let session = engine.open().unwrap();
+        scheduler.start(&mut engine, session, Request { prompt: tokens[..40].to_vec(), generation }).map_err(|(_, error)| error).unwrap();
+        let (mut got, mut idle) = (Vec::new(), 0);
+        while !scheduler.is_idle() {
+            let events = scheduler.poll(&mut engine);
+            idle += usize::from(events.is_empty());
+            got.extend(events.into_iter().filter_map(|event| match event {
+                Event::Token { token, .. } => Some(token),
+                _ => None,
+            }));
+        }
+        assert_eq!(got, want);
+        // The first poll submits a prompt, which takes the device longer than a poll takes the host.
+        assert!(idle > 1, "{idle} polls found nothing");
+    });
+}

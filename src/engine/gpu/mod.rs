@@ -265,6 +265,14 @@ impl Backend for GpuBackend {
         Ok(Ticket::Running(ticket))
     }
 
+    fn is_done(&self, ticket: &Ticket) -> Result<bool> {
+        match ticket {
+            Ticket::Done(_) => Ok(true),
+            // Submissions are done in their order.
+            Ticket::Running(ticket) => ticket.submissions.last().map_or(Ok(true), |last| self.gpu.is_done(last)),
+        }
+    }
+
     fn wait(&mut self, ticket: Ticket) -> Result<StepOutput> {
         let ticket = match ticket {
             Ticket::Done(output) => return Ok(output),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 const MOST_BYTES: u64 = 256 << 20;
 
 /// A device's compiled kernels and their file in the user's cache folder.
-pub(super) struct DiskCache {
+pub struct DiskCache {
     raw: wgpu::PipelineCache,
     path: PathBuf,
     /// What the file held.
@@ -39,7 +39,7 @@ impl DiskCache {
     ///
     /// # Errors
     /// No room, no right: nothing is left behind, and the file stays as it was.
-    pub fn save(&self) -> io::Result<()> {
+    fn save(&self) -> io::Result<()> {
         let Some(data) = self.raw.get_data().filter(|data| *data != self.read) else { return Ok(()) };
         let folder = self.path.parent().unwrap_or(&self.path);
         fs::create_dir_all(folder)?;
@@ -47,5 +47,14 @@ impl DiskCache {
         file.write_all(&data)?;
         file.persist(&self.path)?;
         Ok(())
+    }
+}
+
+impl Drop for DiskCache {
+    fn drop(&mut self) {
+        // Another process finds its kernels compiled or compiles them: nothing that works depends on it.
+        if let Err(error) = self.save() {
+            tracing::debug!("compiled kernels were not kept: {error}");
+        }
     }
 }

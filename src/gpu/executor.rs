@@ -1,0 +1,202 @@
+//! An opened device: what makes, fills and runs things on it, whichever executor that is.
+
+use super::buffer::{Buffer, Slice};
+use super::caps::Caps;
+use super::lock::lock;
+use super::recording::{Recording, Span};
+use super::wgpu as webgpu;
+use crate::{Error, Result};
+use std::sync::Mutex;
+
+/// What runs recordings.
+pub(super) enum Executor {
+    /// wgpu.
+    Wgpu(webgpu::Queue),
+}
+
+/// An opened device with its queue, compiled kernels and staging memory.
+pub struct Gpu {
+    executor: Executor,
+    caps: Caps,
+    name: String,
+    traced: Mutex<Option<Vec<Span>>>,
+    captured: Mutex<Option<Recording>>,
+}
+
+/// A submitted recording. It may be dropped at any time: the work is done all the same.
+#[must_use = "results and errors of a submission arrive through its ticket"]
+pub struct Ticket(Flight);
+
+enum Flight {
+    Wgpu(webgpu::Flight),
+}
+
+impl Gpu {
+    /// The device `name` behind `executor`.
+    pub(super) fn new(executor: Executor, caps: Caps, name: String) -> Self {
+        Self { executor, caps, name, traced: Mutex::default(), captured: Mutex::default() }
+    }
+
+    pub(super) fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// What the device can do, under the options it was opened with.
+    pub fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// The device's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A storage buffer of at least `bytes` bytes (rounded up to 4, never empty), zeroed before its first use.
+    ///
+    /// # Errors
+    /// More than the device's largest buffer, or no memory left.
+    pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
+        let (least, limit) = (bytes.max(4), self.caps.max_buffer_bytes);
+        let size = least.checked_next_multiple_of(4).filter(|&size| size <= limit);
+        let size =
+            size.ok_or_else(|| Error::Device(format!("buffer {label} of {least} bytes is larger than this device's limit of {limit}")))?;
+        match &self.executor {
+            Executor::Wgpu(queue) => queue.memory().create(label, size),
+        }
+    }
+
+    /// A storage buffer that holds `data`.
+    ///
+    /// # Errors
+    /// As [`Gpu::buffer`].
+    pub fn buffer_with<T: bytemuck::NoUninit>(&self, label: &str, data: &[T]) -> Result<Buffer> {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let buffer = self.buffer(label, bytes.len() as u64)?;
+        self.write(&buffer.all(), bytes);
+        Ok(buffer)
+    }
+
+    /// Bytes of all storage buffers that are alive.
+    pub fn held_bytes(&self) -> u64 {
+        match &self.executor {
+            Executor::Wgpu(queue) => queue.memory().held().bytes(),
+        }
+    }
+
+    /// Writes `data` at the start of `slice`, before whatever is submitted next. Meant for small data; weights go through `Uploader`.
+    pub fn write<T: bytemuck::NoUninit>(&self, slice: &Slice, data: &[T]) {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        debug_assert!(bytes.len() as u64 <= slice.bytes.next_multiple_of(4));
+        match &self.executor {
+            Executor::Wgpu(queue) => queue.memory().write(slice, bytes),
+        }
+    }
+
+    /// Copies ranges of buffers onto ranges of the same length, multiples of 4 bytes, before whatever is submitted next. Both may lie in one
+    /// buffer.
+    ///
+    /// # Errors
+    /// No memory left for what is copied.
+    pub fn copy(&self, copies: &[(Slice, Slice)]) -> Result<()> {
+        match &self.executor {
+            _ if copies.is_empty() => Ok(()),
+            Executor::Wgpu(queue) => queue.memory().copy(copies),
+        }
+    }
+
+    /// Runs `recording` after everything submitted before it. Returns at once.
+    ///
+    /// # Errors
+    /// A shader that does not compile, bindings or parameters that do not match it, a lost device.
+    pub fn submit(&self, recording: &Recording) -> Result<Ticket> {
+        if let Some(captured) = lock(&self.captured).as_mut() {
+            captured.append(Recording::of(recording.dispatches()));
+        }
+        let Executor::Wgpu(queue) = &self.executor;
+        if let Some(spans) = lock(&self.traced).as_mut() {
+            spans.extend(queue.profile(recording)?);
+            return Ok(Ticket(Flight::Wgpu(queue.submit(&recording.only_downloads())?)));
+        }
+        Ok(Ticket(Flight::Wgpu(queue.submit(recording)?)))
+    }
+
+    /// Whether [`Gpu::wait`] would return `ticket`'s results at once. Never blocks.
+    ///
+    /// # Errors
+    /// The device failed meanwhile.
+    pub fn is_done(&self, ticket: &Ticket) -> Result<bool> {
+        match (&self.executor, &ticket.0) {
+            (Executor::Wgpu(queue), Flight::Wgpu(flight)) => queue.is_done(flight),
+        }
+    }
+
+    /// Calls `callback` once `ticket` is done or the device has failed; at once if that is so already. In a browser the call comes by
+    /// itself. Elsewhere it comes out of the next `submit`, `is_done` or `wait` of any ticket, on that one's thread, before that returns:
+    /// it should wake somebody, and call nothing of the device.
+    pub fn when_done(&self, ticket: &Ticket, callback: impl FnOnce() + Send + 'static) {
+        match &ticket.0 {
+            Flight::Wgpu(flight) => flight.when_done(Box::new(callback)),
+        }
+    }
+
+    /// Blocks until `ticket` is done and returns what its recording downloads, in order. In a browser, only for a ticket that is done.
+    ///
+    /// # Errors
+    /// The device failed meanwhile.
+    pub fn wait(&self, ticket: Ticket) -> Result<Vec<Vec<u8>>> {
+        match (&self.executor, ticket.0) {
+            (Executor::Wgpu(queue), Flight::Wgpu(flight)) => queue.wait(flight),
+        }
+    }
+
+    /// Runs `recording` and waits for its downloads.
+    ///
+    /// # Errors
+    /// As [`Gpu::submit`] and [`Gpu::wait`].
+    pub fn run(&self, recording: &Recording) -> Result<Vec<Vec<u8>>> {
+        self.wait(self.submit(recording)?)
+    }
+
+    /// How many kernels were compiled so far.
+    pub fn compiled(&self) -> usize {
+        match &self.executor {
+            Executor::Wgpu(queue) => queue.compiled(),
+        }
+    }
+
+    /// How many launches of `recording` wait for all before them; others may run beside the one before. In one pass a launch waits if a
+    /// buffer that it uses was used by one before and either may write to it, whichever parts of it they bind.
+    ///
+    /// # Errors
+    /// A shader that does not compile.
+    pub fn in_turn(&self, recording: &Recording) -> Result<usize> {
+        match &self.executor {
+            Executor::Wgpu(queue) => queue.in_turn(recording),
+        }
+    }
+
+    /// From now on, keeps a copy of every launch that is submitted; `false` ends that. Returns what was kept.
+    pub fn capture(&self, on: bool) -> Recording {
+        std::mem::replace(&mut *lock(&self.captured), on.then(Recording::new)).unwrap_or_default()
+    }
+
+    /// From now on, collects when each launch of every submission ran, which makes submissions slow; `false` ends that. Returns what was
+    /// collected.
+    ///
+    /// # Errors
+    /// The device has no timestamps inside a pass.
+    pub fn trace(&self, on: bool) -> Result<Vec<Span>> {
+        if on {
+            self.has_timestamps()?;
+        }
+        Ok(std::mem::replace(&mut *lock(&self.traced), on.then(Vec::new)).unwrap_or_default())
+    }
+
+    /// Whether time can be measured.
+    ///
+    /// # Errors
+    /// The device has no timestamps inside a pass.
+    pub fn has_timestamps(&self) -> Result<()> {
+        if self.caps.timestamps { Ok(()) } else { Err(Error::Device(format!("{} has no timestamps inside a pass", self.name))) }
+    }
+}

@@ -1,0 +1,203 @@
+//! Recordings as text, to be kept, read and run again: JSON with the launches, the buffers that they bind, and what some of those held.
+
+use super::buffer::{Buffer, Slice};
+use super::executor::Gpu;
+use super::recording::{Cost, Dispatch, GRID_LIMIT, PARAMS_BYTES, Recording};
+use super::variant::Variant;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+
+/// What a file says that it is.
+const FORMAT: &str = "dwarfstar recording 1";
+
+/// A recording that is bound to no device. Numbers are in bytes, but parameters and contents are words of 32 bits.
+///
+/// It names kernels and variants of this program, which are looked up when it is loaded, and brings parameters and contents along that the
+/// kernels trust: load what somebody else made on a device that was opened with `checks`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedRecording {
+    format: String,
+    buffers: Vec<SavedBuffer>,
+    launches: Vec<SavedLaunch>,
+    downloads: Vec<SavedSlice>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedBuffer {
+    id: u64,
+    label: String,
+    bytes: u64,
+    /// None: it starts as zeros.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contents: Option<Vec<u32>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedLaunch {
+    kernel: String,
+    flags: Vec<String>,
+    constants: Vec<(String, u32)>,
+    params: Vec<u32>,
+    bindings: Vec<SavedSlice>,
+    grid: [u32; 3],
+    cost: Cost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedSlice {
+    buffer: u64,
+    offset: u64,
+    bytes: u64,
+}
+
+impl SavedRecording {
+    /// `recording` without what its buffers hold.
+    pub fn new(recording: &Recording) -> Self {
+        let mut saved = Self { format: FORMAT.into(), buffers: Vec::new(), launches: Vec::new(), downloads: Vec::new() };
+        let slices = recording.dispatches().iter().flat_map(|launch| &launch.bindings).chain(recording.downloads());
+        let mut seen = HashSet::new();
+        for buffer in slices.map(|slice| &slice.buffer) {
+            if seen.insert(buffer.id()) {
+                saved.buffers.push(SavedBuffer { id: buffer.id(), label: buffer.label().into(), bytes: buffer.bytes(), contents: None });
+            }
+        }
+        saved.launches = recording.dispatches().iter().map(SavedLaunch::of).collect();
+        saved.downloads = recording.downloads().iter().map(SavedSlice::of).collect();
+        saved
+    }
+
+    /// The same with what those of `buffers` that it binds hold now, after everything that was submitted to `gpu`. To be asked for before
+    /// the recording runs, if it is to run again on the same inputs.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn with_contents(mut self, gpu: &Gpu, buffers: &[&Buffer]) -> Result<Self> {
+        for saved in &mut self.buffers {
+            let Some(buffer) = buffers.iter().find(|buffer| buffer.id() == saved.id) else { continue };
+            let mut recording = Recording::new();
+            recording.download(buffer.all());
+            let contents = gpu.run(&recording)?.concat();
+            saved.contents = Some(contents.as_chunks::<4>().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect());
+        }
+        Ok(self)
+    }
+
+    /// As JSON.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(wrong)
+    }
+
+    /// Reads what [`SavedRecording::to_json`] wrote.
+    ///
+    /// # Errors
+    /// It is no such thing.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let saved: Self = serde_json::from_str(text).map_err(wrong)?;
+        if saved.format == FORMAT { Ok(saved) } else { Err(wrong(format!("the format is {:?}, expected {FORMAT:?}", saved.format))) }
+    }
+
+    /// The recording on fresh buffers of `gpu`, filled with the contents that were saved and with zeros otherwise.
+    ///
+    /// # Errors
+    /// A kernel, flag or constant that does not exist, a launch that cannot be, a slice outside of its buffer: found before memory is
+    /// taken. No memory left.
+    pub fn load(&self, gpu: &Gpu) -> Result<Recording> {
+        let variants = self.check()?;
+        let mut buffers = HashMap::new();
+        for saved in &self.buffers {
+            let buffer = gpu.buffer(&saved.label, saved.bytes)?;
+            if let Some(contents) = &saved.contents {
+                gpu.write(&buffer.all(), contents);
+            }
+            buffers.insert(saved.id, buffer);
+        }
+        let slice = |saved: &SavedSlice| Ok(find(&buffers, saved.buffer)?.slice(saved.offset, saved.bytes));
+        let mut recording = Recording::new();
+        for (launch, variant) in self.launches.iter().zip(variants) {
+            let bindings = launch.bindings.iter().map(slice).collect::<Result<_>>()?;
+            let params = bytemuck::cast_slice(&launch.params).to_vec();
+            recording.push(Dispatch { variant, params, bindings, grid: launch.grid, cost: launch.cost });
+        }
+        for saved in &self.downloads {
+            recording.download(slice(saved)?);
+        }
+        Ok(recording)
+    }
+
+    /// All that can be wrong on any device. Returns the variant of each launch.
+    fn check(&self) -> Result<Vec<Variant>> {
+        let mut sizes = HashMap::new();
+        for SavedBuffer { id, label, bytes, contents } in &self.buffers {
+            if let Some(have) = contents.as_ref().map(|words| words.len() as u64 * 4).filter(|have| have != bytes) {
+                return Err(wrong(format!("buffer {id} ({label}) of {bytes} bytes has contents of {have} bytes")));
+            }
+            if sizes.insert(*id, *bytes).is_some() {
+                return Err(wrong(format!("two buffers have the id {id}")));
+            }
+        }
+        self.downloads.iter().try_for_each(|slice| slice.check(&sizes)).map_err(|error| wrong(format!("a download: {error}")))?;
+        let launches = self.launches.iter().enumerate();
+        launches.map(|(i, launch)| launch.check(&sizes).map_err(|error| wrong(format!("launch {i}: {error}")))).collect()
+    }
+}
+
+impl SavedLaunch {
+    fn of(launch: &Dispatch) -> Self {
+        let variant = &launch.variant;
+        Self {
+            kernel: variant.kernel().into(),
+            flags: variant.flags().iter().map(ToString::to_string).collect(),
+            constants: variant.constants().iter().map(|(name, value)| (name.to_string(), *value)).collect(),
+            params: launch.param_words().collect(),
+            bindings: launch.bindings.iter().map(SavedSlice::of).collect(),
+            grid: launch.grid,
+            cost: launch.cost,
+        }
+    }
+
+    fn check(&self, sizes: &HashMap<u64, u64>) -> Result<Variant> {
+        let params = self.params.len() * 4;
+        if params > PARAMS_BYTES {
+            return Err(Error::Text(format!("{params} bytes of parameters, at most {PARAMS_BYTES} are allowed")));
+        }
+        if let Some(wrong) = self.grid.iter().find(|size| !(1..=GRID_LIMIT).contains(*size)) {
+            return Err(Error::Text(format!("a grid of {wrong} workgroups in one dimension, expected 1 to {GRID_LIMIT}")));
+        }
+        self.bindings.iter().try_for_each(|slice| slice.check(sizes))?;
+        Variant::known(&self.kernel, &self.flags, &self.constants)
+    }
+}
+
+impl SavedSlice {
+    fn of(slice: &Slice) -> Self {
+        Self { buffer: slice.buffer.id(), offset: slice.offset, bytes: slice.bytes }
+    }
+
+    fn check(&self, sizes: &HashMap<u64, u64>) -> Result<()> {
+        let (Self { buffer, offset, bytes }, size) = (self, *find(sizes, self.buffer)?);
+        if offset.checked_add(*bytes).is_none_or(|end| end > size) {
+            return Err(Error::Text(format!("{bytes} bytes at {offset} of buffer {buffer}, which has {size}")));
+        }
+        if *bytes == 0 || !offset.is_multiple_of(4) {
+            return Err(Error::Text(format!("{bytes} bytes at {offset} of buffer {buffer}, expected some at a multiple of 4")));
+        }
+        Ok(())
+    }
+}
+
+fn find<T>(buffers: &HashMap<u64, T>, id: u64) -> Result<&T> {
+    buffers.get(&id).ok_or_else(|| Error::Text(format!("there is no buffer {id}")))
+}
+
+fn wrong(what: impl Display) -> Error {
+    Error::Text(format!("saved recording: {what}"))
+}

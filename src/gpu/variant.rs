@@ -1,0 +1,98 @@
+//! One way to compile a kernel.
+
+use super::sources::{kernel_path, known_name, stem};
+use crate::{Error, Result};
+use std::fmt;
+
+/// One way to compile a kernel: the kernel's name, flags that switch lines on, and constants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    kernel: &'static str,
+    flags: Vec<&'static str>,
+    constants: Vec<(&'static str, u32)>,
+}
+
+impl Variant {
+    /// The plain variant of `kernel`, which is the name of a shader file without its folder.
+    pub fn new(kernel: &'static str) -> Self {
+        Self { kernel, flags: Vec::new(), constants: Vec::new() }
+    }
+
+    /// The variant whose names were written somewhere else: all must be names that the built-in shaders know.
+    ///
+    /// # Errors
+    /// One of them is not, or is there twice.
+    pub(super) fn known(kernel: &str, flags: &[String], constants: &[(String, u32)]) -> Result<Self> {
+        let path = kernel_path(kernel).ok_or_else(|| Error::Text(format!("there is no kernel {kernel:?}")))?;
+        let known = |name: &str| known_name(name).ok_or_else(|| Error::Text(format!("{kernel}: no shader knows the name {name:?}")));
+        if let Some((_, (name, _))) = constants.iter().enumerate().find(|(i, (name, _))| constants[..*i].iter().any(|(n, _)| n == name)) {
+            return Err(Error::Text(format!("{kernel}: the constant {name} is there twice")));
+        }
+        Ok(Self {
+            kernel: stem(path),
+            flags: flags.iter().map(|flag| known(flag)).collect::<Result<_>>()?,
+            constants: constants.iter().map(|(name, value)| Ok((known(name)?, *value))).collect::<Result<_>>()?,
+        })
+    }
+
+    /// With `flag`, if `on`.
+    #[must_use]
+    pub fn flag_if(mut self, on: bool, flag: &'static str) -> Self {
+        if on && !self.flags.contains(&flag) {
+            self.flags.push(flag);
+        }
+        self
+    }
+
+    /// With `flag`.
+    #[must_use]
+    pub fn flag(self, flag: &'static str) -> Self {
+        self.flag_if(true, flag)
+    }
+
+    /// With the constant `name` = `value`.
+    #[must_use]
+    pub fn constant(mut self, name: &'static str, value: u32) -> Self {
+        self.constants.push((name, value));
+        self
+    }
+
+    /// The kernel's name.
+    pub fn kernel(&self) -> &'static str {
+        self.kernel
+    }
+
+    /// The shader folder that the kernel's file is in, without `shaders/`; empty for a kernel that does not exist.
+    pub fn folder(&self) -> &'static str {
+        kernel_path(self.kernel).and_then(|path| path.split_once('/')).map_or("", |(folder, _)| folder)
+    }
+
+    /// The flags that are on.
+    pub fn flags(&self) -> &[&'static str] {
+        &self.flags
+    }
+
+    /// The constants: name and value.
+    pub fn constants(&self) -> &[(&'static str, u32)] {
+        &self.constants
+    }
+
+    /// Whether it has a flag or constant `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.flags.contains(&name) || self.value(name).is_some()
+    }
+
+    /// The value of constant `name`.
+    pub fn value(&self, name: &str) -> Option<u32> {
+        self.constants.iter().find(|(n, _)| *n == name).map(|&(_, v)| v)
+    }
+}
+
+/// `matvec[Q8_0 TOKENS=4]`: the label of the pipeline.
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = self.flags.iter().map(|f| (*f).to_string()).collect();
+        parts.extend(self.constants.iter().map(|(n, v)| format!("{n}={v}")));
+        write!(f, "{}[{}]", self.kernel, parts.join(" "))
+    }
+}
