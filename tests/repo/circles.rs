@@ -41,11 +41,6 @@ const CIRCLES: &[Circle] = &[
         reason: "the request of a conversion stands beside the conversion, not beside the recipe",
     },
     Circle {
-        from: "src/gpu/device.rs",
-        to: &["src/gpu/buffer.rs", "src/gpu/pipeline.rs", "src/gpu/profiler.rs", "src/gpu/queue.rs", "src/gpu/recording.rs"],
-        reason: "Gpu owns the state of the files that its methods are split over",
-    },
-    Circle {
         from: "src/kernels/attention_long.rs",
         to: &["src/kernels/attention.rs"],
         reason: "the arguments of attention stand beside its kernels for few rows, which choose those for many",
