@@ -2,8 +2,8 @@
 //! only the GPU knows which of them are used, as many as can be expected.
 
 use super::kit::{Dialect, Strided};
-use super::linear::Part;
 use super::matrix::{Experts, ExpertsSlice, Matrix};
+use super::parts::Part;
 use super::rows::Rows;
 use crate::gpu::Cost;
 use crate::num::KvType;

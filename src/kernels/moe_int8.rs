@@ -4,9 +4,9 @@
 use super::cost;
 use super::hc::{HcLeave, leaving};
 use super::kit::{Dialect, Kit, Strided, weight_flag};
-use super::linear::Grouping;
 use super::matrix::{Experts, Matrix};
 use super::moe::{Moe, record_down, record_gate_up};
+use super::parts::Grouping;
 use super::quantized::{Quantized, quantizing, record_linear_int8};
 use super::router::{Choice, Routing, record_router};
 use super::rows::Rows;

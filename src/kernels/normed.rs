@@ -2,8 +2,8 @@
 
 use super::cost;
 use super::kit::{Dialect, Kit, Strided, WG};
-use super::linear::{Grouping, Part, launches, locating, parts, row_table};
 use super::matrix::Matrix;
+use super::parts::{Grouping, Part, launches, locating, parts, row_table};
 use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;

@@ -3,8 +3,9 @@
 use super::cost;
 use super::hc::{HcLeave, LEAVE_SLICE, leaving};
 use super::kit::{Dialect, Kit, Strided, WG};
-use super::linear::{Grouping, Part, launches, locating, parts, record_linear, row_table};
+use super::linear::record_linear;
 use super::matrix::Matrix;
+use super::parts::{Grouping, Part, launches, locating, parts, row_table};
 use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};
 use crate::quant::BlockFormat;

@@ -7,10 +7,11 @@ use super::hc::{Ahead, asking, hc_mix_variant, hc_pre_variant, hc_sinkhorn_varia
 use super::indexer::{index_score_coop_variant, index_score_few_variant, index_score_variant, top_k_variant};
 use super::kit::{Dialect, storing_half, with_formats};
 use super::latents::latents_variant;
-use super::linear::{Grouping, Tile, decode_runs_variant, matvec_variant};
+use super::linear::{Tile, decode_runs_variant, matvec_variant};
 use super::moe::{down_variant, gate_up_variant, group_variant};
 use super::moe_int8::{FORMATS, down_int8_variant, gate_up_int8_variant};
 use super::normed::matvec_normed_variant;
+use super::parts::Grouping;
 use super::quantized::{grouped, leaving_variant, matvec_int8_variant, quantizing};
 use super::rings::ring_store_variant;
 use super::router::{Choice, router_variant};

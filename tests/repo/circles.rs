@@ -46,11 +46,6 @@ const CIRCLES: &[Circle] = &[
         reason: "the arguments of attention stand beside its kernels for few rows, which choose those for many",
     },
     Circle {
-        from: "src/kernels/cost.rs",
-        to: &["src/kernels/linear.rs"],
-        reason: "Part, which every matrix product takes, stands beside one of them",
-    },
-    Circle {
         from: "src/kernels/quantized.rs",
         to: &["src/kernels/hc.rs"],
         reason: "the fused hc_mix stands beside hc_pre, which writes int8 by what stands in quantized.rs",
