@@ -6,9 +6,9 @@
 use super::attention_long::record_cooperative;
 use super::cost;
 use super::indexer::pages_variant;
+use super::int8::{Quantized, binding, quantizing};
 use super::kit::{CoopShape, Dialect, Kit, Strided, WG};
 use super::matrix::Pool;
-use super::quantized::{Quantized, binding, quantizing};
 use super::rings::{RINGS, RingPart, Rings, record_ring_part, record_ring_store};
 use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant};

@@ -1,8 +1,8 @@
 //! Hyper-connections: the residual of a sub-layer with the mix of a row's four streams, and the next sub-layer's input.
 
+use super::int8::{Quantized, binding, quantizing};
 use super::kit::{Dialect, Kit, Strided, WG, with_formats};
 use super::matrix::Matrix;
-use super::quantized::{Quantized, binding, quantizing};
 use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant};
 use crate::quant::BlockFormat;

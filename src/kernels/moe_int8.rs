@@ -3,11 +3,12 @@
 
 use super::cost;
 use super::hc::{HcLeave, leaving};
+use super::int8::{Quantized, quantizing};
 use super::kit::{Dialect, Kit, Strided, weight_flag};
 use super::matrix::{Experts, Matrix};
 use super::moe::{Moe, record_down, record_gate_up};
 use super::parts::Grouping;
-use super::quantized::{Quantized, quantizing, record_linear_int8};
+use super::quantized::record_linear_int8;
 use super::router::{Choice, Routing, record_router};
 use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant, grid_1d};

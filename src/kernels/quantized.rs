@@ -1,13 +1,14 @@
-//! Activations rounded to int8, and the matrices that multiply them: the fast twin of `matvec` for decode steps.
+//! Matrices times activations rounded to int8: the fast twin of `matvec` for decode steps.
 
 use super::cost;
 use super::hc::{HcLeave, LEAVE_SLICE, leaving};
+use super::int8::{Quantized, UNIT, binding, quantizing};
 use super::kit::{Dialect, Kit, Strided, WG};
 use super::linear::record_linear;
 use super::matrix::Matrix;
 use super::parts::{Grouping, Part, launches, locating, parts, row_table};
 use super::rows::Rows;
-use crate::gpu::{Recording, Slice, Variant, grid_1d};
+use crate::gpu::{Recording, Variant, grid_1d};
 use crate::quant::BlockFormat;
 
 params! {
@@ -16,9 +17,6 @@ params! {
         ends_bases: [[u32; 4]; 4], y_columns: u32, base_mix: u32, outputs: u32, padding: u32,
     }
 }
-
-/// Columns of a row of int8 activations come in this many.
-const UNIT: u32 = 256;
 
 /// Columns of a row of weights for one lane, where there are lanes enough: two loads of 16 bytes of Q8_0.
 const COLUMNS_EACH: u32 = 32;
@@ -34,38 +32,6 @@ const UNROLL: u32 = 4;
 
 /// Formats of which `matvec_int8` loads 16 bytes at a time.
 const WIDE: [BlockFormat; 2] = [BlockFormat::Q8_0x8, BlockFormat::F16];
-
-/// Rows of activations rounded to int8, as `lib/quantize` leaves them.
-#[derive(Clone, Debug)]
-pub struct Quantized {
-    /// All rows.
-    pub slice: Slice,
-    /// Values in a row.
-    pub columns: u32,
-}
-
-impl Quantized {
-    /// Words of a row of `columns` values, rounded up to whole units.
-    pub const fn words(columns: u32) -> u32 {
-        columns.div_ceil(UNIT) * (UNIT / 32 * 9)
-    }
-
-    /// Rows of `columns` values in `slice`, where `dialect` has a use for them in a step of `rows`.
-    pub fn new(dialect: &Dialect, slice: &Slice, columns: u32, rows: Rows) -> Option<Self> {
-        let usable = dialect.int8() && rows.are_few() && columns.is_multiple_of(UNIT);
-        usable.then(|| Self { slice: slice.clone(), columns })
-    }
-}
-
-/// `variant` of a kernel that also leaves its result rounded, in one more binding behind its own.
-pub(super) fn quantizing(variant: Variant, quantize: bool) -> Variant {
-    variant.flag_if(quantize, "QUANTIZE")
-}
-
-/// What [`quantizing`] variants bind.
-pub(super) fn binding(quantized: Option<&Quantized>) -> Option<Slice> {
-    quantized.map(|q| q.slice.clone())
-}
 
 /// As [`record_linear`], on rounded x where that is faster. Rounds y too if asked to; says whether it did.
 pub fn record_linear_int8(

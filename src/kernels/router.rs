@@ -1,7 +1,7 @@
 //! Which experts a row uses and with what weight, and beside it the shared expert's activation. `moe_gate_up_int8` can do the same by itself.
 
+use super::int8::{Quantized, binding, quantizing};
 use super::kit::{Dialect, Kit, Strided, WG};
-use super::quantized::{Quantized, binding, quantizing};
 use crate::gpu::{Recording, Slice, Variant};
 
 params! {

@@ -45,11 +45,6 @@ const CIRCLES: &[Circle] = &[
         to: &["src/kernels/attention.rs"],
         reason: "the arguments of attention stand beside its kernels for few rows, which choose those for many",
     },
-    Circle {
-        from: "src/kernels/quantized.rs",
-        to: &["src/kernels/hc.rs"],
-        reason: "the fused hc_mix stands beside hc_pre, which writes int8 by what stands in quantized.rs",
-    },
     Circle { from: "src/quant/grouped.rs", to: &["src/quant/mod.rs"], reason: "BlockFormat stands beside the table of all formats" },
     Circle {
         from: "src/text/encoding/render.rs",
