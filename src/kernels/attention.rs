@@ -3,12 +3,11 @@
 //! Rows of a decode step split their keys into parts that run side by side, on cooperative matrices where the device and the heads allow it,
 //! and are merged; rows of a prefill chunk do it whole, or as in `attention_long`. Rings are written behind that.
 
+use super::attention_keys::{Attention, AttentionBuffers, Heads, Segments, keys_variant};
 use super::attention_long::record_cooperative;
 use super::cost;
-use super::indexer::pages_variant;
-use super::int8::{Quantized, binding, quantizing};
-use super::kit::{CoopShape, Dialect, Kit, Strided, WG};
-use super::matrix::Pool;
+use super::int8::{binding, quantizing};
+use super::kit::{CoopShape, Dialect, Kit, WG};
 use super::rings::{RINGS, RingPart, Rings, record_ring_part, record_ring_store};
 use super::rows::Rows;
 use crate::gpu::{Recording, Slice, Variant};
@@ -25,44 +24,6 @@ params! {
     }
 }
 
-/// Parts that a row's keys are split into at most, on a device that can bind the sums of as many.
-pub const MAX_PARTS: u32 = 24;
-
-/// Sizes of a layer's attention and where its rows lie.
-#[derive(Clone, Debug)]
-pub struct Attention<'a> {
-    /// H.
-    pub heads: u32,
-    /// K.
-    pub dim: u32,
-    /// Rotated channels.
-    pub rope: u32,
-    /// Epsilon of N0 over a head.
-    pub norm_eps: f32,
-    /// W.
-    pub window: u32,
-    /// Tokens a compressed row: 0, 4, 128.
-    pub ratio: u32,
-    /// Compressed rows attended to at most; beyond it `selected` says which.
-    pub top_k: u32,
-    /// Parts that keys are split into at most: the same for every step on a device.
-    pub max_parts: u32,
-    /// Rows of a session's ring.
-    pub ring_rows: u32,
-    /// Rows in a page.
-    pub page_rows: u32,
-    /// Pages in a session's table.
-    pub max_pages: u32,
-    /// Ring (slots, ring_rows, K).
-    pub ring: &'a Pool,
-    /// Compressed rows (pages, page_rows, K).
-    pub pages: &'a Pool,
-    /// Page table (slots, max_pages).
-    pub page_table: &'a Slice,
-    /// Sinks (H) f32.
-    pub sinks: &'a Slice,
-}
-
 impl Attention<'_> {
     /// Parts of a row that sees `keys` keys: as in `lib/parts`, a function of the row's own position alone.
     pub fn parts(&self, dialect: &Dialect, keys: u32) -> u32 {
@@ -72,19 +33,6 @@ impl Attention<'_> {
     /// Whether a step of `rows` rounds queries and the keys' shares to f16.
     pub fn uses_half(&self, dialect: &Dialect, rows: Rows) -> bool {
         if rows.are_few() { coop_shape(dialect, self.sizes()).is_some() } else { dialect.uses_half() }
-    }
-
-    pub(super) fn sizes(&self) -> Heads {
-        Heads { heads: self.heads, dim: self.dim, rope: self.rope, max_parts: self.max_parts }
-    }
-
-    pub(super) fn segments(&self) -> Segments {
-        Segments {
-            ring: self.ring.segments.len() as u32,
-            ring_held: self.ring.held,
-            pages: self.pages.segments.len() as u32,
-            pages_held: self.pages.held,
-        }
     }
 }
 
@@ -99,31 +47,6 @@ fn staged_keys(kv: KvType) -> u32 {
         KvType::F16 => 16,
         KvType::F32 => 8,
     }
-}
-
-/// How the pools of an attention kernel are split over bindings.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Segments {
-    pub ring: u32,
-    pub ring_held: u32,
-    pub pages: u32,
-    pub pages_held: u32,
-}
-
-/// Sizes that a variant of the attention kernels is made for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Heads {
-    pub heads: u32,
-    pub dim: u32,
-    pub rope: u32,
-    pub max_parts: u32,
-}
-
-/// `variant` of a kernel that reads keys: cached rows of `dim` values in rings and in pages of `page_rows` rows.
-pub(super) fn keys_variant(variant: Variant, dim: u32, page_rows: u32, segments: Segments) -> Variant {
-    let variant = variant.constant("DIM", dim).constant("RING_SEGMENTS", segments.ring);
-    let variant = if segments.ring > 1 { variant.flag("RING_SPLIT").constant("RING_SEGMENT_ROWS", segments.ring_held) } else { variant };
-    pages_variant(variant, dim, page_rows, segments.pages, segments.pages_held)
 }
 
 pub(super) fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
@@ -193,33 +116,6 @@ pub(super) fn attention_coop_variant(dialect: &Dialect, heads: Heads, page_rows:
         .constant("SPLIT_KEYS", COOP_KEYS)
         .constant("MAX_PARTS", heads.max_parts);
     Some(keys_variant(variant, heads.dim, page_rows, segments))
-}
-
-/// What attention reads and writes in a step.
-#[derive(Clone, Debug)]
-pub struct AttentionBuffers<'a> {
-    /// Rows (T).
-    pub rows: &'a Slice,
-    /// q: T rows of (H, K), neither normalised nor rotated; no offset. The cooperative kernels need it done first, which happens in place.
-    pub q: &'a Strided,
-    /// This step's keys (T, K) of the cache's type.
-    pub kv: &'a Slice,
-    /// Compressed rows that the indexer chose (T, top_k).
-    pub selected: &'a Slice,
-    /// Rotations (T, 2, R/2).
-    pub angles: &'a Slice,
-    /// Parts (16, max_parts, H, K) f32.
-    pub partial: &'a Slice,
-    /// Their (maximum, sum) (16, max_parts, H); of the cooperative kernels (T, H rounded up to whole tiles).
-    pub stats: &'a Slice,
-    /// Scores, for the cooperative kernels: [`score_bytes`](super::score_bytes) of at least one row.
-    pub scores: &'a Slice,
-    /// Places of keys, as many bytes as the scores of one head.
-    pub places: &'a Slice,
-    /// The result (T, H, K).
-    pub out: &'a Strided,
-    /// The result rounded to int8, for steps of few rows only.
-    pub out_int8: Option<&'a Quantized>,
 }
 
 /// `out[t, h]` = attention of query head h over the keys that row t sees; then `rings`, which it may have read, take the newest rows.

@@ -1,6 +1,6 @@
 //! Attention of long steps on cooperative matrices, in three kernels: scores, their maxima and sums, and values.
 
-use super::attention::{Attention, AttentionBuffers, Heads, Segments, keys_variant};
+use super::attention_keys::{Attention, AttentionBuffers, Heads, Segments, keys_variant};
 use super::cost;
 use super::kit::{CoopShape, Dialect, Kit};
 use super::kv::{QRope, record_q_rope};

@@ -7,6 +7,7 @@
 #[macro_use]
 mod params;
 mod attention;
+mod attention_keys;
 mod attention_long;
 mod compressor;
 mod cost;
@@ -33,7 +34,8 @@ mod sample;
 mod stream;
 mod variants;
 
-pub use attention::{Attention, AttentionBuffers, MAX_PARTS, record_attention};
+pub use attention::record_attention;
+pub use attention_keys::{Attention, AttentionBuffers, MAX_PARTS};
 pub use attention_long::{score_bytes, score_shape};
 pub use compressor::{Compress, Window, Windows, record_compress};
 pub use embed::{record_embed, record_mtp_join};

@@ -1,6 +1,7 @@
 //! Every variant that a device can select, for the tests that translate them all without a GPU.
 
-use super::attention::{Heads, MAX_PARTS, Segments, attention_coop_variant, attention_variant, merge_variant};
+use super::attention::{attention_coop_variant, attention_variant, merge_variant};
+use super::attention_keys::{Heads, MAX_PARTS, Segments};
 use super::attention_long::coop_variants;
 use super::compressor::compress_variant;
 use super::hc::{Ahead, asking, hc_mix_variant, hc_pre_variant, hc_sinkhorn_variant, leaving};
