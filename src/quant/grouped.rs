@@ -11,16 +11,18 @@
 //! | | | 256..320 | scales and minima, those of 64 values that share 16 bytes of codes in 4 neighbouring bytes |
 //! | | | 320..336 | f16 scales d and m of the same blocks |
 
-use super::{BlockFormat, iq2_xxs, q2_k, q8_0};
+use super::{iq2_xxs, iq2_xxs_encode, q2_k, q8_0};
 
 /// How the blocks of a format are grouped.
 pub(super) trait Group {
-    /// The format of the blocks.
-    const STORED: BlockFormat;
     /// Values in a group.
     const VALUES: usize;
     /// Bytes of a group: those of its blocks.
     const BYTES: usize;
+    /// Decodes whole blocks.
+    const DECODE: fn(&[u8], &mut [f32]);
+    /// Encodes whole blocks, weighing squared errors.
+    const ENCODE: fn(&[f32], &[f32], &mut [u8]);
 
     /// Makes a group of its blocks.
     fn gather(blocks: &[u8], group: &mut [u8]);
@@ -29,9 +31,10 @@ pub(super) trait Group {
 pub(super) struct Q8_0x8;
 
 impl Group for Q8_0x8 {
-    const STORED: BlockFormat = BlockFormat::Q8_0;
     const VALUES: usize = 8 * q8_0::VALUES;
     const BYTES: usize = 8 * q8_0::BYTES;
+    const DECODE: fn(&[u8], &mut [f32]) = q8_0::decode;
+    const ENCODE: fn(&[f32], &[f32], &mut [u8]) = q8_0::encode;
 
     #[inline]
     fn gather(blocks: &[u8], group: &mut [u8]) {
@@ -44,9 +47,10 @@ impl Group for Q8_0x8 {
 pub(super) struct Iq2Xxsx8;
 
 impl Group for Iq2Xxsx8 {
-    const STORED: BlockFormat = BlockFormat::Iq2Xxs;
     const VALUES: usize = 8 * iq2_xxs::VALUES;
     const BYTES: usize = 8 * iq2_xxs::BYTES;
+    const DECODE: fn(&[u8], &mut [f32]) = iq2_xxs::decode;
+    const ENCODE: fn(&[f32], &[f32], &mut [u8]) = iq2_xxs_encode::encode;
 
     #[inline]
     fn gather(blocks: &[u8], group: &mut [u8]) {
@@ -59,9 +63,10 @@ impl Group for Iq2Xxsx8 {
 pub(super) struct Q2Kx4;
 
 impl Group for Q2Kx4 {
-    const STORED: BlockFormat = BlockFormat::Q2K;
     const VALUES: usize = 4 * q2_k::VALUES;
     const BYTES: usize = 4 * q2_k::BYTES;
+    const DECODE: fn(&[u8], &mut [f32]) = q2_k::decode;
+    const ENCODE: fn(&[f32], &[f32], &mut [u8]) = q2_k::encode;
 
     #[inline]
     fn gather(blocks: &[u8], group: &mut [u8]) {
@@ -114,14 +119,14 @@ pub(super) fn decode<G: Group>(bytes: &[u8], out: &mut [f32]) {
         for ((&byte, &low), &high) in group.iter().zip(&low).zip(&high) {
             blocks[usize::from(low) | usize::from(high) << 8] = byte;
         }
-        G::STORED.dequantize(&blocks, values);
+        (G::DECODE)(&blocks, values);
     }
 }
 
 /// Quantises whole groups, weighing squared errors.
 pub(super) fn encode<G: Group>(values: &[f32], weights: &[f32], out: &mut [u8]) {
     let mut blocks = vec![0; out.len()];
-    G::STORED.quantize(values, weights, &mut blocks);
+    (G::ENCODE)(values, weights, &mut blocks);
     repack::<G>(&blocks, out);
 }
 

@@ -40,7 +40,6 @@ const CIRCLES: &[Circle] = &[
         to: &["src/convert/quantize.rs"],
         reason: "the request of a conversion stands beside the conversion, not beside the recipe",
     },
-    Circle { from: "src/quant/grouped.rs", to: &["src/quant/mod.rs"], reason: "BlockFormat stands beside the table of all formats" },
     Circle {
         from: "src/text/encoding/render.rs",
         to: &["src/text/encoding/mod.rs"],
