@@ -19,5 +19,5 @@ mod tokenizer;
 mod vocabulary;
 
 pub use detokenizer::Detokenizer;
-pub use tokenizer::{Segment, TokenId, Tokenizer, v4_tokenizer_json};
-pub use vocabulary::GgufVocabulary;
+pub use tokenizer::{Segment, Tokenizer, v4_tokenizer_json};
+pub use vocabulary::{GgufVocabulary, TokenId};

@@ -1,7 +1,7 @@
 //! Text to ids and ids to bytes. The merging is the `tokenizers` crate's; what goes in is checked by [`super::vocabulary`].
 
 use super::special;
-use super::vocabulary::{GgufVocabulary, Vocabulary, base_token_bytes, byte_to_char, one_line};
+use super::vocabulary::{GgufVocabulary, TokenId, Vocabulary, base_token_bytes, byte_to_char, one_line};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::io::Read;
@@ -9,9 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 use tokenizers::models::bpe::BPE;
 use tokenizers::{AddedVocabulary, Model, NormalizerWrapper, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper};
-
-/// A token's number: a row of the embedding.
-pub type TokenId = u32;
 
 /// A stretch of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! What a tokenizer is made of, read from tokenizer.json or from GGUF metadata and checked here, so that neither building it nor
 //! encoding with it can fail later. The `tokenizers` crate trusts its input and would panic on some of what is refused here.
 
-use super::TokenId;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -10,6 +9,9 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior};
+
+/// A token's number: a row of the embedding.
+pub type TokenId = u32;
 
 /// The tokenizer of a GGUF file, as its metadata holds it.
 #[derive(Clone, Copy, Debug)]

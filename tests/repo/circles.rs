@@ -50,11 +50,6 @@ const CIRCLES: &[Circle] = &[
         to: &["src/text/stream/mod.rs"],
         reason: "the events of a stream stand beside the splitter that makes most of them",
     },
-    Circle {
-        from: "src/text/vocabulary.rs",
-        to: &["src/text/tokenizer.rs"],
-        reason: "TokenId stands beside the tokenizer, which reads vocabularies",
-    },
 ];
 
 /// Imports of one file that lead back to it.
