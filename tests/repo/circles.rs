@@ -41,11 +41,6 @@ const CIRCLES: &[Circle] = &[
         reason: "the request of a conversion stands beside the conversion, not beside the recipe",
     },
     Circle {
-        from: "src/text/encoding/render.rs",
-        to: &["src/text/encoding/mod.rs"],
-        reason: "the error of the encoding stands beside its entry point",
-    },
-    Circle {
         from: "src/text/stream/calls.rs",
         to: &["src/text/stream/mod.rs"],
         reason: "the events of a stream stand beside the splitter that makes most of them",

@@ -7,6 +7,7 @@ mod chat;
 mod prompt;
 mod render;
 mod turns;
+mod values;
 
 pub use chat::{Chat, ChatTurn};
 pub use prompt::Prompt;
@@ -17,6 +18,7 @@ use render::Renderer;
 use serde_json::Value;
 use std::borrow::Cow;
 use turns::{Body, Turn};
+use values::wrong;
 
 /// Whether the model reasons before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,16 +220,4 @@ impl Conversation {
         }
         messages
     }
-}
-
-fn wrong(what: &str, expected: &str, found: &Value) -> Error {
-    let found = match found {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    };
-    Error::Text(format!("{what}: expected {expected}, found {found}"))
 }

@@ -1,7 +1,8 @@
 //! One turn to its place in the prompt.
 
-use super::turns::{Body, Part, Turn, truthy};
-use super::{Prompt, wrong};
+use super::prompt::Prompt;
+use super::turns::{Body, Part, Turn};
+use super::values::{truthy, wrong};
 use crate::error::{Error, Result};
 use crate::text::json::{self, Argument, Arguments};
 use crate::text::special::{self, ASSISTANT, DSML, EOS, GROUNDING, REMINDER, THINK, THINK_END, USER};

@@ -1,6 +1,7 @@
 //! Messages as callers write them to turns as the template knows them: tool results become parts of a user turn, in the order of
 //! the calls they answer, and old developer messages go.
 
+use super::values::truthy;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -38,18 +39,6 @@ impl Turn<'_> {
     pub fn has_tools(&self) -> bool {
         // Merging keeps nothing of a user message but its text and task.
         !matches!(self.body, Body::User(_)) && self.fields.get("tools").is_some_and(truthy)
-    }
-}
-
-/// Whether Python takes `value` for true.
-pub(super) fn truthy(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(b) => *b,
-        Value::Number(n) => n.as_f64() != Some(0.0),
-        Value::String(s) => !s.is_empty(),
-        Value::Array(a) => !a.is_empty(),
-        Value::Object(o) => !o.is_empty(),
     }
 }
 
