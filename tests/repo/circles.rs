@@ -40,11 +40,6 @@ const CIRCLES: &[Circle] = &[
         to: &["src/convert/quantize.rs"],
         reason: "the request of a conversion stands beside the conversion, not beside the recipe",
     },
-    Circle {
-        from: "src/text/stream/calls.rs",
-        to: &["src/text/stream/mod.rs"],
-        reason: "the events of a stream stand beside the splitter that makes most of them",
-    },
 ];
 
 /// Imports of one file that lead back to it.

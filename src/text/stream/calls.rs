@@ -1,6 +1,6 @@
 //! The inside of a tool-call block while it is written: names as soon as they are complete, arguments as pieces of JSON text.
 
-use super::{Event, Events};
+use super::events::{Event, Events};
 use crate::text::json;
 use crate::text::special::DSML;
 

@@ -5,36 +5,17 @@
 //! inside reasoning, what follows the block is dropped. Stop tokens are the caller's business: do not pass them in.
 
 mod calls;
+mod events;
 mod hold;
+
+pub use events::Event;
 
 use super::detokenizer::Utf8;
 use super::special::{DSML, THINK_END};
 use super::{TokenId, Tokenizer};
 use calls::CallReader;
+use events::Events;
 use hold::{Newlines, Stops, begun};
-
-/// A piece of what the model wrote.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Reasoning.
-    Reasoning(String),
-    /// The answer.
-    Content(String),
-    /// A call has begun: its number in this answer, from 0, and the tool's name.
-    ToolName {
-        /// Which call.
-        index: usize,
-        /// The tool.
-        name: String,
-    },
-    /// The next piece of a call's arguments. All pieces together are a JSON object, if the call is complete.
-    ToolArguments {
-        /// Which call.
-        index: usize,
-        /// JSON text.
-        text: String,
-    },
-}
 
 /// What the prompt ended with, that is, what the model writes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,33 +65,6 @@ enum State {
     Calls(CallReader),
     /// Behind a stop string or a call block: nothing counts any more.
     Done,
-}
-
-/// Events of the current piece; neighbours of one kind are one event.
-#[derive(Default)]
-struct Events {
-    ready: Vec<Event>,
-    calls: usize,
-}
-
-impl Events {
-    fn add(&mut self, event: Event) {
-        match (self.ready.last_mut(), &event) {
-            (_, Event::Reasoning(new) | Event::Content(new) | Event::ToolArguments { text: new, .. }) if new.is_empty() => {}
-            (Some(Event::Reasoning(text)), Event::Reasoning(new)) | (Some(Event::Content(text)), Event::Content(new)) => text.push_str(new),
-            (Some(Event::ToolArguments { index, text }), Event::ToolArguments { index: same, text: new }) if index == same => {
-                text.push_str(new)
-            }
-            _ => self.ready.push(event),
-        }
-    }
-
-    fn begin_call(&mut self, name: String) -> usize {
-        let index = self.calls;
-        self.calls += 1;
-        self.add(Event::ToolName { index, name });
-        index
-    }
 }
 
 impl Splitter {
