@@ -1,6 +1,6 @@
 //! GGUF metadata of a model: hyper-parameters under the keys that ds4 and llama.cpp read, and the tokenizer (SPEC 9.3).
 
-use super::quantize::Request;
+use super::recipe::Request;
 use crate::gguf::{Value, ValueKind};
 use crate::model::{Config, Files};
 use crate::{Error, Result};

@@ -4,9 +4,8 @@
 //! row becomes depends on nothing but the row and its importance: the bytes are the same for any number of threads.
 
 use super::directory::{Entry, directory, draft_directory};
-use super::importance::Importance;
 use super::metadata;
-use super::recipe::{Override, Recipe};
+use super::recipe::Request;
 use crate::gguf::{GgmlType, Writer};
 use crate::model::{Files, Model, Mtp, Routing, Table, Tensor};
 use crate::progress::{Progress, Unit};
@@ -16,19 +15,6 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// What to make.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Formats by what a tensor is for.
-    pub recipe: Recipe,
-    /// Formats by name; of several that match, the last.
-    pub overrides: &'a [Override],
-    /// What squared errors weigh.
-    pub importance: Option<&'a Importance>,
-    /// The draft block into a file of its own, instead of the model.
-    pub draft: bool,
-}
 
 /// What was made.
 #[derive(Clone, Debug, Default)]

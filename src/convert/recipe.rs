@@ -1,5 +1,6 @@
-//! Recipes: which block format each tensor of a model is stored in (SPEC 9.1).
+//! What to make: recipes, which give each tensor of a model its block format (SPEC 9.1), and requests for a conversion.
 
+use super::importance::Importance;
 use crate::gguf::GgmlType;
 use crate::quant::BlockFormat;
 use regex::Regex;
@@ -128,4 +129,17 @@ impl FromStr for Override {
         let names = || known().map(BlockFormat::name).collect::<Vec<_>>().join(", ");
         Ok(Self { pattern, format: format.ok_or_else(|| format!("unknown type {name:?}; there are {}", names()))? })
     }
+}
+
+/// What to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Formats by what a tensor is for.
+    pub recipe: Recipe,
+    /// Formats by name; of several that match, the last.
+    pub overrides: &'a [Override],
+    /// What squared errors weigh.
+    pub importance: Option<&'a Importance>,
+    /// The draft block into a file of its own, instead of the model.
+    pub draft: bool,
 }

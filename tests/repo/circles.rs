@@ -35,11 +35,6 @@ const CIRCLES: &[Circle] = &[
         to: &["src/cli/bench/kernels.rs", "src/cli/bench/trace.rs"],
         reason: "what the measurements share stands in the file that starts them",
     },
-    Circle {
-        from: "src/convert/metadata.rs",
-        to: &["src/convert/quantize.rs"],
-        reason: "the request of a conversion stands beside the conversion, not beside the recipe",
-    },
 ];
 
 /// Imports of one file that lead back to it.
