@@ -1,7 +1,7 @@
 //! One answer, streamed: what `run` and `chat` share.
 
 use super::args::ThinkingArgs;
-use super::common::{aside, interrupted, put};
+use super::screen::{aside, interrupted, put};
 use crate::engine::{Engine, Generation, Report, Session, TokenId, Watch};
 use crate::progress::{Progress, Unit};
 use crate::text::encoding::{Effort, ThinkingMode};

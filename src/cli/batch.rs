@@ -1,7 +1,8 @@
 //! `dwarfstar run --batch`: many conversations, a JSON line each, several at a time in one engine. A row's bits do not depend on the rows beside
 //! it, so an answer does not depend on what runs beside it.
 
-use super::common::{Loaded, interrupted, put};
+use super::common::Loaded;
+use super::screen::{interrupted, put};
 use crate::Error;
 use crate::engine::{Ending, Engine, Event, Generation, Report, Request, Scheduler, Session, StreamId, TokenId};
 use crate::model::Sampling;

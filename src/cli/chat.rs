@@ -2,7 +2,8 @@
 
 use super::answer::{Style, answer, speed};
 use super::args::{DeviceArgs, ModelArgs, SamplingArgs, ThinkingArgs};
-use super::common::{Loaded, explained, interrupted, note, put};
+use super::common::Loaded;
+use super::screen::{explained, interrupted, note, put};
 use crate::engine::{Engine, Generation, Session};
 use crate::text::encoding::{Chat, ChatTurn, ThinkingMode};
 use anyhow::Result;

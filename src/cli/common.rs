@@ -1,18 +1,15 @@
-//! What several commands do: load a model with its tokenizer, write lines, watch for Ctrl-C.
+//! What several commands do: load a model with its tokenizer, and run long work behind a progress bar.
 
 use super::args::{DeviceArgs, ModelArgs};
+use super::screen::{interrupted, note};
 use super::source::Source;
-use crate::Error;
 use crate::engine::{DeviceChoice, Engine, LoadOptions, Watch, mib};
 use crate::model::{Model, Mtp};
 use crate::progress::{Progress, Unit};
 use crate::text::Tokenizer;
 use crate::text::encoding::EffortTable;
-use anyhow::{Context, Result, bail};
-use std::io::{IsTerminal, Write};
+use anyhow::{Result, bail};
 use std::path::Path;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A model with its tokenizer, and what its name says about effort words.
 pub struct Loaded {
@@ -72,52 +69,4 @@ fn announce(engine: &Engine, asked: &DeviceArgs) {
 fn efforts_of(name: &str, path: &Path) -> EffortTable {
     let named = |date: &str| name.contains(date) || path.to_string_lossy().contains(date);
     if named("0731") || named("0813") { EffortTable::V0731 } else { EffortTable::Original }
-}
-
-/// An error as one line, with the option that helps where there is one.
-pub fn explained(error: &anyhow::Error) -> String {
-    let hint = if matches!(error.downcast_ref(), Some(Error::ContextFull { .. })) { "; raise --ctx" } else { "" };
-    format!("{error:#}{hint}")
-}
-
-/// A line for people, on stderr.
-#[expect(clippy::print_stderr, reason = "this is where lines for people go")]
-pub fn note(line: &str) {
-    eprintln!("{line}");
-}
-
-/// Writes results to stdout. A reader that went away ends the program quietly, as for any tool in a pipe.
-pub fn put(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        done => done.context("stdout"),
-    }
-}
-
-/// Reasoning and other asides: on stderr, dimmed on a terminal.
-#[expect(clippy::print_stderr, reason = "this is where asides go")]
-pub fn aside(text: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\x1b[2m{text}\x1b[0m");
-    } else {
-        eprint!("{text}");
-    }
-}
-
-/// Set by Ctrl-C. A second Ctrl-C ends the program at once.
-pub fn interrupted() -> &'static AtomicBool {
-    static FLAG: AtomicBool = AtomicBool::new(false);
-    static WATCH: OnceLock<()> = OnceLock::new();
-    WATCH.get_or_init(|| {
-        let watch = ctrlc::set_handler(|| {
-            if FLAG.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-        });
-        if let Err(error) = watch {
-            note(&format!("Ctrl-C will not stop cleanly: {error}"));
-        }
-    });
-    &FLAG
 }

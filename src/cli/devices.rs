@@ -1,6 +1,6 @@
 //! `dwarfstar devices`: adapters, what each supports, and which kernels it would get.
 
-use super::common::put;
+use super::screen::put;
 use crate::engine::mib;
 use crate::gpu::{Adapter, Cooperative, adapters};
 use anyhow::Result;

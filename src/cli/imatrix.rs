@@ -1,8 +1,9 @@
 //! `dwarfstar imatrix`: how much each input channel of each weight, and each expert, is used on a text.
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::{Loaded, interrupted, note};
+use super::common::Loaded;
 use super::pieces::TextArgs;
+use super::screen::{interrupted, note};
 use crate::convert::Collector;
 use crate::engine::{Part, RowKind};
 use crate::progress::{Progress, Unit};

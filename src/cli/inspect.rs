@@ -1,7 +1,7 @@
 //! `dwarfstar inspect`: metadata, tensors, the mix of formats, where weights go on a device, and the memory plan.
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::put;
+use super::screen::put;
 use super::source::Source;
 use crate::engine::{Capacity, FEW_ROWS, Layout, MemoryPlan, default_rows, mib, rows_of_a_step};
 use crate::gpu::Caps;

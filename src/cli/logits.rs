@@ -1,7 +1,8 @@
 //! `dwarfstar logits`: the numbers themselves, for comparison with other implementations.
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::{interrupted, load};
+use super::common::load;
+use super::screen::interrupted;
 use super::source::{Source, draft_block};
 use crate::engine::{DECODE_ROWS, Engine, Generation, Part, RowKind, Session, TokenId, Tokens, Want, Watch};
 use crate::model::Model;

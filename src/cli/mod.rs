@@ -15,6 +15,7 @@ mod pieces;
 mod quantize;
 mod render;
 mod run;
+mod screen;
 mod source;
 mod synth;
 mod tokenize;
@@ -49,7 +50,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            common::note(&format!("dwarfstar: {}", common::explained(&error)));
+            screen::note(&format!("dwarfstar: {}", screen::explained(&error)));
             ExitCode::FAILURE
         }
     }

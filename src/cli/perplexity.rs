@@ -1,8 +1,9 @@
 //! `dwarfstar perplexity`: how well a model predicts a text, and how far it is from a base model.
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::{Loaded, interrupted, note, put};
+use super::common::Loaded;
 use super::pieces::TextArgs;
+use super::screen::{interrupted, note, put};
 use crate::engine::{Part, RowKind, TokenId, Want};
 use crate::model::NoTaps;
 use crate::progress::{Progress, Unit};

@@ -1,6 +1,6 @@
 //! `dwarfstar quantize`: a checkpoint folder or GGUF file into a GGUF file in smaller formats.
 
-use super::common::{interrupted, note, put};
+use super::screen::{interrupted, note, put};
 use crate::convert::{Importance, Override, Recipe, Request, quantize};
 use crate::engine::mib;
 use crate::model::Files;

@@ -3,7 +3,8 @@
 use super::answer::{Style, answer, speed};
 use super::args::{DeviceArgs, ModelArgs, SamplingArgs, ThinkingArgs};
 use super::batch::Batch;
-use super::common::{Loaded, note, put};
+use super::common::Loaded;
+use super::screen::{note, put};
 use crate::engine::{Ending, Generation};
 use crate::text::encoding::{Chat, ChatTurn};
 use crate::text::{Tokenizer, special};

@@ -1,7 +1,7 @@
 //! Where a model comes from: a file or folder that somebody named, or the demo model that is built in.
 
 use super::args::ModelArgs;
-use super::common::note;
+use super::screen::note;
 use crate::debug::environment;
 use crate::gguf;
 use crate::model::{Files, Model, Mtp};

@@ -1,6 +1,6 @@
 //! `dwarfstar synth`: a model file with random weights.
 
-use super::common::note;
+use super::screen::note;
 use crate::convert::{Recipe, Shape, synth};
 use crate::text::v4_tokenizer_json;
 use anyhow::Result;

@@ -1,7 +1,7 @@
 //! `dwarfstar tokenize`: text to ids and back, a JSON line each.
 
 use super::args::ModelArgs;
-use super::common::put;
+use super::screen::put;
 use super::source::Source;
 use crate::text::{Detokenizer, Tokenizer};
 use anyhow::{Context, Result, anyhow, bail};

@@ -26,11 +26,6 @@ const CIRCLES: &[Circle] = &[
         reason: "the enum of all commands stands beside the flags that commands share",
     },
     Circle {
-        from: "src/cli/common.rs",
-        to: &["src/cli/source.rs"],
-        reason: "opening a model prints notes, and the printing of notes stands beside what opens a model",
-    },
-    Circle {
         from: "src/cli/bench/mod.rs",
         to: &["src/cli/bench/kernels.rs", "src/cli/bench/trace.rs"],
         reason: "what the measurements share stands in the file that starts them",

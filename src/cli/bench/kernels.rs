@@ -5,7 +5,8 @@
 //! what the step is shorter without it: its code and tables of addresses are cold there, and others may run beside it.
 
 use super::{greedy, is_software};
-use crate::cli::common::{interrupted, put, watched};
+use crate::cli::common::watched;
+use crate::cli::screen::{interrupted, put};
 use crate::engine::{Engine, Part, RowKind, Session, TokenId, Want};
 use crate::gpu::{Cost, Dispatch, Gpu, Recording, Variant};
 use crate::model::NoTaps;

@@ -5,7 +5,8 @@ mod sessions;
 mod trace;
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::{interrupted, load, note, put, watched};
+use super::common::{load, watched};
+use super::screen::{interrupted, note, put};
 use super::source::Source;
 use crate::engine::{Engine, Generation, LoadOptions, SampleRequest, Session, TokenId, Watch};
 use crate::gpu::{Gpu, Recording};

@@ -1,6 +1,7 @@
 //! `bench --sessions` and `--beside`: several sessions that generate together, and what a long prompt in one of them costs the others.
 
-use crate::cli::common::{interrupted, note, watched};
+use crate::cli::common::watched;
+use crate::cli::screen::{interrupted, note};
 use crate::engine::{Engine, Event, Generation, Request, Scheduler, Session, StreamId, TokenId, Watch};
 use crate::model::Sampling;
 use crate::progress::Unit;

@@ -8,7 +8,7 @@ mod experts_int8;
 mod int8;
 mod latents;
 
-use super::common::put;
+use super::screen::put;
 use crate::Result;
 use crate::engine::DeviceChoice;
 use crate::gpu::{Gpu, OpenOptions, adapters};
