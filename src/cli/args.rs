@@ -1,63 +1,12 @@
-//! The command line: what can be said, not what it means.
+//! The options that several commands share: what can be said, not what it means.
 
-use super::bench::Bench;
-use super::chat::ChatCommand;
-use super::devices::Devices;
-use super::imatrix::Imatrix;
-use super::inspect::Inspect;
-use super::logits::Logits;
-use super::perplexity::Perplexity;
-use super::quantize::Quantize;
-use super::render::Render;
-use super::run::Run;
-use super::synth::Synth;
-use super::tokenize::Tokenize;
-use super::verify::Verify;
 use crate::engine::{DeviceChoice, LoadOptions};
 use crate::gpu::OpenOptions;
 use crate::model::Sampling;
 use crate::num::KvType;
 use crate::text::encoding::EffortTable;
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use std::path::PathBuf;
-
-/// DeepSeek V4 on the GPU you own.
-#[derive(Debug, Parser)]
-#[command(name = "dwarfstar", version)]
-pub struct Arguments {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Answer one prompt
-    Run(Run),
-    /// Talk with the model
-    Chat(ChatCommand),
-    /// Prefill and decode speed at growing contexts, as CSV
-    Bench(Bench),
-    /// Logits of given tokens, into a safetensors file
-    Logits(Logits),
-    /// Text to token ids and back, JSON lines on stdin
-    Tokenize(Tokenize),
-    /// Conversations to prompts and completions to messages, JSON lines on stdin
-    Render(Render),
-    /// What a model file holds, and the memory it needs
-    Inspect(Inspect),
-    /// The devices of this machine
-    Devices(Devices),
-    /// Compare every kernel with the reference on this machine's devices
-    Verify(Verify),
-    /// A checkpoint folder or GGUF file into a GGUF file in smaller formats
-    Quantize(Quantize),
-    /// How much each input channel is used on a text: the importance matrix for `quantize`
-    Imatrix(Imatrix),
-    /// Perplexity on a text, and the divergence from a base model
-    Perplexity(Perplexity),
-    /// Write a model with random weights, for benchmarks and tests
-    Synth(Synth),
-}
 
 /// Which model.
 #[derive(Args, Clone, Debug)]

@@ -21,9 +21,59 @@ mod synth;
 mod tokenize;
 pub mod verify;
 
-use args::{Arguments, Command};
-use clap::Parser;
+use bench::Bench;
+use chat::ChatCommand;
+use clap::{Parser, Subcommand};
+use devices::Devices;
+use imatrix::Imatrix;
+use inspect::Inspect;
+use logits::Logits;
+use perplexity::Perplexity;
+use quantize::Quantize;
+use render::Render;
+use run::Run;
 use std::process::ExitCode;
+use synth::Synth;
+use tokenize::Tokenize;
+use verify::Verify;
+
+/// DeepSeek V4 on the GPU you own.
+#[derive(Debug, Parser)]
+#[command(name = "dwarfstar", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer one prompt
+    Run(Run),
+    /// Talk with the model
+    Chat(ChatCommand),
+    /// Prefill and decode speed at growing contexts, as CSV
+    Bench(Bench),
+    /// Logits of given tokens, into a safetensors file
+    Logits(Logits),
+    /// Text to token ids and back, JSON lines on stdin
+    Tokenize(Tokenize),
+    /// Conversations to prompts and completions to messages, JSON lines on stdin
+    Render(Render),
+    /// What a model file holds, and the memory it needs
+    Inspect(Inspect),
+    /// The devices of this machine
+    Devices(Devices),
+    /// Compare every kernel with the reference on this machine's devices
+    Verify(Verify),
+    /// A checkpoint folder or GGUF file into a GGUF file in smaller formats
+    Quantize(Quantize),
+    /// How much each input channel is used on a text: the importance matrix for `quantize`
+    Imatrix(Imatrix),
+    /// Perplexity on a text, and the divergence from a base model
+    Perplexity(Perplexity),
+    /// Write a model with random weights, for benchmarks and tests
+    Synth(Synth),
+}
 
 /// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own).
 pub fn main() -> ExitCode {
