@@ -4,7 +4,8 @@
 //! than a cache holds finds it there when it is repeated: a share above 1 of what memory gives says so. What a kind takes in its place is
 //! what the step is shorter without it: its code and tables of addresses are cold there, and others may run beside it.
 
-use super::{greedy, is_software};
+use super::bandwidth::is_software;
+use super::workload::greedy;
 use crate::cli::common::watched;
 use crate::cli::screen::{interrupted, put};
 use crate::engine::{Engine, Part, RowKind, Session, TokenId, Want};

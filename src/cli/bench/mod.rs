@@ -1,27 +1,28 @@
 //! `dwarfstar bench`: prefill and decode speed at growing contexts, of one session and of several; where a step's time goes.
 
+mod bandwidth;
 mod kernels;
 mod sessions;
 mod trace;
+mod workload;
 
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::{load, watched};
 use super::screen::{interrupted, note, put};
 use super::source::Source;
-use crate::engine::{Engine, Generation, LoadOptions, SampleRequest, Session, TokenId, Watch};
-use crate::gpu::{Gpu, Recording};
-use crate::kernels::{Kit, record_stream_read};
+use crate::engine::{Engine, Generation, LoadOptions, Session, TokenId, Watch};
 use crate::model::Model;
 use crate::model::Sampling;
-use crate::num::KvType;
 use crate::progress::Unit;
 use anyhow::{Result, bail};
+use bandwidth::read_bandwidth;
 use clap::Args;
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+use workload::prompt;
 
 #[derive(Args, Debug)]
 pub struct Bench {
@@ -210,41 +211,4 @@ fn settled<T>(
     note(&format!("{count} kernel(s) compiled meanwhile: measured again"));
     sessions[0].sync(engine, &[], Watch::quiet(interrupted()))?;
     measure(engine, sessions)
-}
-
-/// What a decode step wants of a row in a generation.
-fn greedy() -> SampleRequest {
-    SampleRequest { sampling: Sampling::GREEDY, stops: Vec::new(), is_last: false, mask: None }
-}
-
-/// Tokens without meaning: speed does not depend on them.
-fn prompt(seed: u32, vocabulary: u32, len: usize) -> Vec<TokenId> {
-    let mut rng = fastrand::Rng::with_seed(u64::from(seed));
-    (0..len).map(|_| rng.u32(0..vocabulary.min(128_000))).collect()
-}
-
-/// Whether the device runs shaders on the CPU.
-fn is_software(gpu: &Gpu) -> bool {
-    gpu.name().contains("llvmpipe")
-}
-
-/// Bytes per second that the device reads, over a buffer that no cache holds.
-fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
-    const WORKGROUPS: u32 = 2112;
-    const REPEATS: u32 = 10;
-    let kit = Kit::new(gpu, KvType::F16, true)?;
-    let bytes =
-        (if is_software(gpu) { 32 << 20 } else { 1 << 30 }).min(gpu.caps().max_binding_bytes / 16 * 16).min(gpu.caps().max_buffer_bytes);
-    let source = gpu.buffer("source", bytes)?.all();
-    let sums = gpu.buffer("sums", u64::from(WORKGROUPS) * 4)?.all();
-    let mut rec = Recording::new();
-    (0..REPEATS).for_each(|_| record_stream_read(&mut rec, &kit, &source, &sums, WORKGROUPS));
-    // The first runs compile, clear the buffer and bring the clocks up.
-    let mut best = f64::INFINITY;
-    for _ in 0..4 {
-        let started = Instant::now();
-        gpu.run(&rec)?;
-        best = best.min(started.elapsed().as_secs_f64());
-    }
-    Ok(bytes as f64 * f64::from(REPEATS) / best)
 }

@@ -1,6 +1,6 @@
 //! `bench --trace`: when each launch of a step ran, for chrome://tracing or Perfetto, and sums by kernel.
 
-use super::greedy;
+use super::workload::greedy;
 use crate::cli::screen::{interrupted, note};
 use crate::engine::{Engine, Part, RowKind, Session, TokenId, Want, Watch};
 use crate::gpu::Span;

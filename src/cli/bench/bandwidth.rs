@@ -1,0 +1,33 @@
+//! What the device can do at best: how fast it reads its memory.
+
+use crate::gpu::{Gpu, Recording};
+use crate::kernels::{Kit, record_stream_read};
+use crate::num::KvType;
+use anyhow::Result;
+use std::time::Instant;
+
+/// Whether the device runs shaders on the CPU.
+pub(super) fn is_software(gpu: &Gpu) -> bool {
+    gpu.name().contains("llvmpipe")
+}
+
+/// Bytes per second that the device reads, over a buffer that no cache holds.
+pub(super) fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
+    const WORKGROUPS: u32 = 2112;
+    const REPEATS: u32 = 10;
+    let kit = Kit::new(gpu, KvType::F16, true)?;
+    let bytes =
+        (if is_software(gpu) { 32 << 20 } else { 1 << 30 }).min(gpu.caps().max_binding_bytes / 16 * 16).min(gpu.caps().max_buffer_bytes);
+    let source = gpu.buffer("source", bytes)?.all();
+    let sums = gpu.buffer("sums", u64::from(WORKGROUPS) * 4)?.all();
+    let mut rec = Recording::new();
+    (0..REPEATS).for_each(|_| record_stream_read(&mut rec, &kit, &source, &sums, WORKGROUPS));
+    // The first runs compile, clear the buffer and bring the clocks up.
+    let mut best = f64::INFINITY;
+    for _ in 0..4 {
+        let started = Instant::now();
+        gpu.run(&rec)?;
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    Ok(bytes as f64 * f64::from(REPEATS) / best)
+}
