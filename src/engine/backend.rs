@@ -1,10 +1,10 @@
 //! What a step runs on: the GPU, or the reference on the CPU.
 
-use super::snapshot::StateData;
 use super::step::{Step, StepOutput};
 use crate::Result;
 use crate::gpu;
 use crate::model::Taps;
+use crate::reference::State;
 
 /// A step that was submitted.
 pub enum Ticket {
@@ -22,6 +22,15 @@ pub struct GpuTicket {
     pub samples: usize,
     /// Logits that came back already.
     pub output: StepOutput,
+}
+
+/// A session's state as a backend keeps it.
+#[derive(Clone, Debug)]
+pub enum StateData {
+    /// Ranges of the GPU's pools: window keys, frontiers and pages of each layer in turn.
+    Pools(Vec<Vec<u8>>),
+    /// The reference's own.
+    Reference(Box<State>),
 }
 
 /// Runs steps and keeps the state of sessions, each in a slot.

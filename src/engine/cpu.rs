@@ -1,8 +1,7 @@
 //! The device `cpu`: the reference, one session's rows at a time.
 
-use super::backend::{Backend, Ticket};
+use super::backend::{Backend, StateData, Ticket};
 use super::gpu::Capacity;
-use super::snapshot::StateData;
 use super::step::{SampleRequest, Step, StepOutput, StepRow, Token, TokenId, Unsampled, Want};
 use crate::model::{Config, Model, Mtp, Taps};
 use crate::reference::{self, Reference, State};

@@ -1,9 +1,9 @@
 //! States of sessions that leave their session: snapshots in memory, copies, and the place where they are kept between turns.
 
+use super::backend::StateData;
 use super::session::Session;
 use super::step::TokenId;
 use super::submit::Engine;
-use crate::reference::State;
 use crate::{Error, Result};
 
 /// What a session holds at its end: restored, it goes on with the same bits as the session itself would. It belongs to the engine that made it.
@@ -12,15 +12,6 @@ pub struct Snapshot {
     tokens: Vec<TokenId>,
     engine: u64,
     data: StateData,
-}
-
-/// A session's state as a backend keeps it.
-#[derive(Clone, Debug)]
-pub enum StateData {
-    /// Ranges of the GPU's pools: window keys, frontiers and pages of each layer in turn.
-    Pools(Vec<Vec<u8>>),
-    /// The reference's own.
-    Reference(Box<State>),
 }
 
 impl Snapshot {

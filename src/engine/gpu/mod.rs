@@ -14,8 +14,7 @@ pub use layout::Layout;
 pub use plan::{MemoryPlan, mib};
 pub use sizes::{Capacity, rows_of_a_step};
 
-use super::backend::{Backend, GpuTicket, Ticket};
-use super::snapshot::StateData;
+use super::backend::{Backend, GpuTicket, StateData, Ticket};
 use super::step::{RowKind, Step, StepOutput, Token, Unsampled, Want};
 use super::watch::Watch;
 use crate::gpu::{self, Gpu, Recording, Slice};
