@@ -1,18 +1,8 @@
-//! Files of a room do not import each other in a circle, but for those that are listed.
+//! Files of a room do not import each other in a circle.
 
 use super::modules::{Modules, Target, room_of};
 use super::{Breach, File, assert_none, planted, read};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// Imports that close a circle between files of a room. The list may only shrink: an entry that closes no circle any more fails too.
-const CIRCLES: &[Circle] = &[];
-
-/// Imports of one file that lead back to it.
-struct Circle {
-    from: &'static str,
-    to: &'static [&'static str],
-    reason: &'static str,
-}
 
 /// The files of each room that a file imports, and in which line first.
 type Graph = BTreeMap<String, BTreeMap<String, usize>>;
@@ -52,18 +42,10 @@ fn way(graph: &Graph, from: &str, to: &str) -> Option<Vec<String>> {
     None
 }
 
-/// Circles of files that are not in the list, and entries of the list that close none.
-fn circles(files: &[File], listed: &[Circle]) -> Vec<Breach> {
-    let mut graph = graph(files);
+/// Where files of a room import each other in a circle: one breach for all files that reach each other.
+fn circles(files: &[File]) -> Vec<Breach> {
+    let graph = graph(files);
     let mut breaches = Vec::new();
-    let arrows: Vec<_> = listed.iter().flat_map(|circle| circle.to.iter().map(move |to| (circle, *to))).collect();
-    let lines: Vec<Option<usize>> = arrows.iter().map(|(circle, to)| graph.get_mut(circle.from)?.remove(*to)).collect();
-    for ((Circle { from, reason, .. }, to), line) in arrows.iter().zip(lines) {
-        if line.is_none() || way(&graph, to, from).is_none() {
-            let what = format!("imports {to} in no circle any more, and is listed ({reason})");
-            breaches.push(Breach::new(from, line.unwrap_or(1), what));
-        }
-    }
     let mut seen = BTreeSet::new();
     for (from, to_all) in &graph {
         let ways = to_all.iter().filter_map(|(to, line)| Some((way(&graph, to, from)?, line)));
@@ -79,7 +61,7 @@ fn circles(files: &[File], listed: &[Circle]) -> Vec<Breach> {
 
 #[test]
 fn files_of_a_room_do_not_import_each_other_in_a_circle() {
-    assert_none(&circles(&read("src", "rs"), CIRCLES));
+    assert_none(&circles(&read("src", "rs")));
 }
 
 #[test]
@@ -91,17 +73,10 @@ fn a_circle_of_files_is_found() {
     };
     // Through the re-exports of the room, which themselves lead nobody back.
     let (first, second, third) = ("pub struct First;\n", "use super::First;\npub struct Second;\n", "use super::{Second, Whole};\n");
-    assert_eq!(circles(&room(first, second, third), &[]), []);
+    assert_eq!(circles(&room(first, second, third)), []);
     let back = "pub struct First;\n\npub type Other =\n    super::third::Third;\n";
     let what = "files import each other in a circle: src/a/first.rs -> src/a/third.rs -> src/a/second.rs -> src/a/first.rs";
-    assert_eq!(circles(&room(back, second, third), &[]), [Breach::new("src/a/first.rs", 4, what)]);
-
-    // A listed circle may be there, must be there, and must be one.
-    let listed = |to| [Circle { from: "src/a/first.rs", to, reason: "for now" }];
-    assert_eq!(circles(&room(back, second, third), &listed(&["src/a/third.rs"])), []);
-    let gone = |line, to| [Breach::new("src/a/first.rs", line, format!("imports {to} in no circle any more, and is listed (for now)"))];
-    assert_eq!(circles(&room(first, second, third), &listed(&["src/a/third.rs"])), gone(1, "src/a/third.rs"));
-    assert_eq!(circles(&room(back, second, "use super::Whole;\n"), &listed(&["src/a/third.rs"])), gone(4, "src/a/third.rs"));
+    assert_eq!(circles(&room(back, second, third)), [Breach::new("src/a/first.rs", 4, what)]);
 }
 
 #[test]
@@ -113,5 +88,5 @@ fn a_macro_without_import_closes_a_circle_too() {
         ("src/a/family.rs", "pub const LAYOUTS: u32 = 0;\nparams! {}\n"),
     ]);
     let what = "files import each other in a circle: src/a/family.rs -> src/a/params.rs -> src/a/family.rs";
-    assert_eq!(circles(&files, &[]), [Breach::new("src/a/family.rs", 2, what)]);
+    assert_eq!(circles(&files), [Breach::new("src/a/family.rs", 2, what)]);
 }
