@@ -29,7 +29,7 @@ fn reads_of_the_environment(files: &[File]) -> Vec<Breach> {
 }
 
 fn gpu_types(files: &[File]) -> Vec<Breach> {
-    named_outside(files, "src/gpu/", "is for src/gpu", |path| path.first().is_some_and(|name| *name == "wgpu"))
+    named_outside(files, "src/gpu/wgpu/", "is for src/gpu/wgpu", |path| path.first().is_some_and(|name| *name == "wgpu"))
 }
 
 #[test]
@@ -59,24 +59,32 @@ fn a_read_of_the_environment_elsewhere_is_found() {
 }
 
 #[test]
-fn gpu_types_stay_in_their_room() {
+fn gpu_types_stay_in_their_folder() {
     assert_none(&gpu_types(&read("src", "rs")));
 }
 
 #[test]
 fn a_gpu_type_elsewhere_is_found() {
-    let root = ("src/lib.rs", "pub mod gpu;\npub mod engine;\n");
-    let room = ("src/gpu/mod.rs", "pub use wgpu::Buffer;\npub struct Slice(wgpu::Buffer);\n");
-    let breach =
-        "//! Speaks of `wgpu::Device`.\nuse crate::gpu::Slice;\n\npub fn slice(slice: Slice) -> Option<::wgpu::Device> {\n    None\n}\n";
-    let found = gpu_types(&planted(&[root, room, ("src/engine/mod.rs", breach)]));
-    assert_eq!(found, [Breach::new("src/engine/mod.rs", 4, "wgpu::Device is for src/gpu")]);
+    // The folder has the crate's name, so that its neighbours may name the folder, but not the crate.
+    let gpu = "mod wgpu;\nmod buffer;\npub use buffer::Buffer;\n";
+    let folder = ("src/gpu/wgpu/mod.rs", "pub use wgpu::Buffer as RawBuffer;\npub struct Slice(wgpu::Buffer);\n");
+    let buffer = "use super::wgpu as webgpu;\n\npub struct Buffer(webgpu::Slice);\n";
+    let tree = |gpu: &str, buffer: &str, engine: &str| {
+        let root = ("src/lib.rs", "pub mod gpu;\npub mod engine;\n");
+        planted(&[root, folder, ("src/gpu/mod.rs", gpu), ("src/gpu/buffer.rs", buffer), ("src/engine/mod.rs", engine)])
+    };
+    let engine = "//! Speaks of `wgpu::Device`.\nuse crate::gpu::Buffer;\n\npub fn first(buffers: &[Buffer]) {}\n";
+    assert_eq!(gpu_types(&tree(gpu, buffer, engine)), []);
 
-    // By a name that the room hands on, and by another name for the crate.
-    let breach = "use crate::gpu::Buffer;\n";
-    let found = gpu_types(&planted(&[root, room, ("src/engine/mod.rs", breach)]));
-    assert_eq!(found, [Breach::new("src/engine/mod.rs", 1, "wgpu::Buffer is for src/gpu")]);
+    let breach = "use crate::gpu::Buffer;\n\npub fn device(buffer: Buffer) -> Option<::wgpu::Device> {\n    None\n}\n";
+    assert_eq!(gpu_types(&tree(gpu, buffer, breach)), [Breach::new("src/engine/mod.rs", 3, "wgpu::Device is for src/gpu/wgpu")]);
     let breach = "extern crate wgpu as raw;\n";
-    let found = gpu_types(&planted(&[root, room, ("src/engine/mod.rs", breach)]));
-    assert_eq!(found, [Breach::new("src/engine/mod.rs", 1, "wgpu is for src/gpu")]);
+    assert_eq!(gpu_types(&tree(gpu, buffer, breach)), [Breach::new("src/engine/mod.rs", 1, "wgpu is for src/gpu/wgpu")]);
+    // Beside the folder, where the bare name is the crate's.
+    let breach = "use super::wgpu as webgpu;\n\npub struct Buffer(webgpu::Slice, wgpu::Buffer);\n";
+    assert_eq!(gpu_types(&tree(gpu, breach, engine)), [Breach::new("src/gpu/buffer.rs", 3, "wgpu::Buffer is for src/gpu/wgpu")]);
+    // By a name that the folder hands on.
+    let breach = "use super::wgpu::RawBuffer as Buffer;\n";
+    let found = gpu_types(&tree("mod wgpu;\nmod buffer;\n", breach, ""));
+    assert_eq!(found, [Breach::new("src/gpu/buffer.rs", 1, "wgpu::Buffer is for src/gpu/wgpu")]);
 }
