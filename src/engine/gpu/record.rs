@@ -170,16 +170,16 @@ impl Recorder<'_> {
         let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
         let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
-        let behind: Vec<&Matrix> = layer.fresh.iter().chain(queries.iter().copied()).collect();
+        let behind: Vec<&Matrix> = layer.compressor_inputs.iter().chain(queries.iter().copied()).collect();
         let own = b.of_layer(number, step);
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         self.enter(rec, &self.entering(&layer.attn_hc, streams.now, &normed, normed_int8.as_ref()), &layer.inputs, &inputs, &behind);
         let (first, count) = self.data.windows_of(layer.ratio);
         let windows = Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live };
-        let fresh = Strided::whole(&own.fresh, stride_of(&layer.fresh));
+        let fresh = Strided::whole(&own.fresh, stride_of(&layer.compressor_inputs));
         let project_fresh = |rec: &mut Recording| {
-            if !layer.fresh.is_empty() {
-                self.project(rec, &layer.fresh, (&normed, normed_int8.as_ref()), &fresh);
+            if !layer.compressor_inputs.is_empty() {
+                self.project(rec, &layer.compressor_inputs, (&normed, normed_int8.as_ref()), &fresh);
             }
         };
         // Compressed rows wait for them where a window closes; else only the rings do.
