@@ -25,8 +25,10 @@ pub struct Memory<'a> {
     pub vectors: Buffer,
 }
 
+type Binding<T> = dyn Fn(&Memory<'_>) -> Result<T>;
+
 /// A weight whose place is known before its memory is taken: makes the `T` that kernels read, once the memory is there.
-pub struct Placed<T>(Box<dyn Fn(&Memory<'_>) -> Result<T>>);
+pub struct Placed<T>(Box<Binding<T>>);
 
 impl<T> Placed<T> {
     /// With what binds it.
