@@ -177,6 +177,9 @@ pub struct Kit {
 }
 
 impl Kit {
+    /// Bytes of GPU memory that the tables take.
+    pub const BYTES: u64 = size_of_val(&GRID) as u64;
+
     /// For `gpu`, with cached rows of type `kv`. `exact`: f32 activations everywhere, no cooperative matrices.
     ///
     /// # Errors

@@ -10,9 +10,10 @@ mod sizes;
 mod step_data;
 mod upload;
 
+pub use buffers::rows_of_a_step;
 pub use layout::Layout;
 pub use plan::{MemoryPlan, mib};
-pub use sizes::{Capacity, rows_of_a_step};
+pub use sizes::Capacity;
 
 use super::backend::{Backend, GpuTicket, StateData, Ticket};
 use super::step::{RowKind, Step, StepOutput, Token, Unsampled, Want};
@@ -25,7 +26,7 @@ use buffers::Buffers;
 use cache::Cache;
 use layout::GpuModel;
 use record::{Recorder, Segment};
-use sizes::{FixedSizes, MASK_ROWS};
+use sizes::{MASK_ROWS, StepCounts};
 use std::sync::Arc;
 use step_data::StepData;
 use upload::upload;
@@ -66,7 +67,7 @@ impl GpuBackend {
             buffers: Buffers::new(&gpu, config, &capacity)?,
             plain: config.plain_frequencies(),
             compressed: config.compressed_frequencies(),
-            logit_rows: FixedSizes::new(config, &capacity, gpu.caps()).logit_rows as usize,
+            logit_rows: StepCounts::new(config, &capacity, gpu.caps()).logit_rows as usize,
             config: config.clone(),
             model,
             gpu,
@@ -226,7 +227,7 @@ impl Backend for GpuBackend {
             data: &data,
             half: step.kind == RowKind::Prompt && self.kit.dialect.uses_half() && !self.looks_inside(taps),
         };
-        let streams = &self.buffers.streams[0];
+        let streams = &self.buffers.streams;
         let mut ticket = GpuTicket { submissions: Vec::new(), samples: 0, output: StepOutput::default() };
         let mut rec = self.layers(recorder.segments(), &data, pieces, &mut ticket.submissions, taps)?;
 

@@ -1,19 +1,69 @@
 //! Where weights go in GPU memory: tensors packed into arenas, each no larger than one binding may be.
 //!
 //! Matrices that one launch reads together lie in one arena. A matrix that is larger than an arena is cut at row borders and its launches
-//! with it, so nothing here or in the kernels depends on how large a tensor is.
+//! with it, so nothing here or in the kernels depends on how large a tensor is. Vectors are f32 and share one buffer.
 
-use crate::gpu::{Buffer, Caps};
+use crate::gpu::{Buffer, Caps, Gpu, Slice};
 use crate::kernels::{Experts, ExpertsSlice, Matrix, MatrixSlice};
-use crate::model::Tensor;
+use crate::model::{Table, Tensor};
 use crate::{Error, Result};
 use std::ops::Range;
 
 /// Every slice starts at a multiple of this, which suits any device's binding alignment.
 const ALIGNMENT: u64 = 256;
 
-/// Bytes behind what an arena holds: kernels may read the word after a row's last block.
-pub const SLACK: u64 = 16;
+/// Bytes at the end of an arena that hold nothing: kernels may read the word after a row's last block.
+const SLACK: u64 = 16;
+
+/// The memory that weights are bound to.
+pub struct Memory<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// Matrices.
+    pub arenas: &'a [Buffer],
+    /// All vectors.
+    pub vectors: Buffer,
+}
+
+type Binding<T> = dyn Fn(&Memory<'_>) -> Result<T>;
+
+/// A weight whose place is known before its memory is taken: makes the `T` that kernels read, once the memory is there.
+pub struct Placed<T>(Box<Binding<T>>);
+
+impl<T> Placed<T> {
+    /// With what binds it.
+    pub fn new(bind: impl Fn(&Memory<'_>) -> Result<T> + 'static) -> Self {
+        Self(Box::new(bind))
+    }
+
+    /// The weight in `memory`.
+    ///
+    /// # Errors
+    /// No memory left for a table.
+    pub fn bind(&self, memory: &Memory<'_>) -> Result<T> {
+        (self.0)(memory)
+    }
+
+    /// The weight as part of something else.
+    pub fn map<U>(self, whole: impl Fn(T) -> U + 'static) -> Placed<U>
+    where
+        T: 'static,
+    {
+        Placed::new(move |memory| self.bind(memory).map(&whole))
+    }
+}
+
+impl<T: 'static> From<Option<Placed<T>>> for Placed<Option<T>> {
+    fn from(placed: Option<Placed<T>>) -> Self {
+        Self::new(move |memory| placed.as_ref().map(|weight| weight.bind(memory)).transpose())
+    }
+}
+
+impl<T: 'static> From<Vec<Placed<T>>> for Placed<Vec<T>> {
+    fn from(placed: Vec<Placed<T>>) -> Self {
+        Self::new(move |memory| placed.iter().map(|weight| weight.bind(memory)).collect())
+    }
+}
 
 /// One copy from a file into an arena.
 #[derive(Clone, Debug)]
@@ -40,32 +90,15 @@ impl Copy {
     }
 }
 
-/// A matrix whose arenas are known by number only.
-#[derive(Clone, Debug)]
-pub struct PlacedMatrix {
-    tensor: Tensor,
-    /// Arena, byte offset, rows.
-    slices: Vec<(usize, u64, Range<usize>)>,
-}
-
-/// Stacked experts whose arenas are known by number only.
-#[derive(Clone, Debug)]
-pub struct PlacedExperts {
-    members: Vec<Tensor>,
-    experts: usize,
-    slices: Vec<PlacedExpertsSlice>,
-}
-
-#[derive(Clone, Debug)]
-struct PlacedExpertsSlice {
+/// A part of stacked experts in one arena.
+struct ExpertsPlace {
     arena: usize,
     bases: Vec<u64>,
     experts: Range<usize>,
     rows: Range<usize>,
 }
 
-/// Packs tensors into arenas.
-#[derive(Debug)]
+/// Packs tensors into arenas and vectors into one buffer.
 pub struct Placer {
     /// Largest arena, without slack; a multiple of the alignment.
     cap: u64,
@@ -73,13 +106,40 @@ pub struct Placer {
     pub arenas: Vec<u64>,
     /// What goes where.
     pub copies: Vec<Copy>,
+    /// Norms, sinks, biases, ape, bases and scales of hyper-connections.
+    vectors: Vec<f32>,
+    /// Words of the tables.
+    table_words: usize,
 }
 
 impl Placer {
     /// For a device of these caps.
     pub fn new(caps: &Caps) -> Self {
         let largest = caps.max_binding_bytes.min(caps.max_buffer_bytes);
-        Self { cap: largest.saturating_sub(SLACK) / ALIGNMENT * ALIGNMENT, arenas: Vec::new(), copies: Vec::new() }
+        let cap = largest.saturating_sub(SLACK) / ALIGNMENT * ALIGNMENT;
+        Self { cap, arenas: Vec::new(), copies: Vec::new(), vectors: Vec::new(), table_words: 0 }
+    }
+
+    /// Bytes of everything that was placed.
+    pub fn bytes(&self) -> u64 {
+        let arenas: u64 = self.arenas.iter().map(|bytes| bytes + SLACK).sum();
+        arenas + 4 * (self.vectors.len() + self.table_words) as u64
+    }
+
+    /// Makes the arenas.
+    ///
+    /// # Errors
+    /// No memory left.
+    pub fn allocate(&self, gpu: &Gpu) -> Result<Vec<Buffer>> {
+        self.arenas.iter().enumerate().map(|(i, bytes)| gpu.buffer(&format!("weights {i}"), bytes + SLACK)).collect()
+    }
+
+    /// The memory to bind to, with the vectors written.
+    ///
+    /// # Errors
+    /// No memory left.
+    pub fn memory<'a>(&self, gpu: &'a Gpu, arenas: &'a [Buffer]) -> Result<Memory<'a>> {
+        Ok(Memory { gpu, arenas, vectors: gpu.buffer_with("vectors", &self.vectors)? })
     }
 
     /// Room left in the last arena.
@@ -98,30 +158,25 @@ impl Placer {
         (arena, offset)
     }
 
-    /// Places matrices that are read together: in one arena if they fit in one, else each by itself.
+    /// Places matrices that one launch reads: in one arena if they fit in one, else each by itself.
     ///
     /// # Errors
-    /// One row is larger than an arena.
-    pub fn group<const N: usize>(&mut self, tensors: [&Tensor; N]) -> Result<[PlacedMatrix; N]> {
-        let placed: Vec<PlacedMatrix> = self.list(&tensors)?;
-        placed.try_into().map_err(|_| Error::Device("a group of matrices lost a member".into()))
-    }
-
-    /// As [`Placer::group`], for any number.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn list(&mut self, tensors: &[&Tensor]) -> Result<Vec<PlacedMatrix>> {
+    /// As [`Placer::matrix`].
+    pub fn matrices(&mut self, tensors: &[&Tensor]) -> Result<Placed<Vec<Matrix>>> {
         let total: u64 = tensors.iter().map(|t| t.bytes().next_multiple_of(ALIGNMENT)).sum();
         if total <= self.cap && self.room() < total {
             self.arenas.push(0);
         }
-        tensors.iter().map(|tensor| self.matrix(tensor)).collect()
+        Ok(tensors.iter().map(|tensor| self.matrix(tensor)).collect::<Result<Vec<_>>>()?.into())
     }
 
-    fn matrix(&mut self, tensor: &Tensor) -> Result<PlacedMatrix> {
+    /// Places a matrix.
+    ///
+    /// # Errors
+    /// One row is larger than an arena.
+    pub fn matrix(&mut self, tensor: &Tensor) -> Result<Placed<Matrix>> {
         let stride = tensor.row_bytes() as u64;
-        let mut slices = Vec::new();
+        let mut places: Vec<(usize, u64, Range<usize>)> = Vec::new();
         let mut row = 0;
         while row < tensor.rows {
             let left = tensor.rows - row;
@@ -134,17 +189,26 @@ impl Placer {
             }
             let (arena, offset) = self.reserve(rows as u64 * stride);
             self.copies.push(Copy { tensor: tensor.clone(), rows: row..row + rows, arena, offset });
-            slices.push((arena, offset, row..row + rows));
+            places.push((arena, offset, row..row + rows));
             row += rows;
         }
-        Ok(PlacedMatrix { tensor: tensor.clone(), slices })
+        let (format, rows, columns) = (tensor.format.on_device(tensor.columns), tensor.rows as u32, tensor.columns as u32);
+        Ok(Placed::new(move |memory| {
+            let slice = |(arena, base, rows): &(usize, u64, Range<usize>)| MatrixSlice {
+                arena: memory.arenas[*arena].all(),
+                base: *base as u32,
+                first_row: rows.start as u32,
+                rows: rows.len() as u32,
+            };
+            Ok(Matrix { format, rows, columns, slices: places.iter().map(slice).collect() })
+        }))
     }
 
     /// Places the same matrices (gate and up, or down) of `experts` experts, the members of an expert always in one arena.
     ///
     /// # Errors
     /// One row of all members is larger than an arena.
-    pub fn experts(&mut self, members: &[&Tensor], experts: usize) -> Result<PlacedExperts> {
+    pub fn experts(&mut self, members: &[&Tensor], experts: usize) -> Result<Placed<Experts>> {
         let rows = members[0].rows / experts;
         let stride: u64 = members.iter().map(|m| m.row_bytes() as u64).sum();
         let margin = ALIGNMENT * members.len() as u64;
@@ -153,13 +217,13 @@ impl Placer {
         if (fits(self.room()) + 1..=fits(self.cap)).contains(&experts) {
             self.arenas.push(0);
         }
-        let mut slices = Vec::new();
+        let mut places = Vec::new();
         let mut expert = 0;
         while expert < experts {
             let room = if fits(self.room()) > 0 { self.room() } else { self.cap };
             let count = fits(room).min(experts - expert);
             if count > 0 {
-                slices.push(self.experts_slice(members, rows, expert..expert + count, 0..rows));
+                places.push(self.experts_place(members, rows, expert..expert + count, 0..rows));
                 expert += count;
                 continue;
             }
@@ -169,15 +233,27 @@ impl Placer {
                 return Err(too_large(members[0], stride, self.cap));
             }
             for first in (0..rows).step_by(each) {
-                slices.push(self.experts_slice(members, rows, expert..expert + 1, first..rows.min(first + each)));
+                places.push(self.experts_place(members, rows, expert..expert + 1, first..rows.min(first + each)));
             }
             expert += 1;
         }
-        Ok(PlacedExperts { members: members.iter().map(|&m| m.clone()).collect(), experts, slices })
+        let formats: Vec<_> = members.iter().map(|m| m.format.on_device(m.columns)).collect();
+        let (experts, rows, columns) = (experts as u32, rows as u32, members[0].columns as u32);
+        Ok(Placed::new(move |memory| {
+            let slice = |place: &ExpertsPlace| ExpertsSlice {
+                arena: memory.arenas[place.arena].all(),
+                bases: place.bases.iter().map(|&base| base as u32).collect(),
+                first_expert: place.experts.start as u32,
+                experts: place.experts.len() as u32,
+                first_row: place.rows.start as u32,
+                rows: place.rows.len() as u32,
+            };
+            Ok(Experts { formats: formats.clone(), experts, rows, columns, slices: places.iter().map(slice).collect() })
+        }))
     }
 
     /// `rows` of each of `experts`; unless all rows are taken there is just one expert.
-    fn experts_slice(&mut self, members: &[&Tensor], each: usize, experts: Range<usize>, rows: Range<usize>) -> PlacedExpertsSlice {
+    fn experts_place(&mut self, members: &[&Tensor], each: usize, experts: Range<usize>, rows: Range<usize>) -> ExpertsPlace {
         let of = |m: &Tensor| (experts.len() * rows.len() * m.row_bytes()) as u64;
         let total: u64 = members.iter().map(|m| of(m).next_multiple_of(ALIGNMENT)).sum();
         if self.room() < total {
@@ -193,49 +269,27 @@ impl Placer {
             self.copies.push(Copy { tensor: member.clone(), rows: copied, arena, offset });
             bases.push(offset);
         }
-        PlacedExpertsSlice { arena, bases, experts, rows }
+        ExpertsPlace { arena, bases, experts, rows }
+    }
+
+    /// Places `tensors`, one after the other, as one vector.
+    pub fn vector(&mut self, tensors: &[&Tensor]) -> Placed<Slice> {
+        // A multiple of the alignment: every vector can be bound by itself.
+        self.vectors.resize(self.vectors.len().next_multiple_of(ALIGNMENT as usize / 4), 0.0);
+        let start = self.vectors.len();
+        tensors.iter().for_each(|t| self.vectors.extend(t.values()));
+        let (offset, bytes) = (start as u64 * 4, (self.vectors.len() - start) as u64 * 4);
+        Placed::new(move |memory| Ok(memory.vectors.slice(offset, bytes)))
+    }
+
+    /// Places a table of experts by token, which gets a buffer of its own.
+    pub fn table(&mut self, table: &Table) -> Placed<Slice> {
+        self.table_words += table.values.len();
+        let words = table.values.clone();
+        Placed::new(move |memory| Ok(memory.gpu.buffer_with("experts of tokens", &words)?.all()))
     }
 }
 
 fn too_large(tensor: &Tensor, stride: u64, cap: u64) -> Error {
     Error::Refused(format!("tensor {}: a row of {stride} bytes is larger than this device's largest binding, {cap} bytes", tensor.name))
-}
-
-impl PlacedMatrix {
-    /// The matrix in the arenas that were made.
-    pub fn bind(&self, arenas: &[Buffer]) -> Matrix {
-        let slice = |(arena, base, rows): &(usize, u64, Range<usize>)| MatrixSlice {
-            arena: arenas[*arena].all(),
-            base: *base as u32,
-            first_row: rows.start as u32,
-            rows: rows.len() as u32,
-        };
-        Matrix {
-            format: self.tensor.format.on_device(self.tensor.columns),
-            rows: self.tensor.rows as u32,
-            columns: self.tensor.columns as u32,
-            slices: self.slices.iter().map(slice).collect(),
-        }
-    }
-}
-
-impl PlacedExperts {
-    /// The experts in the arenas that were made.
-    pub fn bind(&self, arenas: &[Buffer]) -> Experts {
-        let slice = |s: &PlacedExpertsSlice| ExpertsSlice {
-            arena: arenas[s.arena].all(),
-            bases: s.bases.iter().map(|&b| b as u32).collect(),
-            first_expert: s.experts.start as u32,
-            experts: s.experts.len() as u32,
-            first_row: s.rows.start as u32,
-            rows: s.rows.len() as u32,
-        };
-        Experts {
-            formats: self.members.iter().map(|m| m.format.on_device(m.columns)).collect(),
-            experts: self.experts as u32,
-            rows: (self.members[0].rows / self.experts) as u32,
-            columns: self.members[0].columns as u32,
-            slices: self.slices.iter().map(slice).collect(),
-        }
-    }
 }

@@ -1,9 +1,11 @@
 //! The memory plan: what a model, a context and a number of sessions take on a device, before anything is taken.
 
+use super::buffers::Buffers;
 use super::layout::Layout;
-use super::sizes::{Capacity, FixedSizes, LayerSizes, RowSizes};
+use super::sizes::{Capacity, LayerSizes, table_bytes};
 use crate::Result;
 use crate::gpu::Caps;
+use crate::kernels::Kit;
 use crate::model::Config;
 use std::fmt;
 
@@ -22,7 +24,7 @@ pub struct MemoryPlan {
     pub index_rows: u64,
     /// Values and gates of open windows.
     pub frontiers: u64,
-    /// Activations of one step, indexer scores, logits.
+    /// Activations of one step, scores, logits, tables.
     pub activations: u64,
 }
 
@@ -39,8 +41,7 @@ impl MemoryPlan {
             compressed_rows: 0,
             index_rows: 0,
             frontiers: 0,
-            activations: u64::from(capacity.rows) * RowSizes::new(config, capacity.kv).bytes()
-                + FixedSizes::new(config, &capacity, caps).bytes(),
+            activations: Buffers::bytes(config, &capacity, caps) + table_bytes(&capacity) + Kit::BYTES,
         };
         // The draft block's layer has a window and nothing else.
         let draft = layout.has_draft().then_some(0);
@@ -105,5 +106,39 @@ impl fmt::Display for MemoryPlan {
             writeln!(f, "  {what:<16} {:>12}", mib(bytes))?;
         }
         write!(f, "  {:<16} {:>12}", "total", mib(self.total()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::{DeviceChoice, Engine, LoadOptions, Watch};
+    use crate::gpu::{OpenOptions, adapters};
+    use crate::model::Model;
+    use crate::num::KvType;
+    use std::path::Path;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn an_engine_holds_as_many_bytes_as_the_plan_says() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let nano = Model::open(&root.join("tests/data/nano-s1-fp")).unwrap();
+        let demo = Model::open(&root.join("src/cli/demo/model.gguf")).unwrap();
+        let draft = demo.open_mtp(&root.join("src/cli/demo/draft.gguf")).unwrap();
+        let count = adapters().len();
+        assert!(count > 0, "no adapter found: install a Vulkan driver, software Vulkan (lavapipe) will do");
+        for device in (0..count).map(DeviceChoice::Index) {
+            let (context, kv) = (1000, Some(KvType::F32));
+            let plain = LoadOptions { device, context, ..Default::default() };
+            let cut = OpenOptions { binding_cap: Some(256 << 10), ..Default::default() };
+            for (model, draft, options) in [
+                (&nano, None, plain.clone()),
+                (&nano, None, LoadOptions { sessions: 2, open: cut, ..plain.clone() }),
+                (&demo, Some(&draft), LoadOptions { sessions: 3, kv, rows: Some(5), ..plain }),
+            ] {
+                let engine = Engine::load(model, draft, &options, Watch::quiet(&AtomicBool::new(false))).unwrap();
+                let (held, plan) = (engine.gpu().unwrap().held_bytes(), engine.plan().unwrap());
+                assert_eq!(held, plan.total(), "{}: bytes of GPU memory in use, and those of this plan:\n{plan}", engine.device());
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::buffers::Buffers;
 use super::cache::{Cache, CompressorCache, LayerCache};
 use super::layout::{Compressor, GpuModel, GpuMtp, Layer, RoutingTable};
-use super::sizes::{PAGE_TOKENS, RowSizes, ring_rows};
+use super::sizes::{PAGE_TOKENS, ring_rows};
 use super::step_data::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
@@ -57,7 +57,7 @@ impl Recorder<'_> {
         let layers = &self.model.layers;
         layers.iter().enumerate().flat_map(|(l, layer)| {
             let mut attention = Recording::new();
-            let [a, z] = &self.buffers.streams;
+            let (a, z) = (&self.buffers.streams, &self.buffers.streams_between);
             if l == 0 {
                 self.embed(&mut attention, &layer.attn_hc, a);
             }
@@ -73,30 +73,32 @@ impl Recorder<'_> {
     }
 
     fn attention_taps(&self, l: usize, ratio: u32) -> Vec<(Tap, Slice)> {
-        let (b, sizes, rows) = (self.buffers, RowSizes::new(self.config, self.kit.dialect.kv), u64::from(self.t()) * 4);
+        let b = self.buffers;
+        let rows = |buffer: &Slice| b.first_rows(buffer, self.t());
         let mut taps = vec![
-            (Tap::AttentionIn(l), b.normed.part(0, rows * sizes.normed)),
-            (Tap::QueryLow(l), b.low.part(0, rows * sizes.low)),
-            (Tap::Heads(l), b.heads.part(0, rows * sizes.heads)),
-            (Tap::OutLow(l), b.out_low.part(0, rows * sizes.out_low)),
-            (Tap::AttentionOut(l), b.y.part(0, rows * sizes.y)),
+            (Tap::AttentionIn(l), rows(&b.normed)),
+            (Tap::QueryLow(l), rows(&b.low)),
+            (Tap::Heads(l), rows(&b.heads)),
+            (Tap::OutLow(l), rows(&b.out_low)),
+            (Tap::AttentionOut(l), rows(&b.y)),
         ];
         if ratio == 4 {
-            taps.push((Tap::Selected(l), b.selected.part(0, rows * sizes.selected)));
+            taps.push((Tap::Selected(l), rows(&b.selected)));
         }
         taps
     }
 
     fn experts_taps(&self, l: usize) -> Vec<(Tap, Slice)> {
-        let (b, sizes, rows) = (self.buffers, RowSizes::new(self.config, self.kit.dialect.kv), u64::from(self.t()) * 4);
+        let b = self.buffers;
+        let rows = |buffer: &Slice| b.first_rows(buffer, self.t());
         vec![
-            (Tap::ExpertsIn(l), b.normed.part(0, rows * sizes.normed)),
-            (Tap::Chosen(l), b.chosen.part(0, rows * sizes.routes)),
-            (Tap::ChosenWeights(l), b.weights.part(0, rows * sizes.routes)),
-            (Tap::SharedAct(l), b.shared.part(0, rows * sizes.shared)),
-            (Tap::RoutedAct(l), b.act.part(0, rows * sizes.act)),
-            (Tap::ExpertsOut(l), b.y.part(0, rows * sizes.y)),
-            (Tap::Hidden(l), b.streams[0].part(0, rows * sizes.streams)),
+            (Tap::ExpertsIn(l), rows(&b.normed)),
+            (Tap::Chosen(l), rows(&b.chosen)),
+            (Tap::ChosenWeights(l), rows(&b.weights)),
+            (Tap::SharedAct(l), rows(&b.shared)),
+            (Tap::RoutedAct(l), rows(&b.act)),
+            (Tap::ExpertsOut(l), rows(&b.y)),
+            (Tap::Hidden(l), rows(&b.streams)),
         ]
     }
 
@@ -144,7 +146,7 @@ impl Recorder<'_> {
         normed_int8: Option<&'s Quantized>,
     ) -> HcEnter<'s> {
         let (b, c) = (self.buffers, self.config);
-        HcEnter { weights, mix: &b.mix, x, normed, normed_int8, hc_eps: c.hc_eps, norm_eps: c.norm_eps, unread: &b.unread }
+        HcEnter { weights, mix: &b.mix, x, normed, normed_int8, hc_eps: c.hc_eps, norm_eps: c.norm_eps, unread: &b.prefetch_sink }
     }
 
     /// What the residual of the sub-layer of `hc` needs, while the matrices `ahead` are asked for.
@@ -170,26 +172,25 @@ impl Recorder<'_> {
         let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
         let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
-        let behind: Vec<&Matrix> = layer.fresh.iter().chain(queries.iter().copied()).collect();
-        let own = b.of_layer(number, step);
+        let behind: Vec<&Matrix> = layer.compressor_inputs.iter().chain(queries.iter().copied()).collect();
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
         self.enter(rec, &self.entering(&layer.attn_hc, streams.now, &normed, normed_int8.as_ref()), &layer.inputs, &inputs, &behind);
         let (first, count) = self.data.windows_of(layer.ratio);
         let windows = Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live };
-        let fresh = Strided::whole(&own.fresh, stride_of(&layer.fresh));
-        let project_fresh = |rec: &mut Recording| {
-            if !layer.fresh.is_empty() {
-                self.project(rec, &layer.fresh, (&normed, normed_int8.as_ref()), &fresh);
+        let compressor_inputs = Strided::whole(b.compressor_inputs.of(number, step), stride_of(&layer.compressor_inputs));
+        let project_compressor_inputs = |rec: &mut Recording| {
+            if !layer.compressor_inputs.is_empty() {
+                self.project(rec, &layer.compressor_inputs, (&normed, normed_int8.as_ref()), &compressor_inputs);
             }
         };
         // Compressed rows wait for them where a window closes; else only the rings do.
         let closes = windows.count > 0;
         if closes {
-            project_fresh(rec);
+            project_compressor_inputs(rec);
         }
         let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
         let keys = inputs.at(c.q_rank);
-        let compressors = self.compressors(layer, cache, &fresh);
+        let compressors = self.compressors(layer, cache, &compressor_inputs);
         let normed_queries = LinearNormed::each(kit, &queries, step);
         let unnormed = LowQueries { x: inputs.clone(), rank: c.q_rank, norm: &layer.q_norm, y: &low };
         let latents = Latents {
@@ -209,11 +210,11 @@ impl Recorder<'_> {
         };
         // Queries run beside the launch before them: the indexer's beside the latents, the others beside its choice, if it has one to make.
         if let Some(cache) = cache.index.as_ref().filter(|_| self.selects(layer.ratio)) {
-            let index_queries = Strided::whole(&own.index_queries, c.index_heads * c.index_dim);
+            let index_queries = Strided::whole(b.index_queries.of(number, step), c.index_heads * c.index_dim);
             project_queries(rec, 1, &index_queries);
             self.select(rec, layer.ratio, cache, &index_queries, &keys.at(c.head_dim));
         }
-        let queries = Strided::whole(&own.queries, c.heads * c.head_dim);
+        let queries = Strided::whole(b.queries.of(number, step), c.heads * c.head_dim);
         project_queries(rec, 0, &queries);
         let heads = Strided::whole(&b.heads, c.heads * c.head_dim).halved(self.half);
         let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
@@ -226,10 +227,11 @@ impl Recorder<'_> {
             source: source.clone(),
         }));
         let rings = Rings { stores, live: &self.cache.live };
+        let post = b.attention_post.of(number, step);
         self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings, |rec| {
-            self.weigh(rec, &layer.attn_hc, &own.post[0], &[&layer.out_a, &layer.out_b]);
+            self.weigh(rec, &layer.attn_hc, post, &[&layer.out_a, &layer.out_b]);
             if !closes {
-                project_fresh(rec);
+                project_compressor_inputs(rec);
             }
         });
 
@@ -239,18 +241,18 @@ impl Recorder<'_> {
         let rounded =
             record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), step);
         let low_int8 = low_int8.filter(|_| rounded);
-        let leave = self.leaving(&layer.ffn_hc, &own.post[0], streams);
+        let leave = self.leaving(&layer.ffn_hc, post, streams);
         if !record_linear_leaving(rec, kit, &layer.out_b, (&low, low_int8.as_ref()), leave, step.count()) {
             self.project(rec, slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
             self.leave(rec, &leave);
         }
     }
 
-    /// The layer's compressor and the indexer's, each with its part of `fresh`.
-    fn compressors<'s>(&'s self, layer: &'s Layer, cache: &'s LayerCache, fresh: &Strided) -> Vec<(Compress<'s>, Strided)> {
+    /// The layer's compressor and the indexer's, each with its part of `inputs`.
+    fn compressors<'s>(&'s self, layer: &'s Layer, cache: &'s LayerCache, inputs: &Strided) -> Vec<(Compress<'s>, Strided)> {
         let c = self.config;
         let mut all = Vec::new();
-        let mut next = fresh.clone();
+        let mut next = inputs.clone();
         for (weights, cache, dim) in
             [(&layer.compressor, &cache.compressor, c.head_dim), (&layer.index_compressor, &cache.index, c.index_dim)]
         {
@@ -330,7 +332,7 @@ impl Recorder<'_> {
             window: c.window,
             ratio: layer.ratio,
             top_k: c.most_rows(layer.ratio),
-            max_parts: b.max_parts,
+            max_parts: b.counts.max_parts,
             ring_rows: ring_rows(c),
             page_rows: PAGE_TOKENS / layer.ratio.max(1),
             max_pages: self.cache.max_pages(),
@@ -382,7 +384,7 @@ impl Recorder<'_> {
             shared: SharedAct { gate, up: width, width, limit, act: &shared, act_int8: shared_int8.as_ref() },
         };
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
-        let post = &b.of_layer(number, step).post[1];
+        let post = b.experts_post.of(number, step);
         let leave = self.leaving(next, post, streams);
         let beside = |rec: &mut Recording| self.weigh(rec, &layer.ffn_hc, post, &[&layer.shared_down]);
         if let (Some(x), Some(act)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
@@ -395,8 +397,8 @@ impl Recorder<'_> {
         beside(rec);
         record_router(rec, kit, &routing, t);
         self.project(rec, slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
-        // The heads are done with: their buffer takes the experts' rows.
-        let scratch = MoeScratch { act: Strided::whole(&b.act, width).halved(self.half), out: &b.heads, pairs: &b.pairs, tiles: &b.tiles };
+        let act = Strided::whole(&b.act, width).halved(self.half);
+        let scratch = MoeScratch { act, out: b.expert_outputs(), pairs: &b.pairs, tiles: &b.tiles };
         record_moe(rec, kit, &moe, &scratch, &normed, &b.chosen, &b.weights, &b.y, step);
         self.leave(rec, &leave);
     }
@@ -430,7 +432,7 @@ impl Recorder<'_> {
     /// The draft block, from the last layer's streams and the tokens in `draft_rows`. Returns its launches and the streams that they leave, whose
     /// mix for the block's head has been made.
     pub fn draft(&self, mtp: &GpuMtp, cache: &LayerCache) -> (Recording, &Slice) {
-        let [a, z] = &self.buffers.streams;
+        let (a, z) = (&self.buffers.streams, &self.buffers.streams_between);
         let mut rec = Recording::new();
         self.draft_input(&mut rec, mtp, &Streams { now: a, next: z });
         self.attention(&mut rec, (None, &mtp.layer), cache, &Streams { now: z, next: a });
