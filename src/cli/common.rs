@@ -61,7 +61,7 @@ pub fn watched<T>(label: &'static str, unit: Unit, work: impl FnOnce(Watch<'_>) 
 /// Says on stderr where a model was loaded to, and why, where it is not what one would expect.
 fn announce(engine: &Engine, asked: &DeviceArgs) {
     if asked.device == DeviceChoice::Auto && engine.plan().is_none() {
-        note("no GPU driver found (Vulkan or Metal): the reference on the CPU runs instead, correct but slow");
+        note("no GPU found (Vulkan, Metal or Direct3D 12): the reference on the CPU runs instead, correct but slow");
     }
     let memory = engine.plan().map_or(String::new(), |plan| format!(", {} of its memory", mib(plan.total())));
     let (device, seconds) = (engine.device(), engine.load_seconds());

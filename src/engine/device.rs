@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// What `--device` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The best there is: a discrete GPU, an integrated one, software Vulkan, the reference.
+    /// The best there is: a discrete GPU, an integrated one, another, the reference. A software driver is taken only by name or number.
     #[default]
     Auto,
     /// The reference on the CPU, never software Vulkan.
@@ -46,13 +46,13 @@ impl DeviceChoice {
         };
         let found = match self {
             Self::Auto => {
-                let rank = |kind: AdapterKind| match kind {
-                    AdapterKind::Discrete => 0,
-                    AdapterKind::Integrated => 1,
-                    AdapterKind::Other => 2,
-                    AdapterKind::Software => 3,
+                let rank = |i: &usize| match all[*i].kind {
+                    AdapterKind::Discrete => Some(0),
+                    AdapterKind::Integrated => Some(1),
+                    AdapterKind::Other => Some(2),
+                    AdapterKind::Software => None,
                 };
-                match (0..all.len()).min_by_key(|&i| rank(all[i].kind)) {
+                match (0..all.len()).filter(|i| rank(i).is_some()).min_by_key(rank) {
                     None => return Ok(None),
                     found => found,
                 }

@@ -62,6 +62,13 @@ impl Strided {
         if self.half { storing_half(variant) } else { variant }
     }
 
+    /// The rows from row `first` on, of f32. They must start at a multiple of 256 bytes, which suits any device's binding alignment.
+    #[must_use]
+    pub fn from_row(&self, first: u32) -> Self {
+        let before = u64::from(first) * u64::from(self.stride) * 4;
+        Self { slice: self.slice.part(before, self.slice.bytes - before), ..self.clone() }
+    }
+
     /// The part that starts `offset` floats further in each row.
     #[must_use]
     pub fn at(&self, offset: u32) -> Self {

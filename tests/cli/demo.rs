@@ -1,6 +1,6 @@
 //! The bundled demo model: what a newcomer sees without a model file and perhaps without a GPU.
 
-use super::{dwarfstar, floats, lines, ok, path, relative_l2, run, stdout};
+use super::{dwarfstar, floats, gpu, lines, ok, path, relative_l2, run, stdout};
 use serde_json::{Value, json};
 
 const QUESTION: [&str; 7] = ["run", "-p", "What is the capital of France?", "--nothink", "--temp", "0", "--device"];
@@ -15,7 +15,7 @@ fn answer_on(device: &str) -> String {
 
 #[test]
 fn it_answers_on_the_cpu_and_on_the_adapter() {
-    for device in ["cpu", "auto"] {
+    for device in ["cpu", gpu()] {
         assert_eq!(answer_on(device), "The capital of France is Paris.\n", "{device}");
     }
 }
@@ -84,7 +84,7 @@ fn a_batch_is_answered_line_by_line_in_order() {
         serde_json::from_str::<Value>(&out).unwrap()["prompt_tokens"].as_u64().unwrap()
     };
     assert!(prompt_tokens("--think-max") > prompt_tokens("--nothink") + 20);
-    for (line, part) in [(1, "messages: expected a list"), (3, "does not suit a context of 8192"), (5, "EOF while parsing")] {
+    for (line, part) in [(1, "messages: expected a list"), (3, "leaves no room in a context of 8192"), (5, "EOF while parsing")] {
         assert!(several[line]["error"].as_str().unwrap().contains(part), "{}", several[line]);
     }
 }

@@ -7,11 +7,11 @@ use super::sizes::{PAGE_TOKENS, RowSizes, ring_rows};
 use super::step_data::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Ahead, Attention, AttentionBuffers, Compress, Grouping, HcEnter, HcLeave, HcPost, HcRows, HcWeights, IndexScore, Kit, KvRow, Latents,
-    LinearNormed, LowQueries, Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing, SampleBuffers, SharedAct,
-    Strided, Windows, record_attention, record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_index_score, record_latents,
-    record_linear, record_linear_int8, record_linear_leaving, record_moe, record_moe_int8, record_mtp_join, record_rms_norm, record_router,
-    record_sample, record_top_k,
+    Ahead, Attention, AttentionBuffers, Compress, DECODE_ROWS, Grouping, HcEnter, HcLeave, HcPost, HcRows, HcWeights, IndexScore, Kit,
+    KvRow, Latents, LinearNormed, LowQueries, Matrix, Moe, MoeInt8, MoeScratch, Quantized, RingStore, Rings, Router, Routing,
+    SampleBuffers, SharedAct, Strided, Windows, record_attention, record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn,
+    record_index_score, record_latents, record_linear, record_linear_int8, record_linear_leaving, record_moe, record_moe_int8,
+    record_mtp_join, record_rms_norm, record_router, record_sample, record_top_k,
 };
 use crate::model::{Config, Tap, frontier_rows};
 use std::slice;
@@ -451,7 +451,12 @@ impl Recorder<'_> {
         let each = Strided::whole(streams.now, c.dim);
         let normed = Strided::whole(streams.next, c.dim);
         record_rms_norm(rec, kit, &each, &mtp.h_norm, &normed, c.dim, c.norm_eps, 4 * t);
-        record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed, &each, step.with_count(4 * t));
+        // A row has four streams, so few rows may be more products than a kernel for few rows takes at once.
+        let most = if step.are_few() { DECODE_ROWS } else { 4 * t };
+        for first in (0..4 * t).step_by(most as usize) {
+            let rows = step.with_count(most.min(4 * t - first));
+            record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed.from_row(first), &each.from_row(first), rows);
+        }
         record_mtp_join(rec, kit, &b.y, streams.now, streams.next, c.dim, t);
         record_hc_mix(rec, kit, &mtp.layer.attn_hc, streams.next, None, &b.mix, step);
     }
