@@ -12,7 +12,7 @@
 //! 8. [`convert`]: quantised and synthetic models, importance matrices.
 //! 9. [`cli`]: one file a command.
 //!
-//! Beside them stand [`error`](mod@error), [`progress`] and [`debug`], which every room may import.
+//! Beside them stand [`error`], [`progress`] and [`debug`], which every room may import.
 //!
 //! `doc/architecture.md` says how the rooms fit together, `doc/spec.md` what the model computes. `tests/repo` fails when a room imports another
 //! one that it must not know.
