@@ -5,7 +5,7 @@ use super::{Breach, File, assert_none, planted, read};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rooms that a room may import besides itself and what everyone may.
-const MAY_IMPORT: &[Row] = &[
+pub const MAY_IMPORT: &[Row] = &[
     ("num", &[]),
     ("error", &[]),
     ("progress", &[]),
@@ -26,7 +26,7 @@ const MAY_IMPORT: &[Row] = &[
 /// Rooms of the ground: every other room may import them, and they import nothing.
 const EVERYONE_MAY: &[&str] = &["num", "error", "progress", "debug"];
 
-type Row = (&'static str, &'static [&'static str]);
+pub type Row = (&'static str, &'static [&'static str]);
 
 /// Imports of rooms that `table` does not allow.
 fn foreign_imports(files: &[File], table: &[Row]) -> Vec<Breach> {
@@ -49,7 +49,7 @@ fn foreign_imports(files: &[File], table: &[Row]) -> Vec<Breach> {
 
 /// The floor of each room: one above the highest that it may import. Fails with the rooms that have none, because a room that they may
 /// import may import them, or does not exist.
-fn floors(table: &[Row]) -> Result<BTreeMap<&'static str, usize>, Vec<&'static str>> {
+pub fn floors(table: &[Row]) -> Result<BTreeMap<&'static str, usize>, Vec<&'static str>> {
     let mut floors: BTreeMap<&str, usize> = BTreeMap::new();
     while floors.len() < table.len() {
         let left: Vec<Row> = table.iter().copied().filter(|(room, _)| !floors.contains_key(room)).collect();
