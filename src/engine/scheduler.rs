@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 /// The share of the device's time that generating sessions keep while prompts run.
-const GENERATING_SHARE: f64 = 0.65;
+const GENERATING_SHARE: f64 = 0.62;
 
 /// What a turn of the scheduler brought.
 #[derive(Debug)]
