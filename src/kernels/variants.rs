@@ -29,7 +29,7 @@ pub fn variants(dialect: &Dialect) -> Vec<Variant> {
     let choices = sizes.into_iter().flat_map(|(experts, used)| [false, true].map(|hashed| Choice { experts, used, hashed }));
     all.extend(choices.clone().map(|choice| router_variant(dialect, choice)));
     if dialect.uses_half() {
-        let storing = [dialect.variant("rms_norm"), hc_pre_variant(dialect, (4096, 24), false, (17, 17))];
+        let storing = [dialect.variant("rms_norm"), hc_pre_variant(dialect, (4096, 24), false, Rows::Many(17))];
         let routers = choices.clone().take(2).map(|choice| router_variant(dialect, choice));
         all.extend(routers.chain(storing).map(storing_half));
     }

@@ -32,7 +32,7 @@ const CIRCLES: &[Circle] = &[
     },
     Circle {
         from: "src/cli/bench/mod.rs",
-        to: &["src/cli/bench/company.rs", "src/cli/bench/kernels.rs", "src/cli/bench/trace.rs"],
+        to: &["src/cli/bench/kernels.rs", "src/cli/bench/trace.rs"],
         reason: "what the measurements share stands in the file that starts them",
     },
     Circle {
@@ -40,7 +40,6 @@ const CIRCLES: &[Circle] = &[
         to: &["src/convert/quantize.rs"],
         reason: "the request of a conversion stands beside the conversion, not beside the recipe",
     },
-    Circle { from: "src/engine/session.rs", to: &["src/engine/mod.rs"], reason: "the methods of Engine are split over both files" },
     Circle {
         from: "src/gpu/device.rs",
         to: &["src/gpu/buffer.rs", "src/gpu/pipeline.rs", "src/gpu/profiler.rs", "src/gpu/queue.rs", "src/gpu/recording.rs"],
