@@ -93,6 +93,14 @@ impl Gpu {
         })
     }
 
+    /// Of each binding of `variant`, in order, whether the kernel may write to it.
+    ///
+    /// # Errors
+    /// A shader that does not compile.
+    pub fn writes(&self, variant: &Variant) -> Result<Vec<bool>> {
+        Ok(self.pipeline(&mut self.cache(), variant)?.writes.clone())
+    }
+
     /// How many launches of `recording` wait for all before them; others may run beside the one before. In one pass a launch waits if a
     /// buffer that it uses was used by one before and either may write to it, whichever parts of it they bind.
     ///

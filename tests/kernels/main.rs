@@ -7,3 +7,4 @@ mod names;
 mod sizes;
 mod transfers;
 mod translate;
+mod unlaunched;
