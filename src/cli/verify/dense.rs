@@ -14,7 +14,8 @@ use crate::reference;
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for format in BlockFormat::ALL {
         embed(bench, format, 1)?;
-        for rows in [Rows::Few(1), Rows::Few(3), Rows::Few(16), Rows::Many(1), Rows::Many(17), Rows::Many(130)] {
+        // Of the kinds of tiles the small and the large: how many rows one holds does not change how weights are read.
+        for rows in [Rows::Few(1), Rows::Few(13), Rows::Many(5), Rows::Many(130)] {
             linear(bench, format, rows, 1, whole_blocks(format, 512))?;
         }
         decode_runs(bench, format, whole_blocks(format, 512))?;
@@ -22,7 +23,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     decode_runs(bench, BlockFormat::F16, 264)?;
     decode_runs(bench, BlockFormat::Bf16, 264)?;
     embed(bench, BlockFormat::F16, 3)?;
-    for rows in [Rows::Few(5), Rows::Many(5), Rows::Many(70)] {
+    for rows in [Rows::Few(2), Rows::Few(3), Rows::Few(5), Rows::Few(16), Rows::Many(1), Rows::Many(17), Rows::Many(40), Rows::Many(70)] {
         linear(bench, BlockFormat::Q8_0, rows, 3, 512)?;
     }
     // Rows that end within what is staged at a time.

@@ -17,13 +17,15 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         router(bench, experts)?;
     }
     for format in BlockFormat::ALL {
-        for rows in [Rows::Few(1), Rows::Few(16), Rows::Many(1), Rows::Many(33)] {
+        for rows in [Rows::Few(5), Rows::Many(33)] {
             moe(bench, &[format, format], format, rows, 8)?;
         }
     }
     // Gate and up in different formats, and experts in slices.
-    moe(bench, &[BlockFormat::Q4K, BlockFormat::Q2K], BlockFormat::Q2K, Rows::Few(2), 3)?;
-    for tokens in [5, 70] {
+    for tokens in [1, 16] {
+        moe(bench, &[BlockFormat::Q4K, BlockFormat::Q2K], BlockFormat::Q2K, Rows::Few(tokens), 3)?;
+    }
+    for tokens in [1, 5, 70] {
         moe(bench, &[BlockFormat::Iq2Xxs, BlockFormat::Iq2Xxs], BlockFormat::Q2K, Rows::Many(tokens), 3)?;
     }
     for vocabulary in [500, 4099] {
@@ -161,7 +163,7 @@ fn sampler(bench: &mut Bench<'_>, vocabulary: usize) -> Result<()> {
     for (w, sampling) in ways.iter().enumerate() {
         for masked in [false, true] {
             let case = format!("{vocabulary} tokens, way {w}{}", if masked { ", masked" } else { "" });
-            let rows = 24u32;
+            let rows = 12u32;
             let mut logits = bench.floats_around(0.0, 3.0, rows as usize * vocabulary);
             // Row 0 has ties at the top, row 1 a value that is not finite, row 2 belongs to a slot that is not live.
             logits[5..9].fill(20.0);
@@ -208,9 +210,10 @@ fn sampler(bench: &mut Bench<'_>, vocabulary: usize) -> Result<()> {
                 }
             }
             // f32 sums may put a draw that falls on a border to the other side of it; greedy choices have no such excuse.
-            let needed = if sampling.temperature == 0.0 { 22 } else { 21 };
+            let drawn = rows as usize - 2;
+            let needed = if sampling.temperature == 0.0 { drawn } else { drawn - 1 };
             if agreed < needed {
-                bench.fail(made[0].kernel(), &case, format!("{agreed} of 22 draws equal the reference's, at least {needed} expected"));
+                bench.fail(made[0].kernel(), &case, format!("{agreed} of {drawn} draws equal the reference's, at least {needed} expected"));
             }
         }
     }

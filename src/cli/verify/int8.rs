@@ -19,7 +19,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for format in BlockFormat::ALL {
         linear(bench, format, 1, 77, whole_blocks(format, 512))?;
     }
-    for tokens in 2..=16 {
+    for tokens in [2, 3, 7, 13, 16] {
         linear(bench, BlockFormat::Q8_0x8, tokens, 77, 512)?;
     }
     // Teams of lanes of every size, rows that are no power of two, and a last workgroup with few rows.
@@ -57,6 +57,9 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+/// Tokens of a step, so that each size of code runs full or not, the first with one token alone.
+const COMPANIES: [usize; 7] = [1, 2, 3, 4, 7, 13, 16];
 
 /// Words of `x` in rows of `columns`, laid out as `lib/quantize` says.
 pub fn words_of(x: &[f32], columns: usize) -> Vec<u32> {
@@ -132,7 +135,7 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
     let total: usize = shapes.iter().map(|(_, rows)| rows).sum();
     let all = bench.floats(16 * columns);
     let mut alone: Vec<u32> = Vec::new();
-    for tokens in 1..=16usize {
+    for tokens in COMPANIES {
         let case = format!("matrices of {rows:?} rows of q8_0x8 and f16, {tokens} tokens");
         let own = &all[..tokens * columns];
         let (x, x_int8) = (Strided::whole(&bench.upload(own)?, columns as u32), bench.upload_int8(own, columns)?);
@@ -182,7 +185,7 @@ fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows
     let want: Vec<f32> = (0..16).flat_map(row_of).copied().collect();
     let x = Strided { slice: x_gpu, stride: stride as u32, offset: 16, half: false };
     let mut alone: Vec<u32> = Vec::new();
-    for tokens in 1..=16usize {
+    for tokens in COMPANIES {
         let case = format!("{:?} {rows:?}x{columns}, {tokens} tokens", formats[2]);
         let out = bench.output(tokens * total)?;
         let y = Strided::whole(&out.slice(), total as u32);
