@@ -1,7 +1,6 @@
 //! What a kernel check stands on: a device, random inputs, outputs with guard bands, and runs that tell which launch made an output.
 
-use super::Report;
-use super::outcome::{Limit, Made, Outcome, POISON};
+use super::outcome::{Limit, Made, Outcome, POISON, Report};
 use crate::Result;
 use crate::convert::random_rows;
 use crate::gpu::{Buffer, Gpu, Recording, Slice};

@@ -21,19 +21,10 @@ use crate::kernels::Kit;
 use crate::num::KvType;
 use bench::Bench;
 use clap::{Args, ValueEnum};
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Report};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-
-/// What the checks found on a device.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Every comparison.
-    pub outcomes: Vec<Outcome>,
-    /// The kernels that were launched.
-    pub launched: BTreeSet<&'static str>,
-}
 
 /// Runs all checks on `gpu`, with `kv` caches; `exact`: without cooperative matrices.
 ///

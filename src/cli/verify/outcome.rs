@@ -1,6 +1,7 @@
 //! What a run made and which launch made it, how far it may be from the reference, and the verdict on it.
 
 use crate::gpu::Variant;
+use std::collections::BTreeSet;
 
 /// Fills outputs and the guard bands behind them before a kernel runs: a NaN that no kernel computes.
 pub const POISON: u32 = 0x7fc0_dead;
@@ -142,6 +143,15 @@ impl Outcome {
         };
         Self { kernel, case: case.into(), nmse: 0.0, max: 0.0, failure }
     }
+}
+
+/// What the checks found on a device.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Every comparison.
+    pub outcomes: Vec<Outcome>,
+    /// The kernels that were launched.
+    pub launched: BTreeSet<&'static str>,
 }
 
 /// Words as floats.
