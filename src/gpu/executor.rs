@@ -4,6 +4,7 @@ use super::buffer::{Buffer, Slice};
 use super::caps::Caps;
 use super::lock::lock;
 use super::recording::{Recording, Span};
+use super::variant::Variant;
 use super::wgpu as webgpu;
 use crate::{Error, Result};
 use std::sync::Mutex;
@@ -161,6 +162,16 @@ impl Gpu {
     pub fn compiled(&self) -> usize {
         match &self.executor {
             Executor::Wgpu(queue) => queue.compiled(),
+        }
+    }
+
+    /// Of each binding of `variant`, in order, whether the kernel may write to it.
+    ///
+    /// # Errors
+    /// A shader that does not compile.
+    pub fn writes(&self, variant: &Variant) -> Result<Vec<bool>> {
+        match &self.executor {
+            Executor::Wgpu(queue) => queue.writes(variant),
         }
     }
 

@@ -26,13 +26,8 @@ params! {
 
 impl Attention<'_> {
     /// Parts of a row that sees `keys` keys: as in `lib/parts`, a function of the row's own position alone.
-    pub fn parts(&self, dialect: &Dialect, keys: u32) -> u32 {
+    fn parts(&self, dialect: &Dialect, keys: u32) -> u32 {
         keys.div_ceil(split_keys(dialect, self.sizes())).min(self.max_parts)
-    }
-
-    /// Whether a step of `rows` rounds queries and the keys' shares to f16.
-    pub fn uses_half(&self, dialect: &Dialect, rows: Rows) -> bool {
-        if rows.are_few() { coop_shape(dialect, self.sizes()).is_some() } else { dialect.uses_half() }
     }
 }
 

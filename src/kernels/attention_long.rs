@@ -51,14 +51,10 @@ pub(super) fn coop_variants(
     [coop("attention_scores"), stats, coop("attention_values").flag("PLACED").flag_if(half, "Y_F16")]
 }
 
-/// Heads and keys as the cooperative kernels count them, where the device has some: the scores of a row are that many.
-pub fn score_shape(dialect: &Dialect, heads: u32, keys: u32) -> Option<[u32; 2]> {
-    dialect.cooperative().map(|shape| [padded_heads(shape, heads), columns(shape, keys)])
-}
-
-/// Bytes of scores that `rows` rows of up to `keys` keys take in the cooperative kernels.
+/// Bytes of scores that `rows` rows of up to `keys` keys take in the cooperative kernels; 0 on devices that run none.
 pub fn score_bytes(dialect: &Dialect, heads: u32, keys: u32, rows: u32) -> u64 {
-    score_shape(dialect, heads, keys).map_or(0, |[heads, keys]| u64::from(heads) * u64::from(keys) * u64::from(rows) * 4)
+    let scores = |shape| u64::from(padded_heads(shape, heads)) * u64::from(columns(shape, keys));
+    dialect.cooperative().map_or(0, |shape| scores(shape) * u64::from(rows) * 4)
 }
 
 fn columns(shape: CoopShape, keys: u32) -> u32 {

@@ -114,11 +114,6 @@ pub(super) fn index_score_few_variant(dialect: &Dialect, dim: u32, page_rows: u3
     Some((fixed_pages_variant(variant, dim, page_rows, segments, held), tile))
 }
 
-/// Whether the few rows of a decode step are scored on cooperative matrices.
-pub fn scores_few(dialect: &Dialect, dim: u32) -> bool {
-    index_score_few_variant(dialect, dim, 1, 1, 1).is_some()
-}
-
 /// Scores of some neighbouring rows of a step of the kind of `step`, from row `first` on. q: T rows of (heads, dim), not rotated yet; angles (T, 2, R/2); hw: T
 /// rows of raw head weights -> scores (rows, columns).
 pub fn record_index_score(
@@ -189,11 +184,6 @@ pub(super) fn top_k_variant(dialect: &Dialect, columns: u32) -> Variant {
     let large = columns >= MANY_COLUMNS && dialect.caps.invocations >= 1024;
     let (wg, flight) = if large { (1024, 8) } else { (WG, 4) };
     Variant::new("top_k").constant("WG", wg).constant("FLIGHT", flight).constant("COPIES", 8)
-}
-
-/// Whether a row's `columns` scores are chosen from in registers.
-pub fn chooses_few(dialect: &Dialect, columns: u32) -> bool {
-    top_k_variant(dialect, columns).kernel() == "top_k_few"
 }
 
 /// The `top_k` best rows of each of the same rows of the step. scores (count, columns) -> selected (T, top_k), ascending.

@@ -52,7 +52,7 @@ pub struct KvRow {
 }
 
 /// `kv[t] = RoPE(N(x[t]; weight))` as cached. x: T rows, weight (K), angles (T, 2, R/2) -> kv (T, K) of the cache's type.
-pub fn record_kv_row(rec: &mut Recording, kit: &Kit, sizes: KvRow, x: &Strided, weight: &Slice, angles: &Slice, kv: &Slice, t: u32) {
+pub(super) fn record_kv_row(rec: &mut Recording, kit: &Kit, sizes: KvRow, x: &Strided, weight: &Slice, angles: &Slice, kv: &Slice, t: u32) {
     let params = KvRowParams {
         dim: sizes.dim,
         rope: sizes.rope,

@@ -36,14 +36,14 @@ mod variants;
 
 pub use attention::record_attention;
 pub use attention_keys::{Attention, AttentionBuffers, MAX_PARTS};
-pub use attention_long::{score_bytes, score_shape};
+pub use attention_long::score_bytes;
 pub use compressor::{Compress, Window, Windows, record_compress};
 pub use embed::{record_embed, record_mtp_join};
 pub use hc::{Ahead, HcEnter, HcLeave, HcPost, HcRows, HcWeights, hc_mix_words, record_hc_mix, record_hc_pre, record_hc_sinkhorn};
-pub use indexer::{IndexScore, chooses_few, record_index_score, record_top_k, scores_few};
+pub use indexer::{IndexScore, record_index_score, record_top_k};
 pub use int8::Quantized;
 pub use kit::{Dialect, Kit, Row, SAMPLED, Strided};
-pub use kv::{KvRow, QRope, record_kv_row, record_q_rope};
+pub use kv::{KvRow, QRope, record_q_rope};
 pub use latents::{Latents, LowQueries, record_latents};
 pub use layouts::layouts;
 pub use linear::{record_decode_runs, record_linear};

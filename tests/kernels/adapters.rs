@@ -1,8 +1,9 @@
-//! With a GPU, or its software stand-in: every kernel against the reference, on every adapter found.
+//! With a GPU, or its software stand-in: every kernel against the reference, on every adapter found, in every way of opening it.
 
-use dwarfstar::cli::verify::{Outcome, check};
-use dwarfstar::gpu::{Gpu, OpenOptions, adapters};
+use dwarfstar::cli::verify::{Report, check};
+use dwarfstar::gpu::{AdapterKind, Caps, Gpu, OpenOptions, adapters};
 use dwarfstar::num::KvType;
+use std::sync::OnceLock;
 
 /// Opens every adapter in the given way.
 pub fn each(options: OpenOptions, mut run: impl FnMut(&Gpu)) {
@@ -13,40 +14,92 @@ pub fn each(options: OpenOptions, mut run: impl FnMut(&Gpu)) {
     }
 }
 
-fn assert_passed(gpu: &Gpu, outcomes: &[Outcome]) {
-    let failed: Vec<String> = outcomes
-        .iter()
-        .filter_map(|o| {
-            let failure = o.failure.as_ref()?;
-            Some(format!("{} {}: {failure} (NMSE {:.1e}, maximum {:.1e})", o.kernel, o.case, o.nmse, o.max))
+/// What one way of opening an adapter found.
+pub struct Found {
+    name: String,
+    pub caps: Caps,
+    pub kv: KvType,
+    pub exact: bool,
+    pub report: Report,
+}
+
+/// A way of opening adapters, with the caches and the exactness that are tried in it. All tests of a way share one run of the checks.
+pub struct Way {
+    options: OpenOptions,
+    caches: &'static [(KvType, bool)],
+    found: OnceLock<Vec<Found>>,
+}
+
+impl Way {
+    const fn new(options: OpenOptions, caches: &'static [(KvType, bool)]) -> Self {
+        Self { options, caches, found: OnceLock::new() }
+    }
+
+    /// What the checks found on every adapter, with every cache.
+    pub fn found(&self) -> &[Found] {
+        self.found.get_or_init(|| {
+            let mut all = Vec::new();
+            each(self.options, |gpu| {
+                all.extend(self.caches.iter().map(|&(kv, exact)| {
+                    let name = format!("{}, {kv} cache", gpu.name());
+                    Found { name, caps: gpu.caps().clone(), kv, exact, report: check(gpu, kv, exact).unwrap() }
+                }));
+            });
+            all
         })
-        .collect();
-    assert!(failed.is_empty(), "{}: {} of {} checks failed\n{}", gpu.name(), failed.len(), outcomes.len(), failed.join("\n"));
-    assert!(outcomes.len() > 300, "{} checks", outcomes.len());
+    }
+
+    fn assert_passed(&self) {
+        for Found { name, report: Report { outcomes, .. }, .. } in self.found() {
+            let failed: Vec<String> = outcomes
+                .iter()
+                .filter_map(|o| {
+                    let failure = o.failure.as_ref()?;
+                    Some(format!("{} {}: {failure} (NMSE {:.1e}, maximum {:.1e})", o.kernel, o.case, o.nmse, o.max))
+                })
+                .collect();
+            assert!(failed.is_empty(), "{name}: {} of {} checks failed\n{}", failed.len(), outcomes.len(), failed.join("\n"));
+            assert!(outcomes.len() > 300, "{} checks", outcomes.len());
+        }
+    }
+}
+
+const BEST: OpenOptions = OpenOptions { portable: false, checks: false, binding_cap: None, narrow: false };
+const FAST: (KvType, bool) = (KvType::F16, false);
+const EXACT: (KvType, bool) = (KvType::F32, true);
+
+/// All that a device offers.
+static WHOLE: Way = Way::new(BEST, &[FAST, EXACT]);
+static CHECKED: Way = Way::new(OpenOptions { checks: true, ..BEST }, &[FAST]);
+static PORTABLE: Way = Way::new(OpenOptions { portable: true, ..BEST }, &[FAST, EXACT]);
+static NARROW: Way = Way::new(OpenOptions { narrow: true, ..BEST }, &[FAST]);
+
+/// Every way that kernels are tested in.
+pub fn ways() -> [&'static Way; 4] {
+    [&WHOLE, &CHECKED, &PORTABLE, &NARROW]
+}
+
+/// Whether only drivers that run shaders on the CPU were found.
+pub fn all_are_software() -> bool {
+    adapters().iter().all(|adapter| adapter.kind == AdapterKind::Software)
 }
 
 #[test]
 fn kernels_equal_the_reference() {
-    each(OpenOptions::default(), |gpu| {
-        assert_passed(gpu, &check(gpu, KvType::F16, false).unwrap());
-        assert_passed(gpu, &check(gpu, KvType::F32, true).unwrap());
-    });
+    WHOLE.assert_passed();
 }
 
 #[test]
 fn kernels_equal_the_reference_with_shader_checks() {
-    each(OpenOptions { checks: true, ..Default::default() }, |gpu| assert_passed(gpu, &check(gpu, KvType::F16, false).unwrap()));
+    CHECKED.assert_passed();
 }
 
 #[test]
 fn portable_kernels_equal_the_reference() {
-    each(OpenOptions { portable: true, ..Default::default() }, |gpu| {
-        assert_passed(gpu, &check(gpu, KvType::F16, false).unwrap());
-        assert_passed(gpu, &check(gpu, KvType::F32, true).unwrap());
-    });
+    PORTABLE.assert_passed();
 }
 
 #[test]
 fn kernels_do_not_depend_on_the_real_size_of_subgroups() {
-    each(OpenOptions { narrow: true, ..Default::default() }, |gpu| assert_passed(gpu, &check(gpu, KvType::F16, false).unwrap()));
+    NARROW.assert_passed();
 }

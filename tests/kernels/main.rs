@@ -10,3 +10,4 @@ mod recordings;
 mod sizes;
 mod transfers;
 mod translate;
+mod unlaunched;

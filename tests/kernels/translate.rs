@@ -2,14 +2,17 @@
 //! host's parameter blocks are laid out as the shaders declare them.
 
 use super::sizes::workgroup_bytes;
-use dwarfstar::gpu::{Caps, Cooperative, assemble, kernels};
+use dwarfstar::gpu::{Caps, Cooperative, Variant, assemble, kernels};
 use dwarfstar::kernels::{Dialect, layouts, variants};
 use dwarfstar::num::KvType;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use std::collections::{BTreeMap, BTreeSet};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 /// A kind of device: its caps and the languages its drivers may want.
+#[derive(Clone)]
 pub struct Device {
     name: &'static str,
     pub caps: Caps,
@@ -128,49 +131,80 @@ fn to_hlsl(label: &str, module: &naga::Module, info: &ModuleInfo) {
     assert!(text.contains("numthreads"), "{label}: no entry point in the HLSL");
 }
 
-#[test]
-fn every_variant_translates_to_the_languages_of_its_devices() {
-    let mut kernels_seen = BTreeSet::new();
-    let mut translated = 0;
-    for device in devices() {
-        for kv in [KvType::F16, KvType::F32] {
-            let dialect = Dialect { caps: device.caps.clone(), kv, exact: false };
-            for variant in variants(&dialect) {
-                let label = format!("{variant} ({})", device.name);
-                let text = assemble(&variant, device.caps.immediates).unwrap();
-                let module = parse(&label, &text);
-                let info = validate(&label, &module, &text);
-                for language in device.languages {
-                    match language {
-                        Language::Spirv => to_spirv(&label, &module, &info),
-                        Language::Msl => to_msl(&label, &module, &info),
-                        Language::Hlsl => to_hlsl(&label, &module, &info),
-                    }
-                    translated += 1;
-                }
-                kernels_seen.insert(variant.kernel());
+/// What a variant became.
+struct Translated {
+    label: String,
+    kernel: &'static str,
+    /// The devices that can select it.
+    devices: Vec<Device>,
+    languages: Vec<Language>,
+    workgroup_bytes: u32,
+    invocations: u32,
+    bindings: usize,
+    /// Names and offsets of the members of its parameters, and their size.
+    params: (Vec<(String, usize)>, usize),
+}
+
+impl Translated {
+    /// `variant` with its parameters in `immediates` or not, in every language of `devices`.
+    fn new(variant: &Variant, immediates: bool, devices: Vec<Device>) -> Self {
+        let label = format!("{variant} ({})", devices[0].name);
+        let text = assemble(variant, immediates).unwrap();
+        let module = parse(&label, &text);
+        let info = validate(&label, &module, &text);
+        let languages = [Language::Spirv, Language::Msl, Language::Hlsl].into_iter();
+        let languages: Vec<_> = languages.filter(|language| devices.iter().any(|device| device.languages.contains(language))).collect();
+        for language in &languages {
+            match language {
+                Language::Spirv => to_spirv(&label, &module, &info),
+                Language::Msl => to_msl(&label, &module, &info),
+                Language::Hlsl => to_hlsl(&label, &module, &info),
             }
         }
+        let (members, span) = params(variant.kernel(), &module);
+        Self {
+            label,
+            kernel: variant.kernel(),
+            devices,
+            languages,
+            workgroup_bytes: workgroup_bytes(&module),
+            invocations: module.entry_points[0].workgroup_size.iter().product(),
+            bindings: module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()).count(),
+            params: (members.iter().map(|m| (m.name.clone().unwrap(), m.offset as usize)).collect(), span as usize),
+        }
     }
+}
+
+/// Every variant of every device. Many devices select the same ones: each is translated once, and once for all tests.
+fn translated() -> &'static [Translated] {
+    static ALL: OnceLock<Vec<Translated>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut selected: HashMap<(Variant, bool), Vec<Device>> = HashMap::new();
+        for device in devices() {
+            let dialects = [KvType::F16, KvType::F32].map(|kv| Dialect { caps: device.caps.clone(), kv, exact: false });
+            for variant in dialects.iter().flat_map(variants) {
+                selected.entry((variant, device.caps.immediates)).or_default().push(device.clone());
+            }
+        }
+        selected.into_par_iter().map(|((variant, immediates), devices)| Translated::new(&variant, immediates, devices)).collect()
+    })
+}
+
+#[test]
+fn every_variant_translates_to_the_languages_of_its_devices() {
     let all: BTreeSet<&str> = kernels().collect();
-    assert_eq!(kernels_seen, all, "kernels without a variant, or variants without a kernel");
-    println!("{translated} translations");
+    let seen: BTreeSet<&str> = translated().iter().map(|one| one.kernel).collect();
+    assert_eq!(seen, all, "kernels without a variant, or variants without a kernel");
+    println!("{} translations", translated().iter().map(|one| one.languages.len()).sum::<usize>());
 }
 
 #[test]
 fn workgroup_memory_and_invocations_stay_within_the_device() {
-    for device in devices() {
-        for kv in [KvType::F16, KvType::F32] {
-            for variant in variants(&Dialect { caps: device.caps.clone(), kv, exact: false }) {
-                let text = assemble(&variant, device.caps.immediates).unwrap();
-                let module = parse(&variant.to_string(), &text);
-                let memory = workgroup_bytes(&module);
-                assert!(memory <= device.caps.workgroup_bytes, "{variant} on {}: {memory} bytes of workgroup memory", device.name);
-                let size = module.entry_points[0].workgroup_size.iter().product::<u32>();
-                assert!(size <= device.caps.invocations, "{variant} on {}: {size} invocations", device.name);
-                let bindings = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).count();
-                assert!(bindings <= device.caps.storage_bindings as usize, "{variant} on {}: {bindings} bindings", device.name);
-            }
+    for Translated { label, devices, workgroup_bytes, invocations, bindings, .. } in translated() {
+        for Device { name, caps, .. } in devices {
+            assert!(*workgroup_bytes <= caps.workgroup_bytes, "{label} on {name}: {workgroup_bytes} bytes of workgroup memory");
+            assert!(*invocations <= caps.invocations, "{label} on {name}: {invocations} invocations");
+            assert!(*bindings <= caps.storage_bindings as usize, "{label} on {name}: {bindings} bindings");
         }
     }
 }
@@ -185,33 +219,11 @@ pub fn params<'m>(kernel: &str, module: &'m naga::Module) -> (&'m [naga::StructM
 
 #[test]
 fn parameter_blocks_are_laid_out_as_the_shaders_declare_them() {
-    let dialect = Dialect {
-        caps: Caps {
-            subgroup: Some(32),
-            dot_int8: true,
-            f16: true,
-            cooperative: Cooperative::Size16,
-            workgroup_bytes: 48 << 10,
-            ..Caps::portable()
-        },
-        kv: KvType::F16,
-        exact: false,
-    };
-    let mut all = variants(&dialect);
-    all.extend(variants(&Dialect { caps: Caps::portable(), ..dialect }));
-    let mut checked = BTreeSet::new();
-    for variant in all {
-        let kernel = variant.kernel();
-        let text = assemble(&variant, false).unwrap();
-        let module = parse(kernel, &text);
-        let (members, span) = params(kernel, &module);
-        let shader: Vec<_> = members.iter().map(|m| (m.name.clone().unwrap(), m.offset as usize)).collect();
-        let layout = layouts().find(|l| l.kernels.contains(&kernel)).unwrap_or_else(|| panic!("{kernel} has no host layout"));
+    for Translated { label, kernel, params: (shader, span), .. } in translated() {
+        let layout = layouts().find(|l| l.kernels.contains(kernel)).unwrap_or_else(|| panic!("{label} has no host layout"));
         let host: Vec<_> = layout.fields.iter().map(|(name, offset)| ((*name).to_string(), *offset)).collect();
-        assert_eq!(shader, host, "{kernel}");
-        assert_eq!(span as usize, layout.bytes, "{kernel}");
-        assert!(layout.bytes <= 128, "{kernel}: {} bytes of parameters", layout.bytes);
-        checked.insert(kernel);
+        assert_eq!(shader, &host, "{label}");
+        assert_eq!(*span, layout.bytes, "{label}");
+        assert!(layout.bytes <= 128, "{label}: {} bytes of parameters", layout.bytes);
     }
-    assert_eq!(checked, kernels().collect::<BTreeSet<_>>());
 }

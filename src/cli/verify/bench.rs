@@ -1,55 +1,16 @@
-//! What a kernel check stands on: a device, random inputs, outputs with guard bands, and comparison with the reference.
+//! What a kernel check stands on: a device, random inputs, outputs with guard bands, and runs that tell which launch made an output.
 
+use super::outcome::{Limit, Made, Outcome, POISON, Report};
 use crate::Result;
 use crate::convert::random_rows;
 use crate::gpu::{Buffer, Gpu, Recording, Slice};
-use crate::kernels::{DECODE_ROWS, Experts, ExpertsSlice, Kit, Matrix, MatrixSlice, Rows};
+use crate::kernels::{Experts, ExpertsSlice, Kit, Matrix, MatrixSlice, Rows};
 use crate::quant::BlockFormat;
 use crate::reference;
 use fastrand::Rng;
 
-/// Fills outputs and the guard bands behind them before a kernel runs: a NaN that no kernel computes.
-const POISON: u32 = 0x7fc0_dead;
-
 /// Words behind an output that must stay untouched.
 const GUARD: usize = 64;
-
-/// How far a kernel may be from the reference, and why.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit {
-    /// Mean squared error over mean square of the reference.
-    pub nmse: f64,
-    /// Largest error over the root mean square of the reference.
-    pub max: f64,
-}
-
-impl Limit {
-    /// f32 sums in another order than the reference's f64 ones.
-    pub const F32: Self = Self { nmse: 1e-11, max: 1e-4 };
-    /// f16 operands: each product is off by up to 2^-10, the sum of many by less.
-    pub const HALF: Self = Self { nmse: 2e-6, max: 2e-2 };
-    /// One rounding to f16 at the end.
-    pub const HALF_STORED: Self = Self { nmse: 1e-6, max: 5e-3 };
-    /// Values rounded to int8: one that lies between two codes may go to either, a step of up to 1/127 of the block's largest.
-    pub const INT8: Self = Self { nmse: 1e-6, max: 6e-2 };
-    /// Copies and choices.
-    pub const EXACT: Self = Self { nmse: 0.0, max: 0.0 };
-}
-
-/// One comparison.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Kernel, as its shader is named.
-    pub kernel: &'static str,
-    /// What was run: format, sizes, flags.
-    pub case: String,
-    /// Mean squared error over mean square.
-    pub nmse: f64,
-    /// Largest error over root mean square.
-    pub max: f64,
-    /// What is wrong, if anything is.
-    pub failure: Option<String>,
-}
 
 /// A device under test.
 pub struct Bench<'g> {
@@ -59,7 +20,7 @@ pub struct Bench<'g> {
     pub kit: Kit,
     /// Seeded anew for each case.
     pub rng: Rng,
-    outcomes: Vec<Outcome>,
+    report: Report,
 }
 
 /// An output buffer with its guard band.
@@ -78,18 +39,17 @@ impl Output {
 impl<'g> Bench<'g> {
     /// For `gpu` and the choices in `kit`.
     pub fn new(gpu: &'g Gpu, kit: Kit) -> Self {
-        Self { gpu, kit, rng: Rng::with_seed(0), outcomes: Vec::new() }
+        Self { gpu, kit, rng: Rng::with_seed(0), report: Report::default() }
     }
 
     /// What was found so far.
-    pub fn into_outcomes(self) -> Vec<Outcome> {
-        self.outcomes
+    pub fn into_report(self) -> Report {
+        self.report
     }
 
-    /// The limit for a matmul: looser where it runs on f16 operands.
-    pub fn matmul_limit(&self, tokens: u32) -> Limit {
-        let half = !step_of(tokens).are_few() && self.kit.dialect.uses_half();
-        if half { Limit::HALF } else { Limit::F32 }
+    /// Whether activations of `rows` may be f16: on devices with cooperative matrices kernels of long steps take them and leave them.
+    pub fn takes_half(&self, rows: Rows) -> bool {
+        !rows.are_few() && self.kit.dialect.uses_half()
     }
 
     /// `n` normal numbers around a mean that is not zero, so that a lost sign or offset shows.
@@ -126,11 +86,6 @@ impl<'g> Bench<'g> {
     /// The elements to check a kernel with that can store both: f32, and f16 where shaders have it.
     pub fn halves(&self) -> &'static [bool] {
         if self.kit.dialect.caps.f16 { &[false, true] } else { &[false] }
-    }
-
-    /// The limit for results that are stored as f16 where `half`.
-    pub fn stored(half: bool) -> Limit {
-        if half { Limit::HALF } else { Limit::F32 }
     }
 
     /// An output of `words` words, poisoned.
@@ -208,83 +163,56 @@ impl<'g> Bench<'g> {
         Ok((members, Experts { formats: formats.to_vec(), experts, rows, columns, slices }))
     }
 
-    /// Runs what `record` records and returns the words of `outputs`, or says in the outcomes that a guard band was written to.
-    pub fn run(
-        &mut self,
-        kernel: &'static str,
-        case: &str,
-        outputs: &[&Output],
-        record: impl FnOnce(&mut Recording, &Kit),
-    ) -> Result<Vec<Vec<u32>>> {
+    /// Runs what `record` records and returns what it made of `outputs`, or says in the outcomes that a guard band was written to.
+    pub fn run(&mut self, case: &str, outputs: &[&Output], record: impl FnOnce(&mut Recording, &Kit)) -> Result<Vec<Made>> {
         let mut recording = Recording::new();
         record(&mut recording, &self.kit);
         for output in outputs {
             recording.download(output.buffer.all());
         }
-        let mut words = Vec::new();
-        for (bytes, output) in self.gpu.run(&recording)?.iter().zip(outputs) {
-            let mut all: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
-            if let Some(i) = all[output.words..].iter().position(|&w| w != POISON) {
-                self.fail(kernel, case, format!("wrote {i} words behind its output of {} words", output.words));
+        let all = self.gpu.run(&recording)?;
+        let launches: Vec<_> = recording.dispatches().iter().map(|d| Ok((d, self.gpu.writes(&d.variant)?))).collect::<Result<_>>()?;
+        self.report.launched.extend(launches.iter().map(|(dispatch, _)| dispatch.variant.kernel()));
+        let mut made = Vec::new();
+        for (bytes, output) in all.iter().zip(outputs) {
+            let mut words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
+            let touched = words[output.words..].iter().position(|&w| w != POISON);
+            words.truncate(output.words);
+            let writers = launches.iter().map(|(dispatch, writes)| {
+                let mut bound = dispatch.bindings.iter().zip(writes);
+                (&dispatch.variant, bound.any(|(slice, writes)| *writes && slice.buffer.same(&output.buffer)))
+            });
+            let own = Made::new(words, &writers.collect::<Vec<_>>());
+            if let Some(i) = touched {
+                self.fail(own.kernel(), case, format!("wrote to word {i} behind its output of {} words", output.words));
             }
-            all.truncate(output.words);
-            words.push(all);
+            made.push(own);
         }
-        Ok(words)
+        Ok(made)
     }
 
     /// Records a failure that is not a matter of size.
     pub fn fail(&mut self, kernel: &'static str, case: &str, failure: String) {
-        self.outcomes.push(Outcome { kernel, case: case.into(), nmse: f64::NAN, max: f64::NAN, failure: Some(failure) });
+        self.report.outcomes.push(Outcome::failed(kernel, case, failure));
     }
 
-    /// Compares floats with the reference.
-    pub fn compare(&mut self, kernel: &'static str, case: &str, got: &[f32], want: &[f32], limit: Limit) {
-        let square = |v: f64| v * v;
-        let mean_square = want.iter().map(|&w| square(f64::from(w))).sum::<f64>() / want.len().max(1) as f64;
-        let rms = mean_square.sqrt().max(f64::MIN_POSITIVE);
-        let errors = || got.iter().zip(want).map(|(&g, &w)| f64::from(g) - f64::from(w));
-        let nmse = errors().map(square).sum::<f64>() / want.len().max(1) as f64 / mean_square.max(f64::MIN_POSITIVE);
-        let max = errors().fold(0f64, |m, e| m.max(e.abs())) / rms;
-        let failure = if got.len() != want.len() {
-            Some(format!("{} values, expected {}", got.len(), want.len()))
-        } else if let Some(i) = got.iter().position(|g| g.to_bits() == POISON) {
-            Some(format!("value {i} was not written"))
-        } else if let Some(i) = got.iter().zip(want).position(|(g, w)| g.is_finite() != w.is_finite()) {
-            Some(format!("value {i} is {}, expected {}", got[i], want[i]))
-        } else if !(nmse <= limit.nmse && max <= limit.max) {
-            Some(format!("NMSE at most {:.0e} and maximum at most {:.0e} allowed", limit.nmse, limit.max))
-        } else {
-            None
-        };
-        self.outcomes.push(Outcome { kernel, case: case.into(), nmse, max, failure });
+    /// Compares `got`, floats that `made` holds, with the reference.
+    pub fn compare(&mut self, made: &Made, case: &str, got: &[f32], want: &[f32], limit: Limit) {
+        self.note(made, case, Outcome::of_values(made.kernel(), case, got, want, limit));
     }
 
-    /// Compares choices with the reference.
-    pub fn compare_ids(&mut self, kernel: &'static str, case: &str, got: &[u32], want: &[u32]) {
-        let failure = match got.iter().zip(want).position(|(g, w)| g != w) {
-            Some(i) => Some(format!("choice {i} is {}, expected {}", got[i], want[i])),
-            None if got.len() != want.len() => Some(format!("{} choices, expected {}", got.len(), want.len())),
-            None => None,
-        };
-        self.outcomes.push(Outcome { kernel, case: case.into(), nmse: 0.0, max: 0.0, failure });
+    /// Compares `got`, choices that `made` holds, with the reference.
+    pub fn compare_ids(&mut self, made: &Made, case: &str, got: &[u32], want: &[u32]) {
+        self.note(made, case, Outcome::of_choices(made.kernel(), case, got, want));
     }
-}
 
-/// Words as floats, or as pairs of f16.
-pub fn as_elements(words: &[u32], half: bool) -> Vec<f32> {
-    let pair = |&w: &u32| [w as u16, (w >> 16) as u16].map(|bits| half::f16::from_bits(bits).to_f32());
-    if half { words.iter().flat_map(pair).collect() } else { as_floats(words) }
-}
-
-/// Words as floats.
-pub fn as_floats(words: &[u32]) -> Vec<f32> {
-    words.iter().map(|&w| f32::from_bits(w)).collect()
-}
-
-/// `tokens` rows by the kernels that the engine would most likely take: those of generated rows where a step has room for as many.
-pub fn step_of(tokens: u32) -> Rows {
-    if tokens <= DECODE_ROWS { Rows::Few(tokens) } else { Rows::Many(tokens) }
+    /// Values that were there before are no result, however right they are.
+    fn note(&mut self, made: &Made, case: &str, outcome: Outcome) {
+        match made.by() {
+            Some(_) => self.report.outcomes.push(outcome),
+            None => self.fail(made.kernel(), case, "no launch may write to this output, or several kernels do".into()),
+        }
+    }
 }
 
 /// At least `columns` columns, in whole blocks of `format`.

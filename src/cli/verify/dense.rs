@@ -1,11 +1,11 @@
-//! Checks of embedding, norms, hyper-connections and dense matrices.
+//! Checks of embedding, norms, dense matrices, and of what reads memory.
 
-use super::bench::{Bench, Limit, as_elements, as_floats, step_of, view, whole_blocks};
+use super::bench::{Bench, view, whole_blocks};
+use super::outcome::Limit;
 use crate::Result;
-use crate::gpu::Slice;
 use crate::kernels::{
-    Ahead, DECODE_ROWS, Grouping, HcEnter, HcPost, HcRows, HcWeights, Matrix, Quantized, Row, SAMPLED, Strided, hc_mix_words,
-    record_decode_runs, record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_linear, record_mtp_join, record_rms_norm,
+    Grouping, Matrix, Row, Rows, SAMPLED, Strided, record_decode_runs, record_embed, record_linear, record_mtp_join, record_rms_norm,
+    record_stream_read,
 };
 use crate::quant::BlockFormat;
 use crate::reference;
@@ -14,29 +14,29 @@ use crate::reference;
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for format in BlockFormat::ALL {
         embed(bench, format, 1)?;
-        for tokens in [1, 3, 16, 17, 130] {
-            linear(bench, format, tokens, 1, whole_blocks(format, 512))?;
+        // Of the kinds of tiles the small and the large: how many rows one holds does not change how weights are read.
+        for rows in [Rows::Few(1), Rows::Few(13), Rows::Many(5), Rows::Many(130)] {
+            linear(bench, format, rows, 1, whole_blocks(format, 512))?;
         }
         decode_runs(bench, format, whole_blocks(format, 512))?;
     }
     decode_runs(bench, BlockFormat::F16, 264)?;
     decode_runs(bench, BlockFormat::Bf16, 264)?;
     embed(bench, BlockFormat::F16, 3)?;
-    linear(bench, BlockFormat::Q8_0, 5, 3, 512)?;
-    linear(bench, BlockFormat::Q8_0, 70, 3, 512)?;
+    for rows in [Rows::Few(2), Rows::Few(3), Rows::Few(5), Rows::Few(16), Rows::Many(1), Rows::Many(17), Rows::Many(40), Rows::Many(70)] {
+        linear(bench, BlockFormat::Q8_0, rows, 3, 512)?;
+    }
     // Rows that end within what is staged at a time.
-    for tokens in [17, 130] {
-        linear(bench, BlockFormat::F16, tokens, 1, 264)?;
-        linear(bench, BlockFormat::Q8_0, tokens, 1, 288)?;
+    for rows in [Rows::Many(5), Rows::Many(17), Rows::Many(130)] {
+        linear(bench, BlockFormat::F16, rows, 1, 264)?;
+        linear(bench, BlockFormat::Q8_0, rows, 1, 288)?;
     }
     several_matrices(bench)?;
-    for tokens in [2, 41] {
-        grouped(bench, tokens)?;
-        hyper_connections(bench, tokens, 264)?;
+    for rows in [Rows::Few(2), Rows::Many(1), Rows::Many(5), Rows::Many(41)] {
+        grouped(bench, rows)?;
     }
-    hyper_connections(bench, 16, 512)?;
-    hyper_connections(bench, 1, 4096)?;
-    norm(bench)
+    norm(bench)?;
+    stream(bench)
 }
 
 fn embed(bench: &mut Bench<'_>, format: BlockFormat, slices: usize) -> Result<()> {
@@ -50,7 +50,7 @@ fn embed(bench: &mut Bench<'_>, format: BlockFormat, slices: usize) -> Result<()
         .collect();
     let (rows, sampled) = (bench.upload(&rows)?, bench.upload(&[ids[6], 3, 5])?);
     let out = bench.output(tokens as usize * 4 * dim)?;
-    let words = bench.run("embed", &case, &[&out], |rec, kit| record_embed(rec, kit, &table, &rows, &sampled, &out.slice(), tokens))?;
+    let made = bench.run(&case, &[&out], |rec, kit| record_embed(rec, kit, &table, &rows, &sampled, &out.slice(), tokens))?;
     let mut want = Vec::new();
     for id in ids {
         let mut row = vec![0f32; dim];
@@ -59,7 +59,7 @@ fn embed(bench: &mut Bench<'_>, format: BlockFormat, slices: usize) -> Result<()
     }
     // Formats with a minimum multiply and subtract in one step on the GPU, in two on the CPU.
     let limit = if matches!(format, BlockFormat::Q2K | BlockFormat::Q2Kx4 | BlockFormat::Q4K) { Limit::F32 } else { Limit::EXACT };
-    bench.compare("embed", &case, &as_floats(&words[0]), &want, limit);
+    bench.compare(&made[0], &case, &made[0].floats(), &want, limit);
     Ok(())
 }
 
@@ -72,44 +72,31 @@ fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, columns: usize) -> Re
     let (bytes, matrix) = bench.matrix(format, rows, columns, 1)?;
     let padded = columns.next_multiple_of(32);
     let out = bench.output(rows * padded)?;
-    let words = bench.run("decode_runs", &case, &[&out], |rec, kit| record_decode_runs(rec, kit, &matrix, &out.slice()))?;
+    let made = bench.run(&case, &[&out], |rec, kit| record_decode_runs(rec, kit, &matrix, &out.slice()))?;
     // A product with what is behind the columns must be zero, whatever x is.
     let mut want = vec![0f32; rows * padded];
     want.chunks_exact_mut(padded).enumerate().for_each(|(r, row)| view(&matrix, &bytes).row(r, &mut row[..columns]));
-    bench.compare("decode_runs", &case, &as_floats(&words[0]), &want, Limit::HALF_STORED);
+    bench.compare(&made[0], &case, &made[0].floats(), &want, Limit::HALF_STORED);
     Ok(())
 }
 
-/// The kernel that `tokens` rows of a dense matrix use.
-fn linear_kernel(bench: &Bench<'_>, tokens: u32) -> &'static str {
-    match tokens {
-        0..=DECODE_ROWS => "matvec",
-        _ if bench.kit.dialect.uses_half() => "matmul_coop",
-        _ => "matmul",
-    }
-}
-
-fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, slices: usize, columns: usize) -> Result<()> {
-    let rows = 77;
-    let case = format!("{format} {rows}x{columns}, {tokens} tokens, {slices} slices");
-    let kernel = linear_kernel(bench, tokens);
-    let (bytes, matrix) = bench.matrix(format, rows, columns, slices)?;
+fn linear(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, slices: usize, columns: usize) -> Result<()> {
+    let (tokens, outputs) = (rows.count() as usize, 77);
+    let case = format!("{format} {outputs}x{columns}, {rows:?}, {slices} slices");
+    let (bytes, matrix) = bench.matrix(format, outputs, columns, slices)?;
     // x and y are parts of wider rows.
-    let wide = bench.floats(tokens as usize * (columns + 24));
+    let wide = bench.floats(tokens * (columns + 24));
     let own: Vec<f32> = wide.chunks_exact(columns + 24).flat_map(|row| &row[16..16 + columns]).copied().collect();
     let want = reference::linear(&view(&matrix, &bytes), &own);
-    let limit = bench.matmul_limit(tokens);
-    // Cooperative kernels take and leave f16, too.
-    let halves: &[bool] = if kernel == "matmul_coop" { &[false, true] } else { &[false] };
+    let halves: &[bool] = if bench.takes_half(rows) { &[false, true] } else { &[false] };
     for (&x_half, &y_half) in halves.iter().flat_map(|x| halves.iter().map(move |y| (x, y))) {
         let x = Strided::whole(&bench.upload_elements(&wide, x_half)?, columns as u32 + 24).at(16).halved(x_half);
-        let stride = rows.next_multiple_of(2);
-        let out = bench.elements(tokens as usize * stride, y_half)?;
+        let stride = outputs.next_multiple_of(2);
+        let out = bench.elements(tokens * stride, y_half)?;
         let y = Strided::whole(&out.slice(), stride as u32).halved(y_half);
-        let words =
-            bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], Grouping::Shared, &x, &y, step_of(tokens)))?;
-        let got: Vec<f32> = as_elements(&words[0], y_half).chunks_exact(stride).flat_map(|row| row[..rows].to_vec()).collect();
-        bench.compare(kernel, &case, &got, &want, limit);
+        let made = bench.run(&case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], Grouping::Shared, &x, &y, rows))?;
+        let got: Vec<f32> = made[0].elements(y_half).chunks_exact(stride).flat_map(|row| row[..outputs].to_vec()).collect();
+        bench.compare(&made[0], &case, &got, &want, made[0].limit());
     }
     Ok(())
 }
@@ -118,7 +105,7 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, slices: usize
 fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     let columns = 256;
     let shapes = [(BlockFormat::Q8_0, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0, 33), (BlockFormat::F16, 64)];
-    let made = bench.several(&shapes, columns)?;
+    let built = bench.several(&shapes, columns)?;
     let total: usize = shapes.iter().map(|(_, rows)| rows).sum();
     let all = bench.floats(16 * columns);
     let mut alone: Vec<u32> = Vec::new();
@@ -127,12 +114,11 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
         let x = Strided { slice: bench.upload(&all[..tokens as usize * columns])?, stride: columns as u32, offset: 0, half: false };
         let out = bench.output(tokens as usize * total)?;
         let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, half: false };
-        let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix)| matrix).collect();
-        let words = bench
-            .run("matvec", &case, &[&out], |rec, kit| record_linear(rec, kit, &matrices, Grouping::Shared, &x, &y, step_of(tokens)))?;
+        let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
+        let made = bench.run(&case, &[&out], |rec, kit| record_linear(rec, kit, &matrices, Grouping::Shared, &x, &y, Rows::Few(tokens)))?;
         let mut want = vec![0f32; tokens as usize * total];
         let mut first = 0;
-        for (bytes, matrix) in &made {
+        for (bytes, matrix) in &built {
             let rows = matrix.rows as usize;
             let part = reference::linear(&view(matrix, bytes), &all[..tokens as usize * columns]);
             for (want, part) in want.chunks_exact_mut(total).zip(part.chunks_exact(rows)) {
@@ -140,130 +126,28 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
             }
             first += rows;
         }
-        bench.compare("matvec", &case, &as_floats(&words[0]), &want, Limit::F32);
+        bench.compare(&made[0], &case, &made[0].floats(), &want, made[0].limit());
         if tokens == 1 {
-            alone = words[0].clone();
-        } else if words[0][..total] != alone[..] {
-            bench.fail("matvec", &case, "the first token's bits differ from those it has alone".into());
+            alone = made[0].words.clone();
+        } else if made[0].words[..total] != alone[..] {
+            bench.fail(made[0].kernel(), &case, "the first token's bits differ from those it has alone".into());
         }
     }
     Ok(())
 }
 
-fn grouped(bench: &mut Bench<'_>, tokens: u32) -> Result<()> {
-    let (groups, rank, columns) = (3, 40, 256);
-    let case = format!("{groups} groups of q8_0 {rank}x{columns}, {tokens} tokens");
-    let kernel = linear_kernel(bench, tokens);
+fn grouped(bench: &mut Bench<'_>, rows: Rows) -> Result<()> {
+    let (groups, rank, columns, tokens) = (3, 40, 256, rows.count() as usize);
+    let case = format!("{groups} groups of q8_0 {rank}x{columns}, {rows:?}");
     let (bytes, matrix) = bench.matrix(BlockFormat::Q8_0, groups * rank, columns, 1)?;
-    let input = bench.floats(tokens as usize * groups * columns);
-    let x = Strided { slice: bench.upload(&input)?, stride: (groups * columns) as u32, offset: 0, half: false };
-    let out = bench.output(tokens as usize * groups * rank)?;
-    let y = Strided { slice: out.slice(), stride: (groups * rank) as u32, offset: 0, half: false };
+    let input = bench.floats(tokens * groups * columns);
+    let x = Strided::whole(&bench.upload(&input)?, (groups * columns) as u32);
+    let out = bench.output(tokens * groups * rank)?;
+    let y = Strided::whole(&out.slice(), (groups * rank) as u32);
     let grouping = Grouping::Rows(rank as u32);
-    let words = bench.run(kernel, &case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], grouping, &x, &y, step_of(tokens)))?;
+    let made = bench.run(&case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], grouping, &x, &y, rows))?;
     let want = reference::linear_grouped(&view(&matrix, &bytes), groups, &input);
-    let limit = bench.matmul_limit(tokens);
-    bench.compare(kernel, &case, &as_floats(&words[0]), &want, limit);
-    Ok(())
-}
-
-/// What hc_mix left for each slice of a row's channels, added up. -> (T, outputs + 1).
-fn mixed(words: &[u32], row_words: usize, outputs: usize) -> Vec<f32> {
-    let output = |row: &[f32], o: usize| row.iter().skip(o).step_by(32).sum::<f32>();
-    as_floats(words).chunks_exact(row_words).flat_map(|row| (0..=outputs).map(|o| output(row, o)).collect::<Vec<_>>()).collect()
-}
-
-/// What hc_pre reads and leaves.
-fn entering<'a>(
-    weights: &'a HcWeights,
-    [mix, x, unread]: [&'a Slice; 3],
-    normed: &'a Strided,
-    normed_int8: Option<&'a Quantized>,
-) -> HcEnter<'a> {
-    HcEnter { weights, mix, x, normed, normed_int8, hc_eps: 1e-6, norm_eps: 1e-6, unread }
-}
-
-fn hyper_connections(bench: &mut Bench<'_>, tokens: u32, dim: usize) -> Result<()> {
-    let t = tokens as usize;
-    let case = format!("{tokens} tokens of 4x{dim}");
-    let constants = reference::HcConstants { iterations: 20, hc_eps: 1e-6, norm_eps: 1e-6 };
-    let x = bench.floats(t * 4 * dim);
-    let norm = bench.floats_around(1.0, 0.1, dim);
-    let x_gpu = bench.upload(&x)?;
-    for (outputs, scales) in [(24usize, 3usize), (4, 1)] {
-        let (bytes, matrix) = bench.matrix(BlockFormat::F16, outputs, 4 * dim, 1)?;
-        let (base, scale) = (bench.floats(outputs), bench.floats_around(0.2, 0.05, scales));
-        let weights =
-            HcWeights { mix: matrix.clone(), base_scale: bench.upload(&[&base[..], &scale].concat())?, norm: bench.upload(&norm)? };
-        let row_words = hc_mix_words(&bench.kit.dialect, dim as u32, step_of(tokens)) as usize;
-        let mix = bench.output(t * row_words)?;
-        let words = bench
-            .run("hc_mix", &case, &[&mix], |rec, kit| record_hc_mix(rec, kit, &weights, &x_gpu, None, &mix.slice(), step_of(tokens)))?;
-        let got = mixed(&words[0], row_words, outputs);
-        let hc = reference::Hc { mix: view(&matrix, &bytes), base: &base, scale: &scale };
-        bench.compare("hc_mix", &case, &got, &reference::hc_mix(&hc.mix, &x), Limit::F32);
-        let int8 = bench.output_int8(t, dim)?;
-        let normed_int8 = int8.as_ref().map(|(_, quantized)| quantized);
-        let (mix_slice, unread) = (mix.slice(), bench.output(1)?.slice());
-        let before = [&mix_slice, &x_gpu, &unread];
-        // In decode steps the weights that follow are asked for, too.
-        let ahead = if tokens <= DECODE_ROWS { [Ahead::of(&[&matrix]), Ahead::of(&[&matrix])].concat() } else { Vec::new() };
-        if outputs == 4 {
-            // Of a long step's rows few are wanted as a rule.
-            let wanted: Vec<u32> = (0..tokens).rev().step_by(if tokens > DECODE_ROWS { 3 } else { 1 }).collect();
-            let (wanted_gpu, rows) = (bench.upload(&wanted)?, wanted.len() as u32);
-            let normed = bench.output(wanted.len() * dim)?;
-            let outputs: Vec<_> = [&normed].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
-            let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
-                let normed = Strided::whole(&normed.slice(), dim as u32);
-                record_hc_pre(
-                    rec,
-                    kit,
-                    &entering(&weights, before, &normed, normed_int8),
-                    &ahead,
-                    HcRows::Wanted(&wanted_gpu, rows, step_of(tokens)),
-                );
-            })?;
-            if let Some(words_int8) = words.get(1) {
-                bench.compare_int8("hc_pre", &case, words_int8, &as_floats(&words[0]), dim);
-            }
-            let rows: Vec<f32> = wanted.iter().flat_map(|&t| &x[t as usize * 4 * dim..(t as usize + 1) * 4 * dim]).copied().collect();
-            bench.compare("hc_pre", &case, &as_floats(&words[0]), &reference::hc_head(&hc, &norm, &rows, constants), Limit::F32);
-            continue;
-        }
-        let post = bench.output(t * 32)?;
-        let (want, mixes) = reference::hc_pre(&hc, &norm, &x, constants);
-        for &half in bench.halves() {
-            let normed = bench.elements(t * dim, half)?;
-            let rows = Strided::whole(&normed.slice(), dim as u32).halved(half);
-            let int8 = int8.as_ref().filter(|_| !half);
-            let outputs: Vec<_> = [&normed].into_iter().chain(int8.map(|(output, _)| output)).collect();
-            let words = bench.run("hc_pre", &case, &outputs, |rec, kit| {
-                let enter = entering(&weights, before, &rows, int8.map(|(_, quantized)| quantized));
-                record_hc_pre(rec, kit, &enter, &ahead, HcRows::All(step_of(tokens)));
-            })?;
-            bench.compare("hc_pre", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
-            if let Some(words_int8) = words.get(1) {
-                bench.compare_int8("hc_pre", &case, words_int8, &as_floats(&words[0]), dim);
-            }
-        }
-        let words = bench.run("hc_sinkhorn", &case, &[&post], |rec, kit| {
-            record_hc_sinkhorn(rec, kit, &weights, &mix.slice(), &post.slice(), (20, 1e-6, 1e-6), &ahead, step_of(tokens));
-        })?;
-        let got: Vec<f32> = as_floats(&words[0]).chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
-        let want: Vec<f32> = mixes.iter().flat_map(|m| m.post.iter().chain(m.comb.iter().flatten()).map(|&v| v as f32)).collect();
-        bench.compare("hc_sinkhorn", &case, &got, &want, Limit::F32);
-        let y = bench.floats(t * dim);
-        let (y_gpu, next) = (bench.upload(&y)?, bench.output(t * 4 * dim)?);
-        let words = bench.run("hc_mix", &case, &[&next, &mix], |rec, kit| {
-            let residual = HcPost { post: &post.slice(), y: &y_gpu, next: &next.slice() };
-            record_hc_mix(rec, kit, &weights, &x_gpu, Some(residual), &mix.slice(), step_of(tokens));
-        })?;
-        let want = reference::hc_post(&y, &x, &mixes);
-        bench.compare("hc_mix", &format!("{case}, residual"), &as_floats(&words[0]), &want, Limit::F32);
-        let got = mixed(&words[1], row_words, outputs);
-        bench.compare("hc_mix", &format!("{case}, mix of the residual"), &got, &reference::hc_mix(&hc.mix, &want), Limit::F32);
-    }
+    bench.compare(&made[0], &case, &made[0].floats(), &want, made[0].limit());
     Ok(())
 }
 
@@ -279,20 +163,39 @@ fn norm(bench: &mut Bench<'_>) -> Result<()> {
         for &half in bench.halves() {
             let out = bench.elements(tokens * columns, half)?;
             let y = Strided::whole(&out.slice(), columns as u32).halved(half);
-            let words = bench.run("rms_norm", &case, &[&out], |rec, kit| {
+            let made = bench.run(&case, &[&out], |rec, kit| {
                 record_rms_norm(rec, kit, &x, &weight_gpu, &y, columns as u32, 1e-6, tokens as u32);
             })?;
-            bench.compare("rms_norm", &case, &as_elements(&words[0], half), &want, Bench::stored(half));
+            bench.compare(&made[0], &case, &made[0].elements(half), &want, made[0].limit());
         }
     }
 
     let (dim, tokens) = (72usize, 3usize);
     let (embedding, streams) = (bench.floats(tokens * dim), bench.floats(tokens * 4 * dim));
     let (embedding_gpu, streams_gpu, out) = (bench.upload(&embedding)?, bench.upload(&streams)?, bench.output(tokens * 4 * dim)?);
-    let words = bench.run("mtp_join", "3 tokens of 72", &[&out], |rec, kit| {
+    let made = bench.run("3 tokens of 72", &[&out], |rec, kit| {
         record_mtp_join(rec, kit, &embedding_gpu, &streams_gpu, &out.slice(), dim as u32, tokens as u32);
     })?;
     let want: Vec<f32> = streams.iter().enumerate().map(|(i, s)| s + embedding[i / (4 * dim) * dim + i % dim]).collect();
-    bench.compare("mtp_join", "3 tokens of 72", &as_floats(&words[0]), &want, Limit::F32);
+    bench.compare(&made[0], "3 tokens of 72", &made[0].floats(), &want, Limit::F32);
+    Ok(())
+}
+
+/// The yardstick of the benchmarks. An invocation writes its number only if all that it reads adds up to a certain word: here one of each
+/// workgroup meets it, in another turn and another component each.
+fn stream(bench: &mut Bench<'_>) -> Result<()> {
+    const WRITES: u32 = 0x9e37_79b9;
+    let (workgroups, vectors) = (3, 1900);
+    let case = format!("{vectors} vectors by {workgroups} workgroups");
+    let mut source = vec![0u32; 4 * vectors];
+    let mut want = [0; 3];
+    for (component, vector) in [(3, 1800), (1, 520), (2, 770)] {
+        source[4 * vector + component] = WRITES;
+        want[vector / 256 % 3] = vector as u32 % 256;
+    }
+    let source = bench.upload(&source)?;
+    let sums = bench.output(want.len())?;
+    let made = bench.run(&case, &[&sums], |rec, kit| record_stream_read(rec, kit, &source, &sums.slice(), workgroups))?;
+    bench.compare_ids(&made[0], &case, &made[0].words, &want);
     Ok(())
 }

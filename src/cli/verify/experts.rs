@@ -1,9 +1,10 @@
 //! Checks of the router, the experts and the sampler.
 
-use super::bench::{Bench, Limit, as_elements, as_floats, step_of, whole_blocks};
+use super::bench::{Bench, whole_blocks};
+use super::outcome::{Limit, as_floats};
 use crate::Result;
 use crate::kernels::{
-    DECODE_ROWS, Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Routing, Row, SampleBuffers, Sampler, SharedAct, Strided, record_moe,
+    Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Routing, Row, Rows, SampleBuffers, Sampler, SharedAct, Strided, record_moe,
     record_router, record_sample,
 };
 use crate::model::Sampling;
@@ -16,13 +17,17 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         router(bench, experts)?;
     }
     for format in BlockFormat::ALL {
-        for tokens in [1, 16, 33] {
-            moe(bench, &[format, format], format, tokens, 8)?;
+        for rows in [Rows::Few(5), Rows::Many(33)] {
+            moe(bench, &[format, format], format, rows, 8)?;
         }
     }
     // Gate and up in different formats, and experts in slices.
-    moe(bench, &[BlockFormat::Q4K, BlockFormat::Q2K], BlockFormat::Q2K, 2, 3)?;
-    moe(bench, &[BlockFormat::Iq2Xxs, BlockFormat::Iq2Xxs], BlockFormat::Q2K, 70, 3)?;
+    for tokens in [1, 16] {
+        moe(bench, &[BlockFormat::Q4K, BlockFormat::Q2K], BlockFormat::Q2K, Rows::Few(tokens), 3)?;
+    }
+    for tokens in [1, 5, 70] {
+        moe(bench, &[BlockFormat::Iq2Xxs, BlockFormat::Iq2Xxs], BlockFormat::Q2K, Rows::Many(tokens), 3)?;
+    }
     for vocabulary in [500, 4099] {
         sampler(bench, vocabulary)?;
     }
@@ -54,9 +59,9 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
         // The table's cases try the other element too.
         let half = hashed && bench.kit.dialect.caps.f16;
         let (chosen, weights) = (bench.output(tokens * used)?, bench.output(tokens * used)?);
-        let (act, int8) = (bench.elements(tokens * width, half)?, bench.output_int8(tokens, width)?.filter(|_| !half));
+        let (act, int8) = (bench.elements(tokens * width, half)?, bench.output_int8(Rows::Few(tokens as u32), width)?.filter(|_| !half));
         let outputs: Vec<_> = [&chosen, &weights, &act].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
-        let words = bench.run("router", &case, &outputs, |rec, kit| {
+        let made = bench.run(&case, &outputs, |rec, kit| {
             let (chosen, weights) = (chosen.slice(), weights.slice());
             let act = Strided::whole(&act.slice(), width as u32).halved(half);
             let act_int8 = int8.as_ref().map(|(_, quantized)| quantized);
@@ -66,21 +71,21 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
             let routing = Routing { router, experts, used, scale: 1.5, inputs, chosen: &chosen, weights: &weights, shared };
             record_router(rec, kit, &routing, tokens as u32);
         })?;
-        let got_act = as_elements(&words[2], half);
-        bench.compare("router", &format!("{case}, act"), &got_act, &want_act, Bench::stored(half));
-        if let Some(words_int8) = words.get(3) {
-            bench.compare_int8("router", &case, words_int8, &got_act, width);
+        let got_act = made[2].elements(half);
+        bench.compare(&made[2], &format!("{case}, act"), &got_act, &want_act, made[2].limit());
+        if let Some(int8) = made.get(3) {
+            bench.compare_int8(int8, &case, &got_act, width);
         }
-        for (t, ids) in words[0].chunks_exact(used).enumerate() {
+        for (t, ids) in made[0].words.chunks_exact(used).enumerate() {
             let own = &wide[t * stride + 4..][..experts];
             let named = &table[t * 4 * used..][..used];
             let want = reference::router(own, if hashed { Choice::Named(named) } else { Choice::Scored(&bias) }, used, 1.5);
-            bench.compare_ids("router", &case, ids, &want.experts);
+            bench.compare_ids(&made[0], &case, ids, &want.experts);
             if !hashed && (ids.iter().any(|&e| e >= experts as u32) || (1..used).any(|i| ids[..i].contains(&ids[i]))) {
-                bench.fail("router", &case, format!("row {t} has experts {ids:?} out of {experts}"));
+                bench.fail(made[0].kernel(), &case, format!("row {t} has experts {ids:?} out of {experts}"));
             }
             if t < 6 {
-                bench.compare("router", &case, &as_floats(&words[1][t * used..][..used]), &want.weights, Limit::F32);
+                bench.compare(&made[1], &case, &as_floats(&made[1].words[t * used..][..used]), &want.weights, Limit::F32);
             }
         }
     }
@@ -93,11 +98,11 @@ fn part<'a>(stack: &Experts, member: usize, bytes: &'a [u8], expert: u32) -> Mat
     all.part((expert * stack.rows) as usize, stack.rows as usize)
 }
 
-fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, tokens: u32, experts_each: usize) -> Result<()> {
+fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, rows: Rows, experts_each: usize) -> Result<()> {
     let (experts, used, limit) = (8u32, 3u32, 2.0);
     let (dim, width) = (whole_blocks(gate_up[0], 512), whole_blocks(down, 256));
-    let t = tokens as usize;
-    let case = format!("{}/{} and {down}, {tokens} tokens, {experts_each} experts a slice", gate_up[0], gate_up[1]);
+    let (tokens, t) = (rows.count(), rows.count() as usize);
+    let case = format!("{}/{} and {down}, {rows:?}, {experts_each} experts a slice", gate_up[0], gate_up[1]);
     let (gate_up_bytes, gate_up) = bench.experts(gate_up, (experts as usize, width, dim), experts_each)?;
     let (down_bytes, down) = bench.experts(&[down], (experts as usize, dim, width), experts_each)?;
     let x = bench.floats(t * dim);
@@ -113,32 +118,25 @@ fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, tokens
     let chosen: Vec<u32> = routes.iter().flat_map(|r| r.experts.iter().copied()).collect();
     let weights: Vec<f32> = routes.iter().flat_map(|r| r.weights.iter().copied()).collect();
     let pairs = t * used as usize;
-    let half = tokens > DECODE_ROWS && bench.kit.dialect.uses_half();
+    let half = bench.takes_half(rows);
     let x_gpu = Strided::whole(&bench.upload_elements(&x, half)?, dim as u32).halved(half);
     let (chosen_gpu, weights_gpu) = (bench.upload(&chosen)?, bench.upload(&weights)?);
     let (act, y) = (bench.elements(pairs * width, half)?, bench.output_with(&shared)?);
     let most_tiles = MoeScratch::most_tiles(tokens, used, experts) as usize;
     let [out, list, tiles] = [bench.output(pairs * dim)?, bench.output(pairs)?, bench.output(most_tiles * 4)?];
     let (out, list, tiles) = (out.slice(), list.slice(), tiles.slice());
-    let kernel = match tokens {
-        0..=DECODE_ROWS => "moe_down",
-        _ if bench.kit.dialect.uses_half() => "matmul_coop",
-        _ => "matmul",
-    };
     let routed = Moe { gate_up: &gate_up, down: &down, used, limit };
-    let words = bench.run(kernel, &case, &[&act, &y], |rec, kit| {
+    let made = bench.run(&case, &[&act, &y], |rec, kit| {
         let scratch = MoeScratch { act: Strided::whole(&act.slice(), width as u32).halved(half), out: &out, pairs: &list, tiles: &tiles };
-        record_moe(rec, kit, &routed, &scratch, &x_gpu, &chosen_gpu, &weights_gpu, &y.slice(), step_of(tokens));
+        record_moe(rec, kit, &routed, &scratch, &x_gpu, &chosen_gpu, &weights_gpu, &y.slice(), rows);
     })?;
-    let limits = bench.matmul_limit(tokens);
     let mut want_act = Vec::new();
     for (pair, &e) in chosen.iter().enumerate() {
         let [gate, up] = [0, 1].map(|m| part(&gate_up, m, &gate_up_bytes[m], e));
         let token = pair / used as usize;
         want_act.extend(reference::gate_up(&gate, &up, &x[token * dim..][..dim], limit));
     }
-    let first = if tokens <= DECODE_ROWS { "moe_gate_up" } else { kernel };
-    bench.compare(first, &format!("{case}, gate and up"), &as_elements(&words[0], half), &want_act, limits);
+    bench.compare(&made[0], &format!("{case}, gate and up"), &made[0].elements(half), &want_act, made[0].limit());
     let mut want = shared;
     let expert = |e: u32| Expert {
         gate: part(&gate_up, 0, &gate_up_bytes[0], e),
@@ -146,7 +144,7 @@ fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, tokens
         down: part(&down, 0, &down_bytes[0], e),
     };
     reference::routed(expert, experts, &routes, &x, &mut want, limit);
-    bench.compare(kernel, &case, &as_floats(&words[1]), &want, limits);
+    bench.compare(&made[1], &case, &made[1].floats(), &want, made[1].limit());
     Ok(())
 }
 
@@ -165,7 +163,7 @@ fn sampler(bench: &mut Bench<'_>, vocabulary: usize) -> Result<()> {
     for (w, sampling) in ways.iter().enumerate() {
         for masked in [false, true] {
             let case = format!("{vocabulary} tokens, way {w}{}", if masked { ", masked" } else { "" });
-            let rows = 24u32;
+            let rows = 12u32;
             let mut logits = bench.floats_around(0.0, 3.0, rows as usize * vocabulary);
             // Row 0 has ties at the top, row 1 a value that is not finite, row 2 belongs to a slot that is not live.
             logits[5..9].fill(20.0);
@@ -188,33 +186,34 @@ fn sampler(bench: &mut Bench<'_>, vocabulary: usize) -> Result<()> {
             let (logits_gpu, samplers, masks) = (bench.upload(&logits)?, bench.upload(&samplers)?, bench.upload(&mask)?);
             let (results, live) = (bench.output(rows as usize * 2)?, bench.output_with(&live)?);
             let sampled = bench.output(rows as usize)?;
-            let words = bench.run("sample", &case, &[&results, &live], |rec, kit| {
+            let made = bench.run(&case, &[&results, &live], |rec, kit| {
                 let (sampled, live, results) = (sampled.slice(), live.slice(), results.slice());
                 let buffers = SampleBuffers { samplers: &samplers, masks: &masks, sampled: &sampled, live: &live, results: &results };
                 record_sample(rec, kit, &logits_gpu, &buffers, vocabulary as u32, rows);
             })?;
             let mut agreed = 0;
-            for (r, result) in words[0].chunks_exact(2).enumerate() {
-                let (id, status, alive) = (result[0], result[1], words[1][r]);
+            for (r, result) in made[0].words.chunks_exact(2).enumerate() {
+                let (id, status, alive) = (result[0], result[1], made[1].words[r]);
                 match r {
-                    1 => bench.compare_ids("sample", &case, &[status, alive], &[2, 0]),
-                    2 => bench.compare_ids("sample", &case, &[status, alive], &[1, 0]),
+                    1 => bench.compare_ids(&made[0], &case, &[status, alive], &[2, 0]),
+                    2 => bench.compare_ids(&made[0], &case, &[status, alive], &[1, 0]),
                     _ => {
-                        bench.compare_ids("sample", &case, &[status, alive], &[0, u32::from(r != 3)]);
+                        bench.compare_ids(&made[0], &case, &[status, alive], &[0, u32::from(r != 3)]);
                         let own = &logits[r * vocabulary..][..vocabulary];
                         let want = reference::sample(own, sampling, 100 + r as u32 * 3, masked.then_some(&mask[..]));
                         agreed += usize::from(want == Some(id));
                         let allowed = !masked || mask.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 == 1);
                         if id as usize >= vocabulary || !allowed {
-                            bench.fail("sample", &case, format!("row {r} got token {id}, out of range or forbidden"));
+                            bench.fail(made[0].kernel(), &case, format!("row {r} got token {id}, out of range or forbidden"));
                         }
                     }
                 }
             }
             // f32 sums may put a draw that falls on a border to the other side of it; greedy choices have no such excuse.
-            let needed = if sampling.temperature == 0.0 { 22 } else { 21 };
+            let drawn = rows as usize - 2;
+            let needed = if sampling.temperature == 0.0 { drawn } else { drawn - 1 };
             if agreed < needed {
-                bench.fail("sample", &case, format!("{agreed} of 22 draws equal the reference's, at least {needed} expected"));
+                bench.fail(made[0].kernel(), &case, format!("{agreed} of {drawn} draws equal the reference's, at least {needed} expected"));
             }
         }
     }

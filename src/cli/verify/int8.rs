@@ -1,10 +1,11 @@
 //! Checks of activations rounded to int8 and of dense matrices that multiply them.
 
-use super::bench::{Bench, Limit, Output, as_floats, step_of, view, whole_blocks};
+use super::bench::{Bench, Output, view, whole_blocks};
+use super::outcome::{Limit, Made, NOTHING};
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
-    Grouping, HcLeave, HcPost, HcWeights, LinearNormed, Matrix, Quantized, Strided, hc_mix_words, record_hc_mix, record_linear_int8,
+    Grouping, HcLeave, HcPost, HcWeights, LinearNormed, Matrix, Quantized, Rows, Strided, hc_mix_words, record_hc_mix, record_linear_int8,
     record_linear_leaving,
 };
 use crate::quant::BlockFormat;
@@ -18,7 +19,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     for format in BlockFormat::ALL {
         linear(bench, format, 1, 77, whole_blocks(format, 512))?;
     }
-    for tokens in 2..=16 {
+    for tokens in [2, 3, 7, 13, 16] {
         linear(bench, BlockFormat::Q8_0x8, tokens, 77, 512)?;
     }
     // Teams of lanes of every size, rows that are no power of two, and a last workgroup with few rows.
@@ -40,11 +41,14 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
         several_matrices(bench, rows)?;
     }
     for (format, columns) in [(BlockFormat::Q8_0x8, 256), (BlockFormat::Q8_0x8, 4096), (BlockFormat::F16, 512), (BlockFormat::Q8_0, 512)] {
-        let alone = grouped(bench, format, columns, 1)?;
-        for tokens in [2, 3, 5, 16] {
-            if grouped(bench, format, columns, tokens)? != alone {
+        let mut alone = Vec::new();
+        for tokens in [1, 2, 3, 5, 16] {
+            let Some(made) = grouped(bench, format, columns, tokens)? else { continue };
+            if tokens == 1 {
+                alone = made.words;
+            } else if !made.words.starts_with(&alone) {
                 bench.fail(
-                    "matvec_int8",
+                    made.kernel(),
                     &format!("groups, {tokens} tokens"),
                     "the first token's bits differ from those it has alone".into(),
                 );
@@ -53,6 +57,9 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+/// Tokens of a step, so that each size of code runs full or not, the first with one token alone.
+const COMPANIES: [usize; 7] = [1, 2, 3, 4, 7, 13, 16];
 
 /// Words of `x` in rows of `columns`, laid out as `lib/quantize` says.
 pub fn words_of(x: &[f32], columns: usize) -> Vec<u32> {
@@ -72,24 +79,24 @@ impl Bench<'_> {
         Ok(Quantized { slice: self.upload(&words_of(x, columns))?, columns: columns as u32 })
     }
 
-    /// Room for `tokens` rows of `columns` values, if a kernel would leave them rounded.
-    pub fn output_int8(&self, tokens: usize, columns: usize) -> Result<Option<(Output, Quantized)>> {
-        let output = self.output(tokens * Quantized::words(columns as u32) as usize)?;
-        let quantized = Quantized::new(&self.kit.dialect, &output.slice(), columns as u32, step_of(tokens as u32));
+    /// Room for `rows` of `columns` values, if a kernel would leave them rounded.
+    pub fn output_int8(&self, rows: Rows, columns: usize) -> Result<Option<(Output, Quantized)>> {
+        let output = self.output((rows.count() * Quantized::words(columns as u32)) as usize)?;
+        let quantized = Quantized::new(&self.kit.dialect, &output.slice(), columns as u32, rows);
         Ok(quantized.map(|q| (output, q)))
     }
 
-    /// Compares a kernel's rounded result with its f32 one. Returns what the kernel left: a value halfway between two codes may go to either.
-    pub fn compare_int8(&mut self, kernel: &'static str, case: &str, words: &[u32], exact: &[f32], columns: usize) -> Vec<f32> {
+    /// Compares a rounded result with the f32 one. Returns what the kernel left: a value halfway between two codes may go to either.
+    pub fn compare_int8(&mut self, made: &Made, case: &str, exact: &[f32], columns: usize) -> Vec<f32> {
         let case = format!("{case}, int8");
         let mut got = Vec::new();
-        for row in words.chunks_exact(Quantized::words(columns as u32) as usize) {
+        for row in made.words.chunks_exact(Quantized::words(columns as u32) as usize) {
             let (codes, scales) = row.split_at(columns / 4);
             for (block, &scale) in codes.chunks_exact(8).zip(scales) {
                 got.extend(block.iter().flat_map(|w| w.to_le_bytes()).map(|code| f32::from(code as i8) * f32::from_bits(scale)));
             }
         }
-        self.compare(kernel, &case, &got, &reference::rounded(exact), Limit::INT8);
+        self.compare(made, &case, &got, &reference::rounded(exact), Limit::INT8);
         got
     }
 }
@@ -108,14 +115,14 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
     let out = bench.output(tokens as usize * total)?;
     let y = Strided::whole(&out.slice(), total as u32);
     let matrices = [&matrix, &other];
-    let words = bench.run("matvec_int8", &case, &[&out], |rec, kit| {
-        record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), step_of(tokens));
+    let made = bench.run(&case, &[&out], |rec, kit| {
+        record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), Rows::Few(tokens));
     })?;
     let rounded = reference::rounded(&own);
     let part = reference::linear(&view(&matrix, &bytes), if format == BlockFormat::Q8_0x8 { &rounded } else { &own });
     let other = reference::linear(&view(&other, &other_bytes), &rounded);
     let want: Vec<f32> = part.chunks_exact(rows).zip(other.chunks_exact(3)).flat_map(|(a, b)| [a, b].concat()).collect();
-    bench.compare("matvec_int8", &case, &as_floats(&words[0]), &want, Limit::F32);
+    bench.compare(&made[0], &case, &made[0].floats(), &want, made[0].limit());
     Ok(())
 }
 
@@ -124,24 +131,24 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
     let columns = 1024;
     let mut formats = [BlockFormat::Q8_0x8, BlockFormat::F16].into_iter().cycle();
     let shapes = rows.map(|rows| (formats.next().unwrap_or(BlockFormat::F16), rows));
-    let made = bench.several(&shapes, columns)?;
+    let built = bench.several(&shapes, columns)?;
     let total: usize = shapes.iter().map(|(_, rows)| rows).sum();
     let all = bench.floats(16 * columns);
     let mut alone: Vec<u32> = Vec::new();
-    for tokens in 1..=16usize {
+    for tokens in COMPANIES {
         let case = format!("matrices of {rows:?} rows of q8_0x8 and f16, {tokens} tokens");
         let own = &all[..tokens * columns];
         let (x, x_int8) = (Strided::whole(&bench.upload(own)?, columns as u32), bench.upload_int8(own, columns)?);
         let out = bench.output(tokens * total)?;
         let y = Strided::whole(&out.slice(), total as u32);
-        let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix)| matrix).collect();
-        let words = bench.run("matvec_int8", &case, &[&out], |rec, kit| {
-            record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), step_of(tokens as u32));
+        let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
+        let made = bench.run(&case, &[&out], |rec, kit| {
+            record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), Rows::Few(tokens as u32));
         })?;
         let rounded = reference::rounded(own);
         let mut want = vec![0f32; tokens * total];
         let mut first = 0;
-        for (bytes, matrix) in &made {
+        for (bytes, matrix) in &built {
             let rows = matrix.rows as usize;
             let part = reference::linear(&view(matrix, bytes), if matrix.format == BlockFormat::Q8_0x8 { &rounded } else { own });
             for (want, part) in want.chunks_exact_mut(total).zip(part.chunks_exact(rows)) {
@@ -149,11 +156,11 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
             }
             first += rows;
         }
-        bench.compare("matvec_int8", &case, &as_floats(&words[0]), &want, Limit::F32);
+        bench.compare(&made[0], &case, &made[0].floats(), &want, made[0].limit());
         if tokens == 1 {
-            alone = words[0].clone();
-        } else if words[0][..total] != alone[..] {
-            bench.fail("matvec_int8", &case, "the first token's bits differ from those it has alone".into());
+            alone = made[0].words.clone();
+        } else if made[0].words[..total] != alone[..] {
+            bench.fail(made[0].kernel(), &case, "the first token's bits differ from those it has alone".into());
         }
     }
     Ok(())
@@ -161,8 +168,8 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
 
 /// Rows that are normalised on the way, and each token's bits the same in every company.
 fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows: [usize; 3]) -> Result<()> {
-    let made = bench.several(&[0, 1, 2].map(|n| (formats[n], rows[n])), columns)?;
-    let matrices: Vec<&Matrix> = made.iter().map(|(_, matrix)| matrix).collect();
+    let built = bench.several(&[0, 1, 2].map(|n| (formats[n], rows[n])), columns)?;
+    let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
     let (total, stride) = (rows.iter().sum::<usize>(), columns + 24);
     // Whole numbers up to 127 in each block: no value lies between two codes, whatever a norm's last bit.
     let mut x: Vec<f32> = bench.floats(16 * stride).iter().map(|v| (v * 50.0).round().clamp(-126.0, 126.0)).collect();
@@ -173,25 +180,25 @@ fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows
     let (x_gpu, norm) = (bench.upload(&x)?, bench.upload(&weight)?);
     let own: Vec<f32> = x.chunks_exact(stride).flat_map(|row| &row[16..16 + columns]).copied().collect();
     let rounded = reference::rounded(&reference::rms_norm(&own, &weight, 1e-6));
-    let parts: Vec<Vec<f32>> = made.iter().map(|(bytes, matrix)| reference::linear(&view(matrix, bytes), &rounded)).collect();
+    let parts: Vec<Vec<f32>> = built.iter().map(|(bytes, matrix)| reference::linear(&view(matrix, bytes), &rounded)).collect();
     let row_of = |t: usize| parts.iter().zip(rows).flat_map(move |(part, rows)| &part[t * rows..][..rows]);
     let want: Vec<f32> = (0..16).flat_map(row_of).copied().collect();
     let x = Strided { slice: x_gpu, stride: stride as u32, offset: 16, half: false };
     let mut alone: Vec<u32> = Vec::new();
-    for tokens in 1..=16usize {
+    for tokens in COMPANIES {
         let case = format!("{:?} {rows:?}x{columns}, {tokens} tokens", formats[2]);
         let out = bench.output(tokens * total)?;
         let y = Strided::whole(&out.slice(), total as u32);
-        let Some(linear) = LinearNormed::new(&bench.kit, &matrices, step_of(tokens as u32)) else {
-            bench.fail("matvec_normed", &case, "no variant".into());
+        let Some(linear) = LinearNormed::new(&bench.kit, &matrices, Rows::Few(tokens as u32)) else {
+            bench.fail(NOTHING, &case, "matvec_normed has no variant for it".into());
             continue;
         };
-        let words = bench.run("matvec_normed", &case, &[&out], |rec, _| linear.record(rec, &x, (&norm, 1e-6), &y))?;
-        bench.compare("matvec_normed", &case, &as_floats(&words[0]), &want[..tokens * total], Limit::F32);
+        let made = bench.run(&case, &[&out], |rec, _| linear.record(rec, &x, (&norm, 1e-6), &y))?;
+        bench.compare(&made[0], &case, &made[0].floats(), &want[..tokens * total], made[0].limit());
         if tokens == 1 {
-            alone = words[0].clone();
-        } else if words[0][..total] != alone[..] {
-            bench.fail("matvec_normed", &case, "the first token's bits differ from those it has alone".into());
+            alone = made[0].words.clone();
+        } else if made[0].words[..total] != alone[..] {
+            bench.fail(made[0].kernel(), &case, "the first token's bits differ from those it has alone".into());
         }
     }
     Ok(())
@@ -212,7 +219,7 @@ impl Following {
         let (_, mix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
         let (streams, post) = (bench.floats(tokens * 4 * dim), bench.floats(tokens * 32));
         let (streams, post) = (bench.upload(&streams)?, bench.upload(&post)?);
-        let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, step_of(tokens as u32)) as usize;
+        let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, Rows::Few(tokens as u32)) as usize;
         let outputs = [bench.output(tokens * 4 * dim)?, bench.output(tokens * mix_words)?];
         let slices = outputs.each_ref().map(Output::slice);
         // The mix alone needs neither base nor norm.
@@ -245,25 +252,29 @@ fn leaving(bench: &mut Bench<'_>, columns: usize, tokens: u32) -> Result<()> {
     let leave = following.leave(&y_slice);
     let [next, mix] = following.outputs();
     let mut has_left = false;
-    let together = bench.run("matvec_int8", &case, &[&y, next, mix], |rec, kit| {
+    let together = bench.run(&case, &[&y, next, mix], |rec, kit| {
         has_left = record_linear_leaving(rec, kit, &matrix, (&x, Some(&x_int8)), leave, tokens);
     })?;
-    let apart = bench.run("matvec_int8", &case, &[&y, next, mix], |rec, kit| {
+    let apart = bench.run(&case, &[&y, next, mix], |rec, kit| {
         let y = Strided::whole(&y_slice, dim as u32);
-        record_linear_int8(rec, kit, &[&matrix], Grouping::Shared, (&x, Some(&x_int8)), (&y, None), step_of(tokens));
-        record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, step_of(tokens));
+        record_linear_int8(rec, kit, &[&matrix], Grouping::Shared, (&x, Some(&x_int8)), (&y, None), Rows::Few(tokens));
+        record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, Rows::Few(tokens));
     })?;
-    if has_left && together != apart {
-        bench.fail("matvec_int8", &case, "differs from the same in two launches".into());
+    let kernel = together[0].kernel();
+    if has_left && !together.iter().map(|own| &own.words).eq(apart.iter().map(|own| &own.words)) {
+        bench.fail(kernel, &case, "differs from the same in two launches".into());
+    }
+    if has_left && together.iter().any(|own| own.kernel() != kernel) {
+        bench.fail(kernel, &case, "says that it leaves the streams, which another launch does".into());
     }
     if !has_left && bench.kit.dialect.caps.invocations >= 1024 {
-        bench.fail("matvec_int8", &case, "not recorded".into());
+        bench.fail(NOTHING, &case, "not recorded".into());
     }
     Ok(())
 }
 
-/// Groups of rows with columns of their own, and the result rounded too. Returns the first token's bits.
-fn grouped(bench: &mut Bench<'_>, format: BlockFormat, columns: usize, tokens: usize) -> Result<Vec<u32>> {
+/// Groups of rows with columns of their own, and the result rounded too, where the device rounds it. Returns the result.
+fn grouped(bench: &mut Bench<'_>, format: BlockFormat, columns: usize, tokens: usize) -> Result<Option<Made>> {
     let (groups, rank) = (4, 64);
     let case = format!("{groups} groups of {format} {rank}x{columns}, {tokens} tokens");
     // The same weights and the same first row whatever the step.
@@ -274,14 +285,14 @@ fn grouped(bench: &mut Bench<'_>, format: BlockFormat, columns: usize, tokens: u
     let x_int8 = bench.upload_int8(&input, groups * columns)?;
     let out = bench.output(tokens * groups * rank)?;
     let y = Strided::whole(&out.slice(), (groups * rank) as u32);
-    let Some((out_int8, y_int8)) = bench.output_int8(tokens, groups * rank)? else { return Ok(Vec::new()) };
+    let Some((out_int8, y_int8)) = bench.output_int8(Rows::Few(tokens as u32), groups * rank)? else { return Ok(None) };
     let grouping = Grouping::Rows(rank as u32);
-    let words = bench.run("matvec_int8", &case, &[&out, &out_int8], |rec, kit| {
-        record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), step_of(tokens as u32));
+    let mut made = bench.run(&case, &[&out, &out_int8], |rec, kit| {
+        record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), Rows::Few(tokens as u32));
     })?;
     let input = if format == BlockFormat::Q8_0x8 { reference::rounded(&input) } else { input };
-    let (got, want) = (as_floats(&words[0]), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));
-    bench.compare("matvec_int8", &case, &got, &want, Limit::F32);
-    bench.compare_int8("matvec_int8", &case, &words[1], &got, groups * rank);
-    Ok(words[0][..groups * rank].to_vec())
+    let (got, want) = (made[0].floats(), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));
+    bench.compare(&made[0], &case, &got, &want, made[0].limit());
+    bench.compare_int8(&made[1], &case, &got, groups * rank);
+    Ok(Some(made.swap_remove(0)))
 }

@@ -1,13 +1,11 @@
-//! Checks of the launch that makes queries, keys and compressed rows of few rows: against the kernels that make each by itself, which other
-//! checks compare with the reference.
+//! Checks of the launch that makes queries, keys and compressed rows of few rows: against the kernels that make each by itself, as a long step
+//! has them, which other checks compare with the reference.
 
-use super::bench::{Bench, Limit, Output, as_floats, step_of};
+use super::bench::{Bench, Output};
 use super::cache::{angles, flat, pool, rows_of, stored_limit, unpack};
 use crate::Result;
 use crate::gpu::Slice;
-use crate::kernels::{
-    Compress, KvRow, Latents, LowQueries, Pool, Strided, Window, Windows, record_compress, record_kv_row, record_latents, record_rms_norm,
-};
+use crate::kernels::{Compress, KvRow, Latents, LowQueries, Pool, Rows, Strided, Window, Windows, record_latents};
 
 const Q_RANK: usize = 256;
 const DIM: usize = 128;
@@ -103,7 +101,6 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
     let [rows_gpu, live] = [bench.upload(&rows)?, bench.upload(&[1u32, 1])?];
     let windows = Windows { list: &windows_gpu, angles: &turns, first: 0, count: list.len() as u32, rows: &rows_gpu, live: &live };
     let key = KvRow { dim: DIM as u32, rope: ROPE as u32, compressed: ratio > 0, eps: 1e-6 };
-    let keys = inputs.at(Q_RANK as u32);
 
     let pools = |outputs: &Outputs| -> Vec<Pool> {
         outputs.pages.iter().map(|output| Pool { segments: vec![output.slice()], held: SLOTS as u32 }).collect()
@@ -129,42 +126,47 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
         compressors.push((sizes, std::mem::replace(&mut fresh, next)));
     }
 
-    let low = theirs.low();
-    let want = bench.run("latents", &case, &theirs.all(), |rec, kit| {
-        if let Some(low) = &low {
-            record_rms_norm(rec, kit, &inputs, &vectors[0], low, Q_RANK as u32, key.eps, tokens as u32);
-        }
-        record_kv_row(rec, kit, key, &keys, &vectors[1], &angles_gpu, &theirs.kv.slice(), tokens as u32);
-        for ((sizes, fresh), pages) in compressors.iter().zip(&their_pools) {
-            record_compress(rec, kit, &Compress { pages, ..sizes.clone() }, &windows, fresh);
-        }
-    })?;
-    let (low, kv) = (ours.low(), ours.kv.slice());
-    let latents = Latents {
-        queries: low.as_ref().map(|y| LowQueries { x: inputs.clone(), rank: Q_RANK as u32, norm: &vectors[0], y }),
-        keys: keys.clone(),
+    let (our_low, their_low) = (ours.low(), theirs.low());
+    let (our_kv, their_kv) = (ours.kv.slice(), theirs.kv.slice());
+    let queries = |y| LowQueries { x: inputs.clone(), rank: Q_RANK as u32, norm: &vectors[0], y };
+    let together = Latents {
+        queries: our_low.as_ref().map(queries),
+        keys: inputs.at(Q_RANK as u32),
         key,
         kv_norm: &vectors[1],
         angles: &angles_gpu,
-        kv: &kv,
+        kv: &our_kv,
         compressors,
         windows,
     };
-    let mut launches = 0;
-    let got = bench.run("latents", &case, &ours.all(), |rec, kit| {
-        record_latents(rec, kit, &latents, step_of(tokens as u32));
-        launches = rec.dispatches().len();
+    let pages = together.compressors.iter().zip(&their_pools);
+    let apart = Latents {
+        queries: their_low.as_ref().map(queries),
+        kv: &their_kv,
+        compressors: pages.map(|((sizes, fresh), pages)| (Compress { pages, ..sizes.clone() }, fresh.clone())).collect(),
+        ..together.clone()
+    };
+    let mut launches = [0; 2];
+    let want = bench.run(&case, &theirs.all(), |rec, kit| {
+        record_latents(rec, kit, &apart, Rows::Many(tokens as u32));
+        launches[0] = rec.dispatches().len();
     })?;
-    if launches != 1 {
-        bench.fail("latents", &case, format!("{launches} launches"));
+    let got = bench.run(&case, &ours.all(), |rec, kit| {
+        record_latents(rec, kit, &together, Rows::Few(tokens as u32));
+        launches[1] = rec.dispatches().len();
+    })?;
+    // A compressor of which no window closes launches nothing.
+    let closing = if list.is_empty() { 0 } else { dims.len() };
+    if launches != [1 + usize::from(with_queries) + closing, 1] {
+        bench.fail(got[0].kernel(), &case, format!("{launches:?} launches apart and together"));
     }
     let names = ["keys"].into_iter().chain(dims.iter().map(|_| "compressed rows"));
     for ((got, want), name) in got.iter().zip(&want).zip(names) {
         let case = format!("{case}, {name}");
-        bench.compare("latents", &case, &unpack(kv_type, got), &unpack(kv_type, want), stored_limit(kv_type));
+        bench.compare(got, &case, &unpack(kv_type, &got.words), &unpack(kv_type, &want.words), stored_limit(kv_type));
     }
     if let (Some(got), Some(want)) = (got.get(1 + dims.len()), want.get(1 + dims.len())) {
-        bench.compare("latents", &format!("{case}, queries"), &as_floats(got), &as_floats(want), Limit::F32);
+        bench.compare(got, &format!("{case}, queries"), &got.floats(), &want.floats(), got.limit());
     }
     Ok(())
 }

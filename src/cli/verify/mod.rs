@@ -1,38 +1,48 @@
 //! `dwarfstar verify`: every kernel variant against the reference on this machine's adapters. The kernel tests run the same checks.
 
+mod attention;
 mod bench;
 mod cache;
+mod compressor;
 mod dense;
 mod experts;
 mod experts_int8;
+mod hc;
+mod indexer;
 mod int8;
 mod latents;
+mod outcome;
 
 use super::screen::put;
 use crate::Result;
 use crate::engine::DeviceChoice;
-use crate::gpu::{Gpu, OpenOptions, adapters};
+use crate::gpu::{Cooperative, Gpu, OpenOptions, adapters, kernels};
 use crate::kernels::Kit;
 use crate::num::KvType;
 use bench::Bench;
-pub use bench::Outcome;
-use clap::Args;
+use clap::{Args, ValueEnum};
+pub use outcome::{Outcome, Report};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Runs all checks on `gpu`, with `kv` caches; `exact`: without cooperative matrices.
 ///
 /// # Errors
 /// The device failed; a kernel that computes something else than the reference is an outcome, not an error.
-pub fn check(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Vec<Outcome>> {
+pub fn check(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Report> {
     let mut bench = Bench::new(gpu, Kit::new(gpu, kv, exact)?);
     dense::run(&mut bench)?;
+    hc::run(&mut bench)?;
     int8::run(&mut bench)?;
     experts::run(&mut bench)?;
     experts_int8::run(&mut bench)?;
     cache::run(&mut bench)?;
+    compressor::run(&mut bench)?;
+    indexer::run(&mut bench)?;
+    attention::run(&mut bench)?;
     latents::run(&mut bench)?;
-    Ok(bench.into_outcomes())
+    Ok(bench.into_report())
 }
 
 /// The arguments of `dwarfstar verify`.
@@ -41,9 +51,9 @@ pub struct Verify {
     /// Only this device: a row of `dwarfstar devices`, or part of a name
     #[arg(long)]
     device: Option<DeviceChoice>,
-    /// Only this way of opening it: best, exact, portable, checked or narrow
+    /// Only this way of opening it
     #[arg(long)]
-    way: Option<String>,
+    way: Option<Way>,
     /// Name every check, not only the failed ones
     #[arg(long)]
     all: bool,
@@ -52,18 +62,37 @@ pub struct Verify {
     json: bool,
 }
 
-/// The ways in which a device is opened: what it offers, exact, what every device has, with shader checks, and as if subgroups varied.
-/// Name, cache, exact, options.
-const WAYS: [(&str, KvType, bool, OpenOptions); 5] = {
-    const BEST: OpenOptions = OpenOptions { portable: false, checks: false, binding_cap: None, narrow: false };
-    [
-        ("best", KvType::F16, false, BEST),
-        ("exact", KvType::F32, true, BEST),
-        ("portable", KvType::F16, false, OpenOptions { portable: true, ..BEST }),
-        ("checked", KvType::F16, false, OpenOptions { checks: true, ..BEST }),
-        ("narrow", KvType::F16, false, OpenOptions { narrow: true, ..BEST }),
-    ]
-};
+/// How a device is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Way {
+    /// With all that it offers
+    Best,
+    /// Without cooperative matrices and int8, with a cache of f32
+    Exact,
+    /// With nothing but what every device has
+    Portable,
+    /// With bounds checks in the shaders
+    Checked,
+    /// As if its subgroups varied in size
+    Narrow,
+}
+
+impl Way {
+    fn options(self) -> OpenOptions {
+        OpenOptions { portable: self == Self::Portable, checks: self == Self::Checked, binding_cap: None, narrow: self == Self::Narrow }
+    }
+
+    fn kv(self) -> KvType {
+        if self == Self::Exact { KvType::F32 } else { KvType::F16 }
+    }
+}
+
+/// As `--way` takes it.
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
 
 /// Checks of one kernel in one way.
 #[derive(Default)]
@@ -87,20 +116,21 @@ impl Verify {
         if all.is_empty() {
             anyhow::bail!("no adapter to verify; the reference is what the others are compared with");
         }
-        if let Some(way) = self.way.as_ref().filter(|way| !WAYS.iter().any(|(name, ..)| name == way)) {
-            anyhow::bail!("unknown way {way:?}; there are best, exact, portable, checked and narrow");
-        }
         let mut failed = 0;
         for adapter in all {
-            for (way, kv, exact, options) in WAYS {
-                if self.way.as_ref().is_some_and(|only| only != way) {
-                    continue;
-                }
-                let gpu = adapter.open(options)?;
-                let outcomes = check(&gpu, kv, exact)?;
-                failed += outcomes.iter().filter(|o| o.failure.is_some()).count();
-                let title = format!("{} ({}, {}), {way}: {kv} cache", adapter.name, adapter.backend, adapter.driver);
-                self.report(&title, &gpu.caps().summary(), &outcomes)?;
+            let mut launched = BTreeSet::new();
+            for &way in Way::value_variants().iter().filter(|way| self.way.is_none_or(|only| only == **way)) {
+                let gpu = adapter.open(way.options())?;
+                let report = check(&gpu, way.kv(), way == Way::Exact)?;
+                failed += report.outcomes.iter().filter(|o| o.failure.is_some()).count();
+                let title = format!("{} ({}, {}), {way}: {} cache", adapter.name, adapter.backend, adapter.driver, way.kv());
+                self.report(&title, &gpu.caps().summary(), &report)?;
+                launched.extend(report.launched);
+            }
+            // Other devices have no use for the cooperative kernels.
+            let missed: Vec<&str> = kernels().filter(|kernel| !launched.contains(kernel)).collect();
+            if adapter.caps.cooperative != Cooperative::None && !missed.is_empty() && !self.json {
+                put(&format!("{}: no check launched {}\n\n", adapter.name, missed.join(", ")))?;
             }
         }
         if failed > 0 {
@@ -109,7 +139,7 @@ impl Verify {
         Ok(())
     }
 
-    fn report(&self, title: &str, caps: &str, outcomes: &[Outcome]) -> anyhow::Result<()> {
+    fn report(&self, title: &str, caps: &str, Report { outcomes, launched }: &Report) -> anyhow::Result<()> {
         let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
         for outcome in outcomes {
             let row = rows.entry(outcome.kernel).or_default();
@@ -123,7 +153,7 @@ impl Verify {
                 .iter()
                 .map(|(kernel, r)| json!({ "kernel": kernel, "checks": r.checks, "failed": r.failed, "nmse": r.nmse, "max": r.max }))
                 .collect();
-            return put(&format!("{}\n", json!({ "device": title, "caps": caps, "kernels": kernels })));
+            return put(&format!("{}\n", json!({ "device": title, "caps": caps, "kernels": kernels, "launched": launched })));
         }
         put(&format!("{title}\n{caps}\n{:<16} {:>6} {:>6} {:>9} {:>9}\n", "kernel", "checks", "failed", "NMSE", "max/rms"))?;
         for (kernel, row) in &rows {

@@ -10,6 +10,7 @@ use super::pipeline::{Compiler, Pipelines};
 use super::submission::{Callback, Submission};
 use crate::gpu::lock::lock;
 use crate::gpu::recording::{Dispatch, Recording};
+use crate::gpu::variant::Variant;
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -174,6 +175,14 @@ impl Queue {
     pub fn wait(&self, flight: Flight) -> Result<Vec<Vec<u8>>> {
         flight.submission.wait(&self.device)?;
         flight.staging.map_or_else(|| Ok(Vec::new()), |staging| self.downloads.read(staging, &flight.lengths))
+    }
+
+    /// Of each binding of `variant`, in order, whether the kernel may write to it.
+    ///
+    /// # Errors
+    /// A shader that does not compile.
+    pub fn writes(&self, variant: &Variant) -> Result<Vec<bool>> {
+        Ok(lock(&self.cache).pipelines.get(&self.compiler, variant)?.writes.clone())
     }
 
     /// How many launches of `recording` wait for all before them; others may run beside the one before. In one pass a launch waits if a
