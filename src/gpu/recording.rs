@@ -55,6 +55,9 @@ pub struct Dispatch {
     pub grid: [u32; 3],
     /// What it moves and computes.
     pub cost: Cost,
+    /// Its variant, parameters or grid follow from the positions of the step's rows: a later step of as many rows may have another one in its
+    /// place, or none. The launches that are not marked are the same in both, so that an executor may prepare them once.
+    pub by_position: bool,
 }
 
 /// `rms_norm[WG=256] grid 4x1x1 x[0..256] y[0..256] params 00000010 358637bd`: bindings in bytes, parameters in words.
@@ -97,13 +100,20 @@ impl Recording {
             return;
         }
         let (params, cost) = (bytemuck::bytes_of(params).to_vec(), Cost::default());
-        self.dispatches.push(Dispatch { variant, params, bindings, grid, cost });
+        self.dispatches.push(Dispatch { variant, params, bindings, grid, cost, by_position: false });
     }
 
     /// Notes what the newest launch costs, for those who measure it.
     pub fn cost(&mut self, cost: Cost) {
         if let Some(newest) = self.dispatches.last_mut().filter(|_| !self.dropped) {
             newest.cost = cost;
+        }
+    }
+
+    /// Marks the newest launch as one that follows from the positions of the step's rows.
+    pub fn by_position(&mut self) {
+        if let Some(newest) = self.dispatches.last_mut().filter(|_| !self.dropped) {
+            newest.by_position = true;
         }
     }
 

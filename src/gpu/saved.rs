@@ -46,6 +46,7 @@ struct SavedLaunch {
     bindings: Vec<SavedSlice>,
     grid: [u32; 3],
     cost: Cost,
+    by_position: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,7 +126,8 @@ impl SavedRecording {
         for (launch, variant) in self.launches.iter().zip(variants) {
             let bindings = launch.bindings.iter().map(slice).collect::<Result<_>>()?;
             let params = bytemuck::cast_slice(&launch.params).to_vec();
-            recording.push(Dispatch { variant, params, bindings, grid: launch.grid, cost: launch.cost });
+            let &SavedLaunch { grid, cost, by_position, .. } = launch;
+            recording.push(Dispatch { variant, params, bindings, grid, cost, by_position });
         }
         for saved in &self.downloads {
             recording.download(slice(saved)?);
@@ -161,6 +163,7 @@ impl SavedLaunch {
             bindings: launch.bindings.iter().map(SavedSlice::of).collect(),
             grid: launch.grid,
             cost: launch.cost,
+            by_position: launch.by_position,
         }
     }
 

@@ -165,6 +165,7 @@ pub fn record_attention(
     bindings.extend(sizes.ring.segments.iter().chain([sizes.page_table]).chain(&sizes.pages.segments).cloned());
     let parts = if whole { 1 } else { sizes.parts(&kit.dialect, most_keys) };
     rec.dispatch(variant, &params, bindings, [sizes.heads / heads_each, parts, t]);
+    rec.by_position();
     rec.cost(cost::attention(&kit.dialect, sizes.heads, sizes.dim, keys, whole));
     beside(rec);
     if whole {

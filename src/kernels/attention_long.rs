@@ -88,16 +88,19 @@ pub(super) fn record_cooperative(
             AttentionScoresParams { heads, q_stride: buffers.q.stride, window, ratio, top_k, ring_rows, max_pages, first_token, columns };
         let own = [buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.scores, buffers.places];
         rec.dispatch(scores, &params, own.into_iter().chain(pools()).cloned().collect(), [columns / tile_k, padded / tile_h, n]);
+        rec.by_position();
         rec.cost(cost::attention_half(heads, sizes.dim, some, columns));
         let (_, heads_each) = kit.dialect.lanes();
         let params = AttentionStatsParams { heads, window, ratio, top_k, first_token, columns, scale };
         let own = [buffers.rows, buffers.scores, sizes.sinks, buffers.stats].map(Clone::clone);
         rec.dispatch(stats, &params, own.to_vec(), [heads.div_ceil(heads_each), n, 1]);
+        rec.by_position();
         let params =
             AttentionValuesParams { heads, window, ratio, top_k, ring_rows, max_pages, first_token, columns, scale, rope, angle_set };
         let own = [buffers.rows, buffers.scores, buffers.places, buffers.stats, buffers.kv, buffers.angles, &buffers.out.slice];
         let grid = [sizes.dim.div_ceil(tile_k), padded / tile_h, n];
         rec.dispatch(values, &params, own.into_iter().chain(pools()).cloned().collect(), grid);
+        rec.by_position();
         rec.cost(cost::attention_half(heads, sizes.dim, some, columns));
     }
 }

@@ -105,5 +105,6 @@ pub fn record_compress(rec: &mut Recording, kit: &Kit, sizes: &Compress<'_>, win
         let own = [sizes.ape, sizes.norm, windows.angles, sizes.page_table, pages];
         let bindings = step.into_iter().chain(own).chain(segments).cloned().collect();
         rec.dispatch(variant.clone(), &params, bindings, [windows.count, 1, 1]);
+        rec.by_position();
     }
 }

@@ -149,6 +149,7 @@ pub fn record_index_score(
         let own = [all_rows, &q.slice, angles, &hw.slice, scores, sizes.page_table];
         let bindings = own.into_iter().chain(segments).cloned().collect();
         rec.dispatch(variant, &params(first_row, count), bindings, [columns.div_ceil(x), count.div_ceil(y), 1]);
+        rec.by_position();
         rec.cost(cost::index_score(&kit.dialect, heads, dim, columns, step.with_count(count)));
     };
     let (pools, held) = (segments.len() as u32, sizes.pages.held);
@@ -199,4 +200,5 @@ pub fn record_top_k(
 ) {
     let params = TopKParams { ratio, top_k, columns, first_token: first };
     rec.dispatch(top_k_variant(&kit.dialect, columns), &params, vec![rows.clone(), scores.clone(), selected.clone()], [count, 1, 1]);
+    rec.by_position();
 }

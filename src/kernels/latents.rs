@@ -125,4 +125,7 @@ fn record_together(rec: &mut Recording, kit: &Kit, latents: &Latents<'_>, vector
     let queries = u32::from(latents.queries.is_some());
     let variant = latents_variant(&kit.dialect, queries > 0, kind);
     rec.dispatch(variant, &params, bindings, [(1 + queries) * t + compressors * windows.count, 1, 1]);
+    if !latents.compressors.is_empty() {
+        rec.by_position();
+    }
 }

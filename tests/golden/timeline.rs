@@ -169,3 +169,35 @@ fn dropped_tokens_leave_no_trace() {
         }
     });
 }
+
+#[test]
+fn launches_that_do_not_follow_from_positions_are_the_same_in_every_step() {
+    let (model, tokens) = nano();
+    each_adapter(|i| {
+        for is_exact in [true, false] {
+            let mut engine = load(&model, &LoadOptions { exact: is_exact, ..exact(i, OpenOptions::default()) });
+            let mut session = engine.open().unwrap();
+            logits(&mut engine, &mut session, (Prompt, 120), &tokens[..120], &mut NoTaps);
+            // Over the borders of a window of 128, and of two of 4; the labels of all launches, and of those that are not marked.
+            let steps: Vec<[Vec<String>; 2]> = (120..130)
+                .map(|at| {
+                    engine.gpu().unwrap().capture(true);
+                    logits(&mut engine, &mut session, (Generated, 1), &tokens[at..=at], &mut NoTaps);
+                    let step = engine.gpu().unwrap().capture(false);
+                    [false, true].map(|only_fixed| {
+                        let kept = step.dispatches().iter().filter(|launch| !(only_fixed && launch.by_position));
+                        let mut labels: Vec<String> = kept.map(ToString::to_string).collect();
+                        labels.sort();
+                        labels
+                    })
+                })
+                .collect();
+            let [all, fixed] = &steps[0];
+            assert!(fixed.len() > all.len() / 2 && fixed.len() < all.len(), "{} of {} launches are not marked", fixed.len(), all.len());
+            for [_, other_fixed] in &steps[1..] {
+                assert_eq!(other_fixed, fixed, "exact {is_exact}");
+            }
+            assert!(steps.iter().any(|[other_all, _]| other_all != all), "no launch followed from the positions");
+        }
+    });
+}
