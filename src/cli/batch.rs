@@ -87,7 +87,8 @@ impl Batch<'_> {
         Ok(conversation.render(self.loaded.efforts)?.ids(&self.loaded.tokenizer)?)
     }
 
-    /// Gives every free session a line, as long as there are any. A session starts anew with each: what it holds was generated beside others.
+    /// Gives every free session a line, as long as there are any. A session starts anew with each, because the
+    /// rows that it generated have other bits than the same tokens in a prompt.
     fn start(&self, engine: &mut Engine, scheduler: &mut Scheduler, desk: &mut Desk) -> Result<()> {
         while !desk.queue.is_empty()
             && let Some(session) = desk.free.pop()

@@ -46,7 +46,7 @@ impl Engine {
     /// Copies what `session` holds into host memory.
     ///
     /// # Errors
-    /// Rows of the session are in flight; the device fails.
+    /// The session is ahead of its known tokens; the device fails.
     pub fn snapshot(&mut self, session: &Session) -> Result<Snapshot> {
         let position = self.at_rest(session)?;
         let data = self.backend.snapshot(session.slot, position)?;
@@ -56,7 +56,7 @@ impl Engine {
     /// Makes `session` hold what `snapshot` holds, whatever it held before.
     ///
     /// # Errors
-    /// The snapshot is of another engine; rows of the session are in flight; the device fails.
+    /// The snapshot is of another engine; the session is ahead of its known tokens; the device fails.
     pub fn restore(&mut self, session: &mut Session, snapshot: &Snapshot) -> Result<()> {
         self.at_rest(session)?;
         if snapshot.engine != self.id {
@@ -71,7 +71,7 @@ impl Engine {
     /// A new session that holds what `session` holds. They share the pages of compressed rows until one of them writes to them.
     ///
     /// # Errors
-    /// No free session; rows of `session` are in flight; the device fails.
+    /// No free session; `session` is ahead of its known tokens; the device fails.
     pub fn fork(&mut self, session: &Session) -> Result<Session> {
         let position = self.at_rest(session)?;
         let mut copy = Session::new(self.backend.fork(session.slot, position)?);
@@ -79,10 +79,10 @@ impl Engine {
         Ok(copy)
     }
 
-    /// The session's position, where all its rows have landed.
+    /// The session's position, where the tokens of all its rows are known. What copies its state is queued behind these rows.
     fn at_rest(&self, session: &Session) -> Result<u32> {
         if session.is_ahead() {
-            return Err(Error::Refused(format!("session {} has rows in flight", session.slot)));
+            return Err(Error::Refused(format!("session {} samples tokens that are not known yet", session.slot)));
         }
         Ok(session.position() as u32)
     }

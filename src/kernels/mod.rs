@@ -1,6 +1,6 @@
 //! Kernel families: for each a `Params` layout, the choice of variant, and a `record_*` function that appends launches to a recording.
 //!
-//! Knows shapes and formats, but no model: every size is an argument. Called by `engine` (a step), by `verify` and by the benches.
+//! Knows shapes and formats, but no model: every size is an argument. Called by `engine` (a step), and by `verify`.
 //! Shapes in comments: T rows of the step, D model width, H heads, K head dim, E experts, F expert width, R rows and C columns of a matrix.
 //! Shaders are in `shaders/<family>/`, one pass per file; their truth is `reference/`, the tests are `tests/kernels/`.
 

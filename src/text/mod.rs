@@ -2,7 +2,7 @@
 //!
 //! The job: a [`Tokenizer`] made from tokenizer.json or from GGUF metadata; [`encoding`], a conversation to the prompt that V4 was
 //! trained on; and the way back: [`parse`] for a whole completion, [`stream`] for one that is still being generated.
-//! Not the job: HTTP shapes, sampling, which model is loaded. The command line and the server call this room; the engine never does,
+//! Not the job: HTTP shapes, sampling, which model is loaded. The commands call this room; the engine never does,
 //! it knows ids only. Tests: `tests/golden/{tokenizer,encoding,parse,stream}.rs`.
 //!
 //! One rule holds everywhere: text that a person or a tool wrote never becomes a special token on the [`Segment`] path. Special

@@ -1,0 +1,211 @@
+//! The attention half of a layer: projections, compressors, the indexer, attention itself, and the way back into the streams.
+
+use super::{Recorder, Streams, stride_of};
+use crate::engine::gpu::cache::{CompressorCache, LayerCache};
+use crate::engine::gpu::layout::{Compressor, Layer};
+use crate::engine::gpu::sizes::{PAGE_TOKENS, ring_rows};
+use crate::gpu::Recording;
+use crate::kernels::{
+    Attention, AttentionBuffers, Compress, Grouping, IndexScore, KvRow, Latents, LinearNormed, LowQueries, Matrix, Quantized, RingStore,
+    Rings, Strided, Windows, record_attention, record_index_score, record_latents, record_linear_int8, record_linear_leaving, record_top_k,
+};
+use crate::model::frontier_rows;
+use std::slice;
+
+impl Recorder<'_> {
+    /// The attention half of a layer, whose mix has been made. `number`: the layer's, unless it is the draft block's.
+    pub(super) fn attention(
+        &self,
+        rec: &mut Recording,
+        (number, layer): (Option<usize>, &Layer),
+        cache: &LayerCache,
+        streams: &Streams<'_>,
+    ) {
+        let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
+        let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
+        let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
+        let behind: Vec<&Matrix> = layer.compressor_inputs.iter().chain(queries.iter().copied()).collect();
+        let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
+        self.enter(rec, &self.entering(&layer.attn_hc, streams.now, &normed, normed_int8.as_ref()), &layer.inputs, &inputs, &behind);
+        let (first, count) = self.data.windows_of(layer.ratio);
+        let windows = Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live };
+        let compressor_inputs = Strided::whole(b.compressor_inputs.of(number, step), stride_of(&layer.compressor_inputs));
+        let project_compressor_inputs = |rec: &mut Recording| {
+            if !layer.compressor_inputs.is_empty() {
+                self.project(rec, &layer.compressor_inputs, (&normed, normed_int8.as_ref()), &compressor_inputs);
+            }
+        };
+        // Compressed rows wait for them where a window closes; else only the rings do.
+        let closes = windows.count > 0;
+        if closes {
+            project_compressor_inputs(rec);
+        }
+        let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
+        let keys = inputs.at(c.q_rank);
+        let compressors = self.compressors(layer, cache, &compressor_inputs);
+        let normed_queries = LinearNormed::each(kit, &queries, step);
+        let unnormed = LowQueries { x: inputs.clone(), rank: c.q_rank, norm: &layer.q_norm, y: &low };
+        let latents = Latents {
+            queries: Some(unnormed).filter(|_| normed_queries.is_none()),
+            keys: keys.clone(),
+            key: KvRow { dim: c.head_dim, rope: c.rope_dim, compressed: layer.ratio > 0, eps: c.norm_eps },
+            kv_norm: &layer.kv_norm,
+            angles: &b.angles,
+            kv: &b.kv,
+            compressors: compressors.clone(),
+            windows,
+        };
+        record_latents(rec, kit, &latents, step);
+        let project_queries = |rec: &mut Recording, n: usize, y: &Strided| match normed_queries.as_ref().and_then(|all| all.get(n)) {
+            Some(normed) => normed.record(rec, &inputs, (&layer.q_norm, c.norm_eps), y),
+            None => self.project(rec, slice::from_ref(queries[n]), (&low, None), y),
+        };
+        // Queries run beside the launch before them: the indexer's beside the latents, the others beside its choice, if it has one to make.
+        if let Some(cache) = cache.index.as_ref().filter(|_| self.selects(layer.ratio)) {
+            let index_queries = Strided::whole(b.index_queries.of(number, step), c.index_heads * c.index_dim);
+            project_queries(rec, 1, &index_queries);
+            self.select(rec, layer.ratio, cache, &index_queries, &keys.at(c.head_dim));
+        }
+        let queries = Strided::whole(b.queries.of(number, step), c.heads * c.head_dim);
+        project_queries(rec, 0, &queries);
+        let heads = Strided::whole(&b.heads, c.heads * c.head_dim).halved(self.half);
+        let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
+        let words = kit.dialect.kv.words(c.head_dim);
+        let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(c), words, source: Strided::whole(&b.kv, words) }];
+        stores.extend(compressors.iter().map(|(sizes, source)| RingStore {
+            ring: sizes.frontier,
+            size: sizes.ring,
+            words: 2 * sizes.width(),
+            source: source.clone(),
+        }));
+        let rings = Rings { stores, live: &self.cache.live };
+        let post = b.attention_post.of(number, step);
+        self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings, |rec| {
+            self.weigh(rec, &layer.attn_hc, post, &[&layer.out_a, &layer.out_b]);
+            if !closes {
+                project_compressor_inputs(rec);
+            }
+        });
+
+        let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
+        let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
+        let by_group = Grouping::Rows(c.o_rank);
+        let rounded =
+            record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), step);
+        let low_int8 = low_int8.filter(|_| rounded);
+        let leave = self.leaving(&layer.ffn_hc, post, streams);
+        if !record_linear_leaving(rec, kit, &layer.out_b, (&low, low_int8.as_ref()), leave, step.count()) {
+            self.project(rec, slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
+            self.leave(rec, &leave);
+        }
+    }
+
+    /// The layer's compressor and the indexer's, each with its part of `inputs`.
+    fn compressors<'s>(&'s self, layer: &'s Layer, cache: &'s LayerCache, inputs: &Strided) -> Vec<(Compress<'s>, Strided)> {
+        let c = self.config;
+        let mut all = Vec::new();
+        let mut next = inputs.clone();
+        for (weights, cache, dim) in
+            [(&layer.compressor, &cache.compressor, c.head_dim), (&layer.index_compressor, &cache.index, c.index_dim)]
+        {
+            if let (Some(weights), Some(cache)) = (weights, cache) {
+                let sizes = self.compress_sizes(layer.ratio, dim, weights, cache);
+                let rest = next.at(2 * sizes.width());
+                all.push((sizes, std::mem::replace(&mut next, rest)));
+            }
+        }
+        all
+    }
+
+    fn compress_sizes<'s>(&'s self, ratio: u32, dim: u32, weights: &'s Compressor, cache: &'s CompressorCache) -> Compress<'s> {
+        Compress {
+            ratio,
+            dim,
+            rope: self.config.rope_dim,
+            eps: self.config.norm_eps,
+            ring: frontier_rows(ratio),
+            page_rows: PAGE_TOKENS / ratio,
+            max_pages: self.cache.max_pages(),
+            ape: &weights.ape,
+            norm: &weights.norm,
+            frontier: &cache.frontier,
+            pages: &cache.pages,
+            page_table: &self.cache.page_table,
+        }
+    }
+
+    /// Whether a row of the step sees more compressed rows than attention takes.
+    fn selects(&self, ratio: u32) -> bool {
+        (self.data.last_position + 1) / ratio > self.config.index_top_k
+    }
+
+    /// The indexer: scores, and the best rows, a tile of the step's rows at a time.
+    fn select(&self, rec: &mut Recording, ratio: u32, cache: &CompressorCache, queries: &Strided, weights: &Strided) {
+        let (b, c, kit) = (self.buffers, self.config, self.kit);
+        let columns = (self.data.last_position + 1) / ratio;
+        let sizes = IndexScore {
+            heads: c.index_heads,
+            dim: c.index_dim,
+            rope: c.rope_dim,
+            ratio,
+            page_rows: PAGE_TOKENS / ratio,
+            max_pages: self.cache.max_pages(),
+            pages: &cache.pages,
+            page_table: &self.cache.page_table,
+        };
+        let tile = (b.scores.bytes / 4 / u64::from(columns)) as u32;
+        for first in (0..self.t()).step_by(tile.max(1) as usize) {
+            let count = tile.min(self.t() - first);
+            let rows = &self.data.rows[first as usize..][..count as usize];
+            record_index_score(rec, kit, &sizes, &b.rows, queries, &b.angles, weights, &b.scores, columns, (self.data.step, first, rows));
+            record_top_k(rec, kit, (ratio, c.index_top_k), &b.rows, &b.scores, columns, &b.selected, (first, count));
+        }
+    }
+
+    /// Attention, and then the layer's rings: it and the compressors read what they held before this step.
+    fn attend(
+        &self,
+        rec: &mut Recording,
+        layer: &Layer,
+        cache: &LayerCache,
+        queries: &Strided,
+        (out, out_int8): (&Strided, Option<&Quantized>),
+        rings: &Rings<'_>,
+        beside: impl FnOnce(&mut Recording),
+    ) {
+        let (b, c) = (self.buffers, self.config);
+        // A layer without compressed rows binds its ring in their place: the kernel never reads them.
+        let pages = cache.compressor.as_ref().map_or(&cache.ring, |own| &own.pages);
+        let sizes = Attention {
+            heads: c.heads,
+            dim: c.head_dim,
+            rope: c.rope_dim,
+            norm_eps: c.norm_eps,
+            window: c.window,
+            ratio: layer.ratio,
+            top_k: c.most_rows(layer.ratio),
+            max_parts: b.counts.max_parts,
+            ring_rows: ring_rows(c),
+            page_rows: PAGE_TOKENS / layer.ratio.max(1),
+            max_pages: self.cache.max_pages(),
+            ring: &cache.ring,
+            pages,
+            page_table: &self.cache.page_table,
+            sinks: &layer.sinks,
+        };
+        let buffers = AttentionBuffers {
+            rows: &b.rows,
+            q: queries,
+            kv: &b.kv,
+            selected: &b.selected,
+            angles: &b.angles,
+            partial: &b.partial,
+            stats: &b.stats,
+            scores: &b.scores,
+            places: &b.places,
+            out,
+            out_int8,
+        };
+        record_attention(rec, self.kit, &sizes, &buffers, rings, (self.data.step, &self.data.keys(c, layer.ratio)), beside);
+    }
+}

@@ -1,0 +1,168 @@
+//! A step through the model as recordings: the embedding and two segments for each layer, then the output head and the draft block.
+
+mod attention;
+mod experts;
+mod output;
+
+use super::buffers::Buffers;
+use super::cache::Cache;
+use super::layout::GpuModel;
+use super::step_data::StepData;
+use crate::gpu::{Recording, Slice};
+use crate::kernels::{
+    Ahead, Grouping, HcEnter, HcLeave, HcPost, HcRows, HcWeights, Kit, Matrix, Quantized, Strided, record_embed, record_hc_mix,
+    record_hc_pre, record_hc_sinkhorn, record_linear_int8,
+};
+use crate::model::{Config, Tap};
+
+/// Everything that recording a step reads.
+pub struct Recorder<'a> {
+    pub kit: &'a Kit,
+    pub config: &'a Config,
+    pub model: &'a GpuModel,
+    pub cache: &'a Cache,
+    pub buffers: &'a Buffers,
+    pub data: &'a StepData,
+    /// Activations between kernels are f16: what a long step's matrices multiply anyway.
+    pub half: bool,
+}
+
+/// The launches of half a layer, and what can be looked at behind them before the next half reuses the buffers.
+pub struct Segment {
+    pub recording: Recording,
+    pub taps: Vec<(Tap, Slice)>,
+    /// The layer that it completes.
+    pub layer_done: Option<usize>,
+}
+
+/// The streams that a sub-layer reads and the ones that it writes.
+struct Streams<'a> {
+    now: &'a Slice,
+    next: &'a Slice,
+}
+
+/// Rows of a part of the buffer `inputs`: strides are multiples of 8 floats, so that every kernel can read them as vectors.
+fn stride_of(matrices: &[Matrix]) -> u32 {
+    matrices.iter().map(|m| m.rows).sum::<u32>().next_multiple_of(8)
+}
+
+impl Recorder<'_> {
+    fn t(&self) -> u32 {
+        self.data.rows.len() as u32
+    }
+
+    /// The embedding with the first layer's attention, its experts, and so on to the last layer's experts. The streams end where they began.
+    pub fn segments(&self) -> impl Iterator<Item = Segment> {
+        let layers = &self.model.layers;
+        layers.iter().enumerate().flat_map(|(l, layer)| {
+            let mut attention = Recording::new();
+            let (a, z) = (&self.buffers.streams, &self.buffers.streams_between);
+            if l == 0 {
+                self.embed(&mut attention, &layer.attn_hc, a);
+            }
+            self.attention(&mut attention, (Some(l), layer), &self.cache.layers[l], &Streams { now: a, next: z });
+            let mut experts = Recording::new();
+            let next = layers.get(l + 1).map_or(&self.model.head_hc, |next| &next.attn_hc);
+            self.experts(&mut experts, (Some(l), layer), next, &Streams { now: z, next: a });
+            [
+                Segment { recording: attention, taps: self.attention_taps(l, layer.ratio), layer_done: None },
+                Segment { recording: experts, taps: self.experts_taps(l), layer_done: Some(l) },
+            ]
+        })
+    }
+
+    fn attention_taps(&self, l: usize, ratio: u32) -> Vec<(Tap, Slice)> {
+        let b = self.buffers;
+        let rows = |buffer: &Slice| b.first_rows(buffer, self.t());
+        let mut taps = vec![
+            (Tap::AttentionIn(l), rows(&b.normed)),
+            (Tap::QueryLow(l), rows(&b.low)),
+            (Tap::Heads(l), rows(&b.heads)),
+            (Tap::OutLow(l), rows(&b.out_low)),
+            (Tap::AttentionOut(l), rows(&b.y)),
+        ];
+        if ratio == 4 {
+            taps.push((Tap::Selected(l), rows(&b.selected)));
+        }
+        taps
+    }
+
+    fn experts_taps(&self, l: usize) -> Vec<(Tap, Slice)> {
+        let b = self.buffers;
+        let rows = |buffer: &Slice| b.first_rows(buffer, self.t());
+        vec![
+            (Tap::ExpertsIn(l), rows(&b.normed)),
+            (Tap::Chosen(l), rows(&b.chosen)),
+            (Tap::ChosenWeights(l), rows(&b.weights)),
+            (Tap::SharedAct(l), rows(&b.shared)),
+            (Tap::RoutedAct(l), rows(&b.act)),
+            (Tap::ExpertsOut(l), rows(&b.y)),
+            (Tap::Hidden(l), rows(&b.streams)),
+        ]
+    }
+
+    /// Embeddings of the step's tokens, and their mix for the sub-layer of `hc`. -> streams.
+    fn embed(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice) {
+        let (b, t) = (self.buffers, self.t());
+        record_embed(rec, self.kit, &self.model.embed, &b.rows, &self.cache.sampled, streams, t);
+        record_hc_mix(rec, self.kit, hc, streams, None, &b.mix, self.data.step);
+    }
+
+    /// Input of a sub-layer (T, D).
+    fn normed(&self) -> Strided {
+        Strided::whole(&self.buffers.normed, self.config.dim).halved(self.half)
+    }
+
+    /// Rows of `columns` values in `slice`, where this step rounds activations to int8.
+    fn int8(&self, slice: &Slice, columns: u32) -> Option<Quantized> {
+        Quantized::new(&self.kit.dialect, slice, columns, self.data.step)
+    }
+
+    /// `y` = the rows of all `matrices` times `x`, which may be at hand rounded too.
+    fn project(&self, rec: &mut Recording, matrices: &[Matrix], x: (&Strided, Option<&Quantized>), y: &Strided) {
+        let matrices: Vec<&Matrix> = matrices.iter().collect();
+        record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.data.step);
+    }
+
+    /// `matrices`, in the order of their places, to ask for in decode steps: a long one has enough to multiply meanwhile.
+    fn ahead(&self, matrices: &[&Matrix]) -> Vec<Ahead> {
+        if self.kit.dialect.int8() && self.data.step.are_few() { Ahead::of(matrices) } else { Vec::new() }
+    }
+
+    /// The input of a sub-layer, while `matrices` and those `behind` them are asked for, and `inputs` = the rows of all `matrices` times it.
+    fn enter(&self, rec: &mut Recording, enter: &HcEnter<'_>, matrices: &[Matrix], inputs: &Strided, behind: &[&Matrix]) {
+        let ahead = self.ahead(&[&matrices.iter().collect::<Vec<_>>(), behind].concat());
+        record_hc_pre(rec, self.kit, enter, &ahead, HcRows::All(self.data.step));
+        self.project(rec, matrices, (enter.normed, enter.normed_int8), inputs);
+    }
+
+    /// What comes before the sub-layer or the head of `weights`.
+    fn entering<'s>(
+        &'s self,
+        weights: &'s HcWeights,
+        x: &'s Slice,
+        normed: &'s Strided,
+        normed_int8: Option<&'s Quantized>,
+    ) -> HcEnter<'s> {
+        let (b, c) = (self.buffers, self.config);
+        HcEnter { weights, mix: &b.mix, x, normed, normed_int8, hc_eps: c.hc_eps, norm_eps: c.norm_eps, unread: &b.prefetch_sink }
+    }
+
+    /// What the residual of the sub-layer of `hc` needs, while the matrices `ahead` are asked for.
+    fn weigh(&self, rec: &mut Recording, hc: &HcWeights, post: &Slice, ahead: &[&Matrix]) {
+        let c = self.config;
+        let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
+        record_hc_sinkhorn(rec, self.kit, hc, &self.buffers.mix, post, constants, &self.ahead(ahead), self.data.step);
+    }
+
+    /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `weights`.
+    fn leaving<'s>(&'s self, weights: &'s HcWeights, post: &'s Slice, streams: &Streams<'s>) -> HcLeave<'s> {
+        let b = self.buffers;
+        let residual = HcPost { post, y: &b.y, next: streams.next };
+        HcLeave { weights, x: streams.now, residual, mix: &b.mix }
+    }
+
+    fn leave(&self, rec: &mut Recording, leave: &HcLeave<'_>) {
+        record_hc_mix(rec, self.kit, leave.weights, leave.x, Some(leave.residual), leave.mix, self.data.step);
+    }
+}
