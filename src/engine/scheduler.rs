@@ -62,6 +62,7 @@ pub struct Scheduler {
 struct InFlight {
     flight: Flight,
     cargo: Cargo,
+    /// Before it was: a backend may run a step while it is submitted.
     submitted: Instant,
 }
 
@@ -201,7 +202,7 @@ impl Scheduler {
     /// A step of waiting prompts: rows of the first one that waits, and of the next ones if it ends before the piece does. One that is not done
     /// goes behind the others.
     fn submit_piece(&mut self, engine: &mut Engine, is_shared: bool) -> Result<()> {
-        let compiled = engine.compiled();
+        let (submitted, compiled) = (Instant::now(), engine.compiled());
         let mut plan = engine.pace.plan(is_shared);
         plan.rows = plan.rows.min(engine.max_rows());
         let mut left = plan.rows;
@@ -219,12 +220,13 @@ impl Scheduler {
         let parts: Vec<_> = chosen.into_iter().map(|(stream, count)| (stream.id, count, stream.submitted_piece(count))).collect();
         self.streams.sort_by_key(|stream| stream.waiting() > 0 && parts.iter().any(|(id, ..)| *id == stream.id));
         let has_compiled = engine.compiled() != compiled;
-        self.flights.push_back(InFlight { flight, cargo: Cargo::Piece { plan, has_compiled, parts }, submitted: Instant::now() });
+        self.flights.push_back(InFlight { flight, cargo: Cargo::Piece { plan, has_compiled, parts }, submitted });
         Ok(())
     }
 
     /// A step of a row of each session that generates. Where they are more than a step has rows, they take turns.
     fn submit_step(&mut self, engine: &mut Engine) -> Result<bool> {
+        let submitted = Instant::now();
         let (look_ahead, most) = (engine.look_ahead(), engine.max_rows().min(DECODE_ROWS as usize));
         let mut chosen: Vec<_> = self.streams.iter_mut().filter(|stream| stream.can_step(look_ahead)).collect();
         chosen.sort_by_key(|stream| stream.asked());
@@ -240,7 +242,7 @@ impl Scheduler {
                 stream.id
             })
             .collect();
-        self.flights.push_back(InFlight { flight, cargo: Cargo::Step(ids), submitted: Instant::now() });
+        self.flights.push_back(InFlight { flight, cargo: Cargo::Step(ids), submitted });
         Ok(true)
     }
 

@@ -1,6 +1,7 @@
 //! The bundled demo model: what a newcomer sees without a model file and perhaps without a GPU.
 
 use super::{dwarfstar, floats, gpu, lines, ok, path, relative_l2, run, stdout};
+use dwarfstar::gpu::{AdapterKind, adapters};
 use serde_json::{Value, json};
 
 const QUESTION: [&str; 7] = ["run", "-p", "What is the capital of France?", "--nothink", "--temp", "0", "--device"];
@@ -22,14 +23,20 @@ fn it_answers_on_the_cpu_and_on_the_adapter() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn without_a_driver_the_reference_answers_and_says_so() {
-    let nothing = "/no/such/driver.json";
-    let mut command = dwarfstar(&[&QUESTION[..], &["auto"]].concat());
-    let output = command.env("VK_DRIVER_FILES", nothing).env("VK_ICD_FILENAMES", nothing).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(stdout(&output), "The capital of France is Paris.\n", "{errors}");
-    assert!(errors.contains("no GPU driver found (Vulkan or Metal): the reference on the CPU runs instead"), "{errors}");
-    assert!(errors.contains("\ncpu (reference): loaded in "), "{errors}");
+fn without_a_gpu_the_reference_answers_and_says_so() {
+    // Without a driver, and with a software driver alone, which `auto` passes over.
+    let has_gpu = adapters().iter().any(|adapter| adapter.kind != AdapterKind::Software);
+    for driver in [Some("/no/such/driver.json"), None].into_iter().filter(|driver| driver.is_some() || !has_gpu) {
+        let mut command = dwarfstar(&[&QUESTION[..], &["auto"]].concat());
+        if let Some(nothing) = driver {
+            command.env("VK_DRIVER_FILES", nothing).env("VK_ICD_FILENAMES", nothing);
+        }
+        let output = command.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stdout(&output), "The capital of France is Paris.\n", "{errors}");
+        assert!(errors.contains("no GPU found (Vulkan, Metal or Direct3D 12): the reference on the CPU runs instead"), "{errors}");
+        assert!(errors.contains("\ncpu (reference): loaded in "), "{errors}");
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -37,7 +44,7 @@ fn without_a_driver_the_reference_answers_and_says_so() {
 fn compiled_kernels_are_kept_and_a_spoilt_file_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let answer = || {
-        let output = dwarfstar(&[&QUESTION[..], &["auto", "-n", "3"]].concat()).env("XDG_CACHE_HOME", folder.path()).output().unwrap();
+        let output = dwarfstar(&[&QUESTION[..], &[gpu(), "-n", "3"]].concat()).env("XDG_CACHE_HOME", folder.path()).output().unwrap();
         (output.status.success(), stdout(&output).to_string())
     };
     assert_eq!(answer(), (true, "The capital of\n".into()));
