@@ -74,9 +74,13 @@ impl StepData {
         data
     }
 
-    /// The windows of `ratio` in `windows`: first and how many.
+    /// The windows of `ratio` in `windows`: first and how many. A layer without compressed rows has ratio 0, and none.
     pub fn windows_of(&self, ratio: u32) -> (u32, u32) {
-        if ratio == 4 { (0, self.fours) } else { (self.fours, self.windows.len() as u32 - self.fours) }
+        match ratio {
+            4 => (0, self.fours),
+            128 => (self.fours, self.windows.len() as u32 - self.fours),
+            _ => (0, 0),
+        }
     }
 
     /// How many keys each row attends to in a layer of `ratio`.
