@@ -135,37 +135,36 @@ fn streams_beside_one_another_say_what_they_say_alone() {
         })
         .collect();
     each_adapter(|i| {
-        for is_exact in [true, false] {
-            let options = LoadOptions { sessions: 4, exact: is_exact, ..exact(i, OpenOptions::default()) };
-            let mut engine = load(&model, &options);
-            let start = |engine: &mut Engine, scheduler: &mut Scheduler, request: &Request| {
-                let session = engine.open().unwrap();
-                scheduler.start(engine, session, request.clone()).map_err(|(_, error)| error).unwrap()
-            };
-            let alone: Vec<Vec<TokenId>> = requests
-                .iter()
-                .map(|request| {
-                    let mut scheduler = Scheduler::default();
-                    let id = start(&mut engine, &mut scheduler, request);
-                    finish(&mut engine, &mut scheduler, &[id]).remove(0)
-                })
-                .collect();
-            // The first generates when the others come; the second's prompt takes several pieces beside them.
-            let mut scheduler = Scheduler::default();
-            let first = start(&mut engine, &mut scheduler, &requests[0]);
-            let mut early = Vec::new();
-            while early.len() < 3 {
-                early.extend(scheduler.turn(&mut engine).into_iter().filter_map(|event| match event {
-                    Event::Token { token, .. } => Some(token),
-                    _ => None,
-                }));
-            }
-            let mut ids = vec![first];
-            ids.extend(requests[1..].iter().map(|request| start(&mut engine, &mut scheduler, request)));
-            let mut together = finish(&mut engine, &mut scheduler, &ids);
-            together[0].splice(0..0, early);
-            assert_eq!(together, alone, "exact {is_exact}");
+        // The fast kernels: they round what they add up, and must not round it otherwise in company.
+        let options = LoadOptions { sessions: 4, exact: false, ..exact(i, OpenOptions::default()) };
+        let mut engine = load(&model, &options);
+        let start = |engine: &mut Engine, scheduler: &mut Scheduler, request: &Request| {
+            let session = engine.open().unwrap();
+            scheduler.start(engine, session, request.clone()).map_err(|(_, error)| error).unwrap()
+        };
+        let alone: Vec<Vec<TokenId>> = requests
+            .iter()
+            .map(|request| {
+                let mut scheduler = Scheduler::default();
+                let id = start(&mut engine, &mut scheduler, request);
+                finish(&mut engine, &mut scheduler, &[id]).remove(0)
+            })
+            .collect();
+        // The first generates when the others come; the second's prompt takes several pieces beside them.
+        let mut scheduler = Scheduler::default();
+        let first = start(&mut engine, &mut scheduler, &requests[0]);
+        let mut early = Vec::new();
+        while early.len() < 3 {
+            early.extend(scheduler.turn(&mut engine).into_iter().filter_map(|event| match event {
+                Event::Token { token, .. } => Some(token),
+                _ => None,
+            }));
         }
+        let mut ids = vec![first];
+        ids.extend(requests[1..].iter().map(|request| start(&mut engine, &mut scheduler, request)));
+        let mut together = finish(&mut engine, &mut scheduler, &ids);
+        together[0].splice(0..0, early);
+        assert_eq!(together, alone);
     });
 }
 
