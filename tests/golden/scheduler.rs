@@ -242,3 +242,34 @@ fn a_caller_that_polls_gets_the_same_tokens_and_is_never_blocked() {
         assert!(idle > 1, "{idle} polls found nothing");
     });
 }
+
+#[test]
+fn sessions_that_generate_get_tokens_between_the_pieces_of_a_prompt() {
+    let (model, tokens) = nano();
+    each_adapter(|i| {
+        let mut engine = load(&model, &LoadOptions { sessions: 2, ..exact(i, OpenOptions::default()) });
+        let mut scheduler = Scheduler::default();
+        let start = |engine: &mut Engine, scheduler: &mut Scheduler, prompt: &[TokenId], limit| {
+            let generation = Some(Generation { sampling: Sampling::GREEDY, limit, stops: Vec::new() });
+            let session = engine.open().unwrap();
+            scheduler.start(engine, session, Request { prompt: prompt.to_vec(), generation }).map_err(|(_, error)| error).unwrap()
+        };
+        let first = start(&mut engine, &mut scheduler, &tokens[..10], 900);
+        while !scheduler.turn(&mut engine).iter().any(|event| matches!(event, Event::Token { .. })) {}
+        let second = start(&mut engine, &mut scheduler, &tokens[50..250], 1);
+        // What happens until the prompt is done: 'p' is a piece of it, 't' a token of the session that generates beside it.
+        let mut order = String::new();
+        while !order.ends_with('.') {
+            for event in scheduler.turn(&mut engine) {
+                match event {
+                    Event::Prompt { stream, .. } if stream == second => order.push('p'),
+                    Event::Token { stream, .. } if stream == first => order.push('t'),
+                    Event::Ended { stream, .. } if stream == second => order.push('.'),
+                    _ => {}
+                }
+            }
+        }
+        scheduler.cancel_all();
+        assert!(order.matches('p').count() >= 2 && !order.contains("pp"), "{order}");
+    });
+}

@@ -27,7 +27,7 @@ pub struct Recorder<'a> {
     pub half: bool,
 }
 
-/// The launches of half a layer, and what can be looked at behind them before the next half reuses the buffers.
+/// The launches of half a layer, and the buffers that taps may read after them, before the next half reuses these buffers.
 pub struct Segment {
     pub recording: Recording,
     pub taps: Vec<(Tap, Slice)>,
