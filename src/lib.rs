@@ -10,7 +10,8 @@
 //! 6. [`gpu`] and [`kernels`]: devices, shaders, recordings; one file per kernel family.
 //! 7. [`engine`]: a loaded model ([`engine::Engine`]), timelines of tokens ([`engine::Session`]), and the loop that runs them.
 //! 8. [`convert`]: quantised and synthetic models, importance matrices.
-//! 9. [`cli`]: one file a command.
+//! 9. [`verify`]: every kernel against the reference.
+//! 10. [`cli`]: one file a command.
 //!
 //! Beside them stand [`error`], [`progress`] and [`debug`], which every room may import.
 //!
@@ -32,5 +33,6 @@ pub mod progress;
 pub mod quant;
 pub mod reference;
 pub mod text;
+pub mod verify;
 
 pub use error::{Error, Result};

@@ -19,7 +19,7 @@ mod screen;
 mod source;
 mod synth;
 mod tokenize;
-pub mod verify;
+mod verify;
 
 use bench::Bench;
 use chat::ChatCommand;

@@ -1,8 +1,8 @@
 //! With a GPU, or its software stand-in: every kernel against the reference, on every adapter found, in every way of opening it.
 
-use dwarfstar::cli::verify::{Report, check};
 use dwarfstar::gpu::{AdapterKind, Caps, Gpu, OpenOptions, adapters};
 use dwarfstar::num::KvType;
+use dwarfstar::verify::{Report, check};
 use std::sync::OnceLock;
 
 /// Opens every adapter in the given way.

@@ -20,7 +20,8 @@ pub const MAY_IMPORT: &[Row] = &[
     ("kernels", &["gpu", "quant"]),
     ("engine", &["kernels", "gpu", "reference", "model", "quant"]),
     ("convert", &["model", "gguf", "hf", "quant", "engine"]),
-    ("cli", &["convert", "engine", "gguf", "gpu", "hf", "kernels", "model", "quant", "reference", "text"]),
+    ("verify", &["convert", "gpu", "kernels", "model", "quant", "reference"]),
+    ("cli", &["convert", "engine", "gguf", "gpu", "hf", "kernels", "model", "quant", "reference", "text", "verify"]),
 ];
 
 /// Rooms of the ground: every other room may import them, and they import nothing.

@@ -1,11 +1,11 @@
 //! Checks of the launch that makes queries, keys and compressed rows of few rows: against the kernels that make each by itself, as a long step
 //! has them, which other checks compare with the reference.
 
-use super::bench::{Bench, Output};
-use super::cache::{angles, flat, pool, rows_of, stored_limit, unpack};
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{Compress, KvRow, Latents, LowQueries, Pool, Rows, Strided, Window, Windows, record_latents};
+use crate::verify::bench::{Bench, Output};
+use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
 
 const Q_RANK: usize = 256;
 const DIM: usize = 128;

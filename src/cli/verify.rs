@@ -1,49 +1,14 @@
 //! `dwarfstar verify`: every kernel variant against the reference on this machine's adapters. The kernel tests run the same checks.
 
-mod attention;
-mod bench;
-mod cache;
-mod compressor;
-mod dense;
-mod experts;
-mod experts_int8;
-mod hc;
-mod indexer;
-mod int8;
-mod latents;
-mod outcome;
-
 use super::screen::put;
-use crate::Result;
 use crate::engine::DeviceChoice;
-use crate::gpu::{Cooperative, Gpu, OpenOptions, adapters, kernels};
-use crate::kernels::Kit;
+use crate::gpu::{Cooperative, OpenOptions, adapters, kernels};
 use crate::num::KvType;
-use bench::Bench;
+use crate::verify::{Report, check};
 use clap::{Args, ValueEnum};
-pub use outcome::{Outcome, Report};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-
-/// Runs all checks on `gpu`, with `kv` caches; `exact`: without cooperative matrices.
-///
-/// # Errors
-/// The device failed; a kernel that computes something else than the reference is an outcome, not an error.
-pub fn check(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Report> {
-    let mut bench = Bench::new(gpu, Kit::new(gpu, kv, exact)?);
-    dense::run(&mut bench)?;
-    hc::run(&mut bench)?;
-    int8::run(&mut bench)?;
-    experts::run(&mut bench)?;
-    experts_int8::run(&mut bench)?;
-    cache::run(&mut bench)?;
-    compressor::run(&mut bench)?;
-    indexer::run(&mut bench)?;
-    attention::run(&mut bench)?;
-    latents::run(&mut bench)?;
-    Ok(bench.into_report())
-}
 
 /// The arguments of `dwarfstar verify`.
 #[derive(Args, Debug)]

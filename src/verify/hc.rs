@@ -1,7 +1,5 @@
 //! Checks of hyper-connections.
 
-use super::bench::{Bench, view};
-use super::outcome::as_floats;
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
@@ -9,6 +7,8 @@ use crate::kernels::{
 };
 use crate::quant::BlockFormat;
 use crate::reference;
+use crate::verify::bench::{Bench, view};
+use crate::verify::outcome::as_floats;
 
 /// All checks of this file.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {

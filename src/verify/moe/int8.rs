@@ -1,14 +1,14 @@
 //! Checks of experts that multiply activations rounded to int8, with the router before them and the streams behind.
 
-use super::bench::{Bench, view, whole_blocks};
-use super::int8::Following;
-use super::outcome::{Made, NOTHING};
 use crate::Result;
 use crate::kernels::{
     Experts, Moe, MoeInt8, Quantized, Router, Routing, Row, Rows, SAMPLED, SharedAct, Strided, record_hc_mix, record_moe_int8,
 };
 use crate::quant::BlockFormat;
 use crate::reference::{self, Choice};
+use crate::verify::bench::{Bench, view, whole_blocks};
+use crate::verify::linear::int8::Following;
+use crate::verify::outcome::{Made, NOTHING};
 
 /// All checks of this file, where the device has a use for int8.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {

@@ -1,13 +1,13 @@
 //! Checks of what fills a session's memory: rotation, window keys, rings; and what the checks of its readers build it from.
 
-use super::bench::{Bench, Output};
-use super::outcome::{Limit, Made, as_floats};
 use crate::Result;
 use crate::kernels::{
     KvRow, Latents, Pool, QRope, RingStore, Rings, Row, Rows, Strided, Windows, record_latents, record_q_rope, record_ring_store,
 };
 use crate::num::KvType;
 use crate::reference;
+use crate::verify::bench::{Bench, Output};
+use crate::verify::outcome::{Limit, Made, as_floats};
 use half::f16;
 
 /// All checks of this file.

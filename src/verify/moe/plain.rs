@@ -1,7 +1,5 @@
 //! Checks of the router, the experts and the sampler.
 
-use super::bench::{Bench, whole_blocks};
-use super::outcome::{Limit, as_floats};
 use crate::Result;
 use crate::kernels::{
     Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Routing, Row, Rows, SampleBuffers, Sampler, SharedAct, Strided, record_moe,
@@ -10,6 +8,8 @@ use crate::kernels::{
 use crate::model::Sampling;
 use crate::quant::BlockFormat;
 use crate::reference::{self, Choice, Expert, Matrix, Routed};
+use crate::verify::bench::{Bench, whole_blocks};
+use crate::verify::outcome::{Limit, as_floats};
 
 /// All checks of this file.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {

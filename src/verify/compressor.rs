@@ -1,11 +1,11 @@
 //! Checks of compressed rows.
 
-use super::bench::{Bench, Output};
-use super::cache::{angles, flat, pool, rows_of, stored_limit, unpack};
-use super::outcome::Made;
 use crate::Result;
 use crate::kernels::{Compress, Pool, Strided, Window, Windows, record_compress};
 use crate::reference::{self, Candidates};
+use crate::verify::bench::{Bench, Output};
+use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
+use crate::verify::outcome::Made;
 
 /// All checks of this file.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {

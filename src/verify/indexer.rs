@@ -1,10 +1,10 @@
 //! Checks of the indexer.
 
-use super::bench::Bench;
-use super::cache::{angles, flat, paged, pool, rows_of};
 use crate::Result;
 use crate::kernels::{IndexScore, Rows, Strided, record_index_score, record_top_k};
 use crate::reference;
+use crate::verify::bench::Bench;
+use crate::verify::cached::{angles, flat, paged, pool, rows_of};
 
 /// All checks of this file.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {

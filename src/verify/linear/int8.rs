@@ -1,7 +1,5 @@
 //! Checks of activations rounded to int8 and of dense matrices that multiply them.
 
-use super::bench::{Bench, Output, view, whole_blocks};
-use super::outcome::{Limit, Made, NOTHING};
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
@@ -10,6 +8,8 @@ use crate::kernels::{
 };
 use crate::quant::BlockFormat;
 use crate::reference;
+use crate::verify::bench::{Bench, Output, view, whole_blocks};
+use crate::verify::outcome::{Limit, Made, NOTHING};
 
 /// All checks of this file, where the device has a use for int8.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {

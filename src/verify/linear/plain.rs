@@ -1,7 +1,5 @@
 //! Checks of embedding, norms, dense matrices, and of what reads memory.
 
-use super::bench::{Bench, view, whole_blocks};
-use super::outcome::Limit;
 use crate::Result;
 use crate::kernels::{
     Grouping, Matrix, Row, Rows, SAMPLED, Strided, record_decode_runs, record_embed, record_linear, record_mtp_join, record_rms_norm,
@@ -9,6 +7,8 @@ use crate::kernels::{
 };
 use crate::quant::BlockFormat;
 use crate::reference;
+use crate::verify::bench::{Bench, view, whole_blocks};
+use crate::verify::outcome::Limit;
 
 /// All checks of this file.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {

@@ -1,12 +1,12 @@
 //! What a kernel check stands on: a device, random inputs, outputs with guard bands, and runs that tell which launch made an output.
 
-use super::outcome::{Limit, Made, Outcome, POISON, Report};
 use crate::Result;
 use crate::convert::random_rows;
 use crate::gpu::{Buffer, Gpu, Recording, Slice};
 use crate::kernels::{Experts, ExpertsSlice, Kit, Matrix, MatrixSlice, Rows};
 use crate::quant::BlockFormat;
 use crate::reference;
+use crate::verify::outcome::{Limit, Made, Outcome, POISON, Report};
 use fastrand::Rng;
 
 /// Words behind an output that must stay untouched.

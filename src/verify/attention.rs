@@ -1,11 +1,11 @@
 //! Checks of attention.
 
-use super::bench::{Bench, Output};
-use super::cache::{angles, cached, flat, pack, paged, pool, rows_of, unpack};
-use super::outcome::{Limit, Made};
 use crate::Result;
 use crate::kernels::{Attention, AttentionBuffers, MAX_PARTS, Pool, RingStore, Rings, Row, Rows, Strided, record_attention, score_bytes};
 use crate::reference;
+use crate::verify::bench::{Bench, Output};
+use crate::verify::cached::{angles, cached, flat, pack, paged, pool, rows_of, unpack};
+use crate::verify::outcome::{Limit, Made};
 
 /// All checks of this file.
 pub fn run(bench: &mut Bench<'_>) -> Result<()> {

@@ -1,0 +1,3 @@
+//! Checks of what fills a session's memory.
+
+pub mod latents;

@@ -1,0 +1,4 @@
+//! Checks of dense matrices.
+
+pub mod int8;
+pub mod plain;

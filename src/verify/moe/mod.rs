@@ -1,0 +1,4 @@
+//! Checks of the experts.
+
+pub mod int8;
+pub mod plain;
