@@ -11,7 +11,8 @@
 //! 7. [`engine`]: a loaded model ([`engine::Engine`]), timelines of tokens ([`engine::Session`]), and the loop that runs them.
 //! 8. [`convert`]: quantised and synthetic models, importance matrices.
 //! 9. [`verify`]: every kernel against the reference.
-//! 10. [`cli`]: one file a command.
+//! 10. [`measure`]: how fast a model runs, and how well it predicts a text.
+//! 11. [`cli`]: one file a command.
 //!
 //! Beside them stand [`error`], [`progress`] and [`debug`], which every room may import.
 //!
@@ -27,6 +28,7 @@ pub mod gguf;
 pub mod gpu;
 pub mod hf;
 pub mod kernels;
+pub mod measure;
 pub mod model;
 pub mod num;
 pub mod progress;

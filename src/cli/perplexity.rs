@@ -1,17 +1,16 @@
 //! `dwarfstar perplexity`: how well a model predicts a text, and how far it is from a base model.
 
 use super::args::{DeviceArgs, ModelArgs};
-use super::common::Loaded;
+use super::common::{Loaded, watched};
 use super::pieces::TextArgs;
-use super::screen::{interrupted, note, put};
-use crate::engine::{Part, RowKind, TokenId, Want};
-use crate::model::NoTaps;
-use crate::progress::{Progress, Unit};
+use super::screen::{note, put};
+use crate::engine::TokenId;
+use crate::measure::{Scores, score};
+use crate::progress::Unit;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
 #[derive(Args, Debug)]
 pub struct Perplexity {
@@ -29,61 +28,6 @@ pub struct Perplexity {
     json: bool,
 }
 
-/// What a run adds up over the scored tokens of a text.
-#[derive(Clone, Debug, Default)]
-struct Scores {
-    /// Negative log-likelihood of each token.
-    losses: Vec<f64>,
-    /// KL divergence from the base at each token.
-    divergences: Vec<f64>,
-    /// Tokens at which both models rate the same token highest.
-    agreed: usize,
-}
-
-/// Log-probabilities from logits.
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&l| f64::from(l - most).exp()).sum();
-    logits.iter().map(|&l| f64::from(l - most) - sum.ln()).collect()
-}
-
-/// KL(base || model) in nats.
-fn divergence(base: &[f64], model: &[f64]) -> f64 {
-    base.iter().zip(model).map(|(&b, &m)| b.exp() * (b - m)).sum::<f64>().max(0.0)
-}
-
-fn best(values: &[f32]) -> usize {
-    (0..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
-}
-
-impl Scores {
-    fn add(&mut self, logits: &[f32], next: TokenId, base: Option<&[f32]>) {
-        let own = log_softmax(logits);
-        self.losses.push(-own[next as usize]);
-        if let Some(base) = base {
-            self.divergences.push(divergence(&log_softmax(base), &own));
-            self.agreed += usize::from(best(base) == best(logits));
-        }
-    }
-
-    /// exp(mean loss), and its standard error.
-    fn perplexity(&self) -> (f64, f64) {
-        let n = self.losses.len() as f64;
-        let mean = self.losses.iter().sum::<f64>() / n;
-        let variance = self.losses.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        (mean.exp(), mean.exp() * (variance / n).sqrt())
-    }
-
-    /// Divergence by name: mean, median, 99th percentile, maximum.
-    fn divergence_summary(&self) -> [(&'static str, f64); 4] {
-        let mut sorted = self.divergences.clone();
-        sorted.sort_by(f64::total_cmp);
-        let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
-        let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
-        [("mean", mean), ("median", at(0.5)), ("p99", at(0.99)), ("maximum", at(1.0))]
-    }
-}
-
 impl Perplexity {
     pub fn run(self) -> Result<()> {
         let mut base_logits = None;
@@ -93,7 +37,7 @@ impl Perplexity {
             let file = tempfile::tempfile().context("the temporary file for the base model's logits")?;
             let mut writer = BufWriter::new(file);
             let mut scores = Scores::default();
-            self.score("base", &args, |logits, next| {
+            self.run_pieces("base", &args, |logits, next| {
                 scores.add(logits, next, None);
                 writer.write_all(bytemuck::cast_slice(logits)).context("the temporary file for the base model's logits")
             })?;
@@ -104,7 +48,7 @@ impl Perplexity {
         }
         let mut scores = Scores::default();
         let mut base = Vec::new();
-        self.score("model", &self.model, |logits, next| {
+        self.run_pieces("model", &self.model, |logits, next| {
             if let Some(reader) = &mut base_logits {
                 base.resize(logits.len(), 0f32);
                 reader.read_exact(bytemuck::cast_slice_mut(&mut base)).context("the base model has another vocabulary")?;
@@ -120,40 +64,22 @@ impl Perplexity {
         self.print(&scores, base_scores.as_ref())
     }
 
-    /// Runs all pieces, and gives the logits at each scored token with the token that follows. The first half of a piece is context alone.
-    fn score(&self, what: &'static str, args: &ModelArgs, mut sink: impl FnMut(&[f32], TokenId) -> Result<()>) -> Result<()> {
+    /// Runs all pieces through the model that `args` name.
+    fn run_pieces(&self, what: &'static str, args: &ModelArgs, mut sink: impl FnMut(&[f32], TokenId) -> Result<()>) -> Result<()> {
         let loaded = Loaded::open(args)?;
         let pieces = self.text.read(&loaded.tokenizer)?;
         let mut engine = loaded.load(None, &self.device, self.text.piece, 1)?;
-        let vocabulary = loaded.model.config.vocabulary as usize;
-        let progress = Progress::bar(what, pieces.len() as u64, Unit::Items);
-        for piece in &pieces {
-            let mut session = engine.open()?;
-            let scored = piece.len() / 2..piece.len() - 1;
-            let mut first = 0;
-            for rows in piece.chunks(engine.max_rows()) {
-                if interrupted().load(Ordering::Relaxed) {
-                    bail!("stopped");
-                }
-                let wanted: Vec<usize> = (0..rows.len()).filter(|row| scored.contains(&(first + row))).collect();
-                let wants = wanted.iter().map(|&row| (row as u32, Want::Logits)).collect();
-                let output = engine.step(RowKind::Prompt, vec![Part::given(&mut session, rows, wants)], &mut NoTaps)?;
-                for (logits, row) in output.logits.chunks_exact(vocabulary).zip(wanted) {
-                    sink(logits, piece[first + row + 1])?;
-                }
-                first += rows.len();
-            }
-            engine.close(session);
-            progress.add(1);
+        let ran = watched(what, Unit::Items, |watch| score(&mut engine, &pieces, watch, &mut sink))?;
+        if ran < pieces.len() {
+            bail!("stopped");
         }
-        progress.finish();
         Ok(())
     }
 
     fn print(&self, scores: &Scores, base: Option<&Scores>) -> Result<()> {
-        let tokens = scores.losses.len();
+        let tokens = scores.tokens();
         let (perplexity, error) = scores.perplexity();
-        let agreement = 100.0 * scores.agreed as f64 / tokens as f64;
+        let agreement = scores.agreement_percent();
         if self.json {
             let mut out = serde_json::json!({ "tokens": tokens, "perplexity": perplexity, "standard_error": error });
             if let Some(base) = base {
@@ -178,23 +104,5 @@ impl Perplexity {
         put(&table)?;
         note("the second half of each piece is scored");
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_of_known_distributions() {
-        // A model that gives each of four tokens 1/4 has perplexity 4; a base that is certain is ln 4 away from it.
-        let mut scores = Scores::default();
-        scores.add(&[1.0; 4], 2, Some(&[0.0, 0.0, 100.0, 0.0]));
-        scores.add(&[1.0; 4], 1, Some(&[1.0; 4]));
-        assert!((scores.perplexity().0 - 4.0).abs() < 1e-9);
-        assert!((scores.divergences[0] - 4f64.ln()).abs() < 1e-9 && scores.divergences[1] < 1e-12);
-        assert_eq!(scores.agreed, 1);
-        let summary = scores.divergence_summary();
-        assert!((summary[0].1 - 4f64.ln() / 2.0).abs() < 1e-9 && (summary[3].1 - 4f64.ln()).abs() < 1e-9, "{summary:?}");
     }
 }

@@ -52,6 +52,6 @@ impl Adapter {
         let Found::Wgpu(adapter) = &self.found;
         let queue = adapter.open(options)?;
         let caps = queue.device().caps.clone();
-        Ok(Gpu::new(Executor::Wgpu(queue), caps, self.name.clone()))
+        Ok(Gpu::new(Executor::Wgpu(queue), caps, self.name.clone(), self.kind))
     }
 }

@@ -1,7 +1,7 @@
 //! An opened device: what makes, fills and runs things on it, whichever executor that is.
 
 use super::buffer::{Buffer, Slice};
-use super::caps::Caps;
+use super::caps::{AdapterKind, Caps};
 use super::lock::lock;
 use super::recording::{Recording, Span};
 use super::variant::Variant;
@@ -20,6 +20,7 @@ pub struct Gpu {
     executor: Executor,
     caps: Caps,
     name: String,
+    kind: AdapterKind,
     traced: Mutex<Option<Vec<Span>>>,
     captured: Mutex<Option<Recording>>,
 }
@@ -33,9 +34,9 @@ enum Flight {
 }
 
 impl Gpu {
-    /// The device `name` behind `executor`.
-    pub(super) fn new(executor: Executor, caps: Caps, name: String) -> Self {
-        Self { executor, caps, name, traced: Mutex::default(), captured: Mutex::default() }
+    /// The device `name` of this `kind` behind `executor`.
+    pub(super) fn new(executor: Executor, caps: Caps, name: String, kind: AdapterKind) -> Self {
+        Self { executor, caps, name, kind, traced: Mutex::default(), captured: Mutex::default() }
     }
 
     pub(super) fn executor(&self) -> &Executor {
@@ -50,6 +51,11 @@ impl Gpu {
     /// The device's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether the device runs shaders on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.kind == AdapterKind::Software
     }
 
     /// A storage buffer of at least `bytes` bytes (rounded up to 4, never empty), zeroed before its first use.

@@ -21,7 +21,8 @@ pub const MAY_IMPORT: &[Row] = &[
     ("engine", &["kernels", "gpu", "reference", "model", "quant"]),
     ("convert", &["model", "gguf", "hf", "quant", "engine"]),
     ("verify", &["convert", "gpu", "kernels", "model", "quant", "reference"]),
-    ("cli", &["convert", "engine", "gguf", "gpu", "hf", "kernels", "model", "quant", "reference", "text", "verify"]),
+    ("measure", &["engine", "gpu", "kernels", "model", "verify"]),
+    ("cli", &["convert", "engine", "gguf", "gpu", "hf", "kernels", "measure", "model", "quant", "reference", "text", "verify"]),
 ];
 
 /// Rooms of the ground: every other room may import them, and they import nothing.

@@ -1,28 +1,21 @@
 //! `dwarfstar bench`: prefill and decode speed at growing contexts, of one session and of several; where a step's time goes.
 
-mod bandwidth;
-mod kernels;
-mod sessions;
-mod trace;
-mod workload;
-
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::{load, watched};
 use super::screen::{interrupted, note, put};
 use super::source::Source;
-use crate::engine::{Engine, Generation, LoadOptions, Session, TokenId, Watch};
+use crate::engine::{Engine, LoadOptions, Session, TokenId, Watch};
+use crate::measure::{
+    Beside, CapturedStep, Speed, decode_step, events, fill, generate_together, measured_warm, prefill_and_decode, prefill_step, prompt,
+    prompt_beside, read_bandwidth, trace,
+};
 use crate::model::Model;
-use crate::model::Sampling;
 use crate::progress::Unit;
-use anyhow::{Result, bail};
-use bandwidth::read_bandwidth;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::json;
-use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
-use workload::prompt;
 
 #[derive(Args, Debug)]
 pub struct Bench {
@@ -57,17 +50,6 @@ pub struct Bench {
 
 /// Tokens that sessions have room for beside a long prompt.
 const BESIDE_TOKENS: u32 = 8192;
-
-/// What was measured at one context length.
-struct Row {
-    context: u32,
-    prefilled: usize,
-    prefill_rate: f64,
-    decoded: usize,
-    decode_rate: f64,
-    /// Tokens per second of all sessions together.
-    total_rate: f64,
-}
 
 impl Bench {
     pub fn run(self) -> Result<()> {
@@ -110,11 +92,11 @@ impl Bench {
         }
         for &frontier in &self.frontiers {
             let frontier = frontier as usize;
-            let mut row =
-                settled(&mut engine, &mut sessions, |engine, sessions| self.measure(engine, &mut sessions[0], &tokens[..frontier]))?;
+            let mut row = warm(&mut engine, &mut sessions, |engine, sessions| self.measure(engine, &mut sessions[0], &tokens[..frontier]))?;
             if self.sessions > 1 {
-                let total = settled(&mut engine, &mut sessions, |engine, sessions| {
-                    sessions::generate_together(engine, sessions, &prompts, frontier, self.n)
+                let total = warm(&mut engine, &mut sessions, |engine, sessions| {
+                    watched("prefill of all sessions", Unit::Items, |watch| fill(engine, sessions, &prompts, frontier, watch))?;
+                    Ok(generate_together(engine, sessions, &prompts, (frontier, self.n), interrupted())?)
                 })?;
                 row.total_rate = total.unwrap_or_default();
             }
@@ -127,20 +109,20 @@ impl Bench {
             self.run_beside(&mut engine, &mut sessions, &prompts, tokens)?;
         }
         if let Some(file) = &self.trace {
-            trace::trace(&mut engine, &mut sessions[0], tokens, file)?;
+            run_trace(&mut engine, &mut sessions[0], tokens, file)?;
         }
         if self.kernels {
             let context = *self.frontiers.last().unwrap_or(&0) as usize;
-            kernels::table(&mut engine, &mut sessions, &prompts, context, bandwidth, self.json)?;
+            self.run_launches(&mut engine, &mut sessions, &prompts, context, bandwidth)?;
         }
         Ok(())
     }
 
     /// A row as CSV or JSON. `bytes`: weights of a decoded token; `bandwidth`: what the device reads, bytes per second.
-    fn line(&self, row: &Row, bytes: u64, bandwidth: Option<f64>) -> String {
+    fn line(&self, row: &Speed, bytes: u64, bandwidth: Option<f64>) -> String {
         let rate = bytes as f64 * row.decode_rate;
         let share = bandwidth.map(|b| rate / b);
-        let &Row { context, prefilled, prefill_rate, decoded, decode_rate, total_rate } = row;
+        let &Speed { context, prefilled, prefill_rate, decoded, decode_rate, total_rate } = row;
         let sessions = self.sessions;
         if self.json {
             return json!({
@@ -158,9 +140,15 @@ impl Bench {
     fn run_beside(&self, engine: &mut Engine, sessions: &mut [Session], prompts: &[Vec<TokenId>], tokens: u32) -> Result<()> {
         let context = *self.frontiers.last().unwrap_or(&1) as usize;
         let long = prompt(self.sessions + 1, engine.config().vocabulary, tokens as usize);
-        let found =
-            settled(engine, sessions, |engine, sessions| sessions::prompt_beside(engine, sessions, prompts, (context, self.n), &long))?;
-        let Some(sessions::Beside { share, rates: [before, beside], gap, seconds }) = found else { return Ok(()) };
+        let found = warm(engine, sessions, |engine, sessions| {
+            let others = &mut sessions[1..];
+            watched("prefill of all sessions", Unit::Items, |watch| fill(engine, others, &prompts[1..], context, watch))?;
+            Ok(prompt_beside(engine, sessions, prompts, (context, self.n), &long, interrupted())?)
+        })?;
+        let Some(Beside { share, rates: [before, beside], gap, seconds, is_cut_short }) = found else { return Ok(()) };
+        if is_cut_short {
+            note("the context is too short for the sessions beside the prompt");
+        }
         let others = self.sessions - 1;
         put(&if self.json {
             let row = json!({
@@ -174,41 +162,42 @@ impl Bench {
         })
     }
 
-    /// Brings the session to `prompt` and decodes. What the session holds of the prompt is not run again and not timed: after more decoded
-    /// tokens than it can drop, that is nothing.
-    fn measure(&self, engine: &mut Engine, session: &mut Session, prompt: &[TokenId]) -> Result<Row> {
-        let started = Instant::now();
-        let reused = watched("prefill", Unit::Items, |watch| session.sync(engine, &prompt[..prompt.len() - 1], watch))?;
-        let seconds = started.elapsed().as_secs_f64();
-        let generation = Generation { sampling: Sampling::GREEDY, limit: self.n, stops: Vec::new() };
-        let report = session.generate(engine, prompt, &generation, Watch::quiet(interrupted()), |_| ControlFlow::Continue(()))?;
-        let prefilled = prompt.len() - 1 - reused;
-        let decode_rate = report.decoded as f64 / report.decode_seconds;
-        Ok(Row {
-            context: prompt.len() as u32,
-            prefilled,
-            prefill_rate: prefilled as f64 / seconds,
-            decoded: report.decoded,
-            decode_rate,
-            total_rate: decode_rate,
-        })
+    /// A table of a prefill step that ends at `context`, and one of the decode step behind it.
+    fn run_launches(
+        &self,
+        engine: &mut Engine,
+        sessions: &mut [Session],
+        prompts: &[Vec<TokenId>],
+        context: usize,
+        bandwidth: Option<f64>,
+    ) -> Result<()> {
+        let show = |step: CapturedStep, engine: &Engine| -> Result<()> {
+            let gpu = engine.gpu()?;
+            let table = watched("kinds of launches", Unit::Items, |watch| step.time(gpu, bandwidth, watch))?;
+            table.map_or(Ok(()), |table| put(&if self.json { table.rows() } else { table.text() }))
+        };
+        let prefill = watched("prefill", Unit::Items, |watch| prefill_step(engine, &mut sessions[0], &prompts[0], context, watch))?;
+        prefill.map_or(Ok(()), |step| show(step, engine))?;
+        if interrupted().load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        show(decode_step(engine, sessions, prompts, context)?, engine)
+    }
+
+    fn measure(&self, engine: &mut Engine, session: &mut Session, prompt: &[TokenId]) -> Result<Speed> {
+        Ok(watched("prefill", Unit::Items, |watch| prefill_and_decode(engine, session, prompt, self.n, watch))?)
     }
 }
 
-/// What `measure` says where no kernel is compiled meanwhile: those that are first needed in a longer context, or for more rows, take longer to
-/// compile than to run, and then it runs again.
-fn settled<T>(
-    engine: &mut Engine,
-    sessions: &mut [Session],
-    mut measure: impl FnMut(&mut Engine, &mut [Session]) -> Result<T>,
-) -> Result<T> {
-    let compiled = engine.compiled();
-    let first = measure(engine, sessions)?;
-    let count = engine.compiled() - compiled;
-    if count == 0 {
-        return Ok(first);
-    }
-    note(&format!("{count} kernel(s) compiled meanwhile: measured again"));
-    sessions[0].sync(engine, &[], Watch::quiet(interrupted()))?;
-    measure(engine, sessions)
+/// What `measure` says where no kernel is compiled meanwhile.
+fn warm<T>(engine: &mut Engine, sessions: &mut [Session], measure: impl FnMut(&mut Engine, &mut [Session]) -> Result<T>) -> Result<T> {
+    let again = |kernels| note(&format!("{kernels} kernel(s) compiled meanwhile: measured again"));
+    measured_warm(engine, sessions, Watch::quiet(interrupted()), again, measure)
+}
+
+/// Writes a trace of a decode step and a prefill step to `file`, and its sums to stderr.
+fn run_trace(engine: &mut Engine, session: &mut Session, tokens: &[TokenId], file: &Path) -> Result<()> {
+    let steps = trace(engine, session, tokens, interrupted())?;
+    steps.iter().flat_map(|step| step.sums()).for_each(|line| note(&line));
+    std::fs::write(file, events(&steps)).with_context(|| file.display().to_string())
 }

@@ -9,7 +9,7 @@ pub(super) fn greedy() -> SampleRequest {
 }
 
 /// Tokens without meaning: speed does not depend on them.
-pub(super) fn prompt(seed: u32, vocabulary: u32, len: usize) -> Vec<TokenId> {
+pub fn prompt(seed: u32, vocabulary: u32, len: usize) -> Vec<TokenId> {
     let mut rng = fastrand::Rng::with_seed(u64::from(seed));
     (0..len).map(|_| rng.u32(0..vocabulary.min(128_000))).collect()
 }

@@ -1,12 +1,9 @@
 //! `bench --sessions` and `--beside`: several sessions that generate together, and what a long prompt in one of them costs the others.
 
-use crate::cli::common::watched;
-use crate::cli::screen::{interrupted, note};
+use crate::Result;
 use crate::engine::{Engine, Event, Generation, Request, Scheduler, Session, StreamId, TokenId, Watch};
 use crate::model::Sampling;
-use crate::progress::Unit;
-use anyhow::Result;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Tokens drawn by temperature: sessions that all repeat one token would share their experts, which real ones do not.
@@ -37,14 +34,14 @@ impl Crowd {
             }
             Err((own, error)) => {
                 *session = own;
-                Err(error.into())
+                Err(error)
             }
         }
     }
 
-    /// Runs until `is_done`, or until all members are. Notes when tokens come.
-    fn run(&mut self, engine: &mut Engine, is_done: impl Fn(&[Vec<Instant>]) -> bool) -> Result<()> {
-        while !self.scheduler.is_idle() && !is_done(&self.times) && !interrupted().load(Ordering::Relaxed) {
+    /// Runs until `is_done`, until all members are, or until `cancel` is set. Notes when tokens come.
+    fn run(&mut self, engine: &mut Engine, cancel: &AtomicBool, is_done: impl Fn(&[Vec<Instant>]) -> bool) -> Result<()> {
+        while !self.scheduler.is_idle() && !is_done(&self.times) && !cancel.load(Ordering::Relaxed) {
             self.turn(engine)?;
         }
         Ok(())
@@ -92,36 +89,41 @@ fn rate(times: &[Instant]) -> f64 {
     }
 }
 
-/// Fills each session with the first `context` tokens of its own prompt and generates `n` tokens in all of them together. Returns the tokens
-/// per second of all sessions; none if interrupted.
-pub(super) fn generate_together(
-    engine: &mut Engine,
-    sessions: &mut [Session],
-    prompts: &[Vec<TokenId>],
-    context: usize,
-    n: usize,
-) -> Result<Option<f64>> {
-    fill(engine, sessions, prompts, context)?;
-    let mut crowd = Crowd::new(sessions.len());
-    for (i, (session, prompt)) in sessions.iter_mut().zip(prompts).enumerate() {
-        crowd.start(engine, session, Request { prompt: prompt[..context].to_vec(), generation: Some(drawn(i, n)) })?;
-    }
-    crowd.run(engine, |_| false)?;
-    let total = crowd.times.iter().map(|times| rate(times)).sum();
-    crowd.finish(engine, sessions)?;
-    Ok(Some(total).filter(|_| !interrupted().load(Ordering::Relaxed)))
-}
-
-/// All but the last of `context` tokens, session by session.
-fn fill(engine: &mut Engine, sessions: &mut [Session], prompts: &[Vec<TokenId>], context: usize) -> Result<()> {
+/// Brings each session to all but the last of the first `context` tokens of its own prompt, one session after another.
+///
+/// # Errors
+/// The device failed, or the context is full.
+pub fn fill(engine: &mut Engine, sessions: &mut [Session], prompts: &[Vec<TokenId>], context: usize, watch: Watch<'_>) -> Result<()> {
     for (session, prompt) in sessions.iter_mut().zip(prompts) {
-        watched("prefill of all sessions", Unit::Items, |watch| session.sync(engine, &prompt[..context - 1], watch))?;
+        session.sync(engine, &prompt[..context - 1], watch)?;
     }
     Ok(())
 }
 
+/// Generates `n` tokens in all sessions together, each behind the first `context` tokens of its own prompt, which [`fill`] brought it to.
+/// Returns the tokens per second of all sessions; none if cancelled.
+///
+/// # Errors
+/// The device failed, or the context is full.
+pub fn generate_together(
+    engine: &mut Engine,
+    sessions: &mut [Session],
+    prompts: &[Vec<TokenId>],
+    (context, n): (usize, usize),
+    cancel: &AtomicBool,
+) -> Result<Option<f64>> {
+    let mut crowd = Crowd::new(sessions.len());
+    for (i, (session, prompt)) in sessions.iter_mut().zip(prompts).enumerate() {
+        crowd.start(engine, session, Request { prompt: prompt[..context].to_vec(), generation: Some(drawn(i, n)) })?;
+    }
+    crowd.run(engine, cancel, |_| false)?;
+    let total = crowd.times.iter().map(|times| rate(times)).sum();
+    crowd.finish(engine, sessions)?;
+    Ok(Some(total).filter(|_| !cancel.load(Ordering::Relaxed)))
+}
+
 /// What a long prompt costs the sessions beside it.
-pub(super) struct Beside {
+pub struct Beside {
     /// Tokens per second that the slowest other session kept, as a share of what it had before.
     pub share: f64,
     /// Tokens per second of each other session before and beside the prompt, in the mean.
@@ -130,35 +132,38 @@ pub(super) struct Beside {
     pub gap: f64,
     /// Seconds from the prompt's start to its first token.
     pub seconds: f64,
+    /// Whether some session generated fewer than two tokens meanwhile, because its context was full: the other figures mean little then.
+    pub is_cut_short: bool,
 }
 
-/// All sessions but the first generate behind `context` tokens, first by themselves for `n` tokens, then while the first runs `prompt`. None if
-/// interrupted.
-pub(super) fn prompt_beside(
+/// All sessions but the first generate behind `context` tokens, to which [`fill`] brought them, first by themselves for `n` tokens, then while
+/// the first runs `prompt`. None if cancelled.
+///
+/// # Errors
+/// The device failed, or the context is full.
+pub fn prompt_beside(
     engine: &mut Engine,
     sessions: &mut [Session],
     prompts: &[Vec<TokenId>],
     (context, n): (usize, usize),
     prompt: &[TokenId],
+    cancel: &AtomicBool,
 ) -> Result<Option<Beside>> {
-    sessions[0].sync(engine, &[], Watch::quiet(interrupted()))?;
-    fill(engine, &mut sessions[1..], &prompts[1..], context)?;
+    sessions[0].sync(engine, &[], Watch::quiet(cancel))?;
     let others = sessions.len() - 1;
     let mut crowd = Crowd::new(others + 1);
     for (i, (session, own)) in sessions[1..].iter_mut().zip(&prompts[1..]).enumerate() {
         crowd.start(engine, session, Request { prompt: own[..context].to_vec(), generation: Some(drawn(i, usize::MAX)) })?;
     }
-    crowd.run(engine, |times| times[..others].iter().all(|own| own.len() > n))?;
+    crowd.run(engine, cancel, |times| times[..others].iter().all(|own| own.len() > n))?;
     let before: Vec<f64> = crowd.times[..others].iter().map(|times| rate(times)).collect();
     let first: Vec<usize> = crowd.times[..others].iter().map(|times| times.len() - 1).collect();
     let started = Instant::now();
     crowd.start(engine, &mut sessions[0], Request { prompt: prompt.to_vec(), generation: Some(drawn(others, 1)) })?;
-    crowd.run(engine, |times| !times[others].is_empty())?;
+    crowd.run(engine, cancel, |times| !times[others].is_empty())?;
     let seconds = started.elapsed().as_secs_f64();
     let beside: Vec<&[Instant]> = crowd.times[..others].iter().zip(&first).map(|(times, first)| &times[*first..]).collect();
-    if beside.iter().any(|times| times.len() < 2) {
-        note("the context is too short for the sessions beside the prompt");
-    }
+    let is_cut_short = beside.iter().any(|times| times.len() < 2);
     let rates: Vec<f64> = beside.iter().map(|times| rate(times)).collect();
     let gaps = beside.iter().flat_map(|times| times.windows(2)).map(|pair| (pair[1] - pair[0]).as_secs_f64());
     let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len() as f64;
@@ -167,10 +172,11 @@ pub(super) fn prompt_beside(
         rates: [mean(&before), mean(&rates)],
         gap: gaps.fold(0.0, f64::max),
         seconds,
+        is_cut_short,
     };
     // The crowd counts the other sessions first.
     sessions.rotate_left(1);
     crowd.finish(engine, sessions)?;
     sessions.rotate_right(1);
-    Ok(Some(found).filter(|_| !interrupted().load(Ordering::Relaxed)))
+    Ok(Some(found).filter(|_| !cancel.load(Ordering::Relaxed)))
 }

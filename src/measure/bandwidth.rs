@@ -1,23 +1,21 @@
 //! What the device can do at best: how fast it reads its memory.
 
+use crate::Result;
 use crate::gpu::{Gpu, Recording};
 use crate::kernels::{Kit, record_stream_read};
 use crate::num::KvType;
-use anyhow::Result;
 use std::time::Instant;
 
-/// Whether the device runs shaders on the CPU.
-pub(super) fn is_software(gpu: &Gpu) -> bool {
-    gpu.name().contains("llvmpipe")
-}
-
 /// Bytes per second that the device reads, over a buffer that no cache holds.
-pub(super) fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
+///
+/// # Errors
+/// The device failed, or has no memory left.
+pub fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     const WORKGROUPS: u32 = 2112;
     const REPEATS: u32 = 10;
     let kit = Kit::new(gpu, KvType::F16, true)?;
     let bytes =
-        (if is_software(gpu) { 32 << 20 } else { 1 << 30 }).min(gpu.caps().max_binding_bytes / 16 * 16).min(gpu.caps().max_buffer_bytes);
+        (if gpu.is_software() { 32 << 20 } else { 1 << 30 }).min(gpu.caps().max_binding_bytes / 16 * 16).min(gpu.caps().max_buffer_bytes);
     let source = gpu.buffer("source", bytes)?.all();
     let sums = gpu.buffer("sums", u64::from(WORKGROUPS) * 4)?.all();
     let mut rec = Recording::new();

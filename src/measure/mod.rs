@@ -1,0 +1,21 @@
+//! Measurements: how fast a model and its kernels run, and how well a model predicts a text. What is measured comes back as numbers and tables;
+//! who prints it and who may interrupt it is not known here.
+
+mod bandwidth;
+mod kinds;
+mod launches;
+mod scores;
+mod sessions;
+mod speed;
+mod table;
+mod trace;
+mod workload;
+
+pub use bandwidth::read_bandwidth;
+pub use launches::{CapturedStep, decode_step, prefill_step};
+pub use scores::{Scores, score};
+pub use sessions::{Beside, fill, generate_together, prompt_beside};
+pub use speed::{Speed, measured_warm, prefill_and_decode};
+pub use table::Table;
+pub use trace::{TracedStep, events, trace};
+pub use workload::prompt;
