@@ -12,7 +12,7 @@
 //
 // A decode step finds this kernel's code in no instruction cache, so that it is kept short: what is long is there once, in loops with a bound
 // that comes from the parameters, because compilers unroll those of constants.
-#import lib/attention_inputs
+#import lib/attention/inputs
 #ifdef WHOLE
 @group(0) @binding(auto) var<storage, read> sinks: array<f32>;           // (heads)
 @group(0) @binding(auto) var<storage, read_write> out: array<vec2<f32>>; // (T, heads, DIM/2)
@@ -23,13 +23,13 @@
 #for S RING_SEGMENTS
 @group(0) @binding(auto) var<storage, read> ring$S: array<KeyWord>;      // (rows, DIM/2) pairs
 #end
-#import lib/kv
-#import lib/pages
-#import lib/visible
-#import lib/parts
-#import lib/keys
-#import lib/rotate
-#import lib/reduce_four
+#import lib/attention/kv
+#import lib/attention/pages
+#import lib/attention/visible
+#import lib/attention/parts
+#import lib/attention/keys
+#import lib/attention/rotate
+#import lib/reduce/four
 
 const PAIRS: u32 = DIM / 2u;
 const WORDS: u32 = DIM / WORD_CHANNELS;

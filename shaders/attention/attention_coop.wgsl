@@ -7,19 +7,19 @@
 //         attention is the portable twin
 // cost    4 * DIM * keys * heads flop a row on the matrix units; keys * DIM * 2 bytes for each HEADS heads, from cache: of few rows latency bound
 // source  SPEC 3.1 (steps 2, 4, 5)
-#import lib/attention_inputs
+#import lib/attention/inputs
 @group(0) @binding(auto) var<storage, read_write> partial: array<f32>;     // (T, MAX_PARTS, heads, DIM)
 @group(0) @binding(auto) var<storage, read_write> stats: array<vec2<f32>>; // (T, MAX_PARTS, heads)
 #for S RING_SEGMENTS
 @group(0) @binding(auto) var<storage, read> ring$S: array<KeyWord>;        // (rows, DIM/2) pairs
 #end
-#import lib/kv
-#import lib/pages
-#import lib/visible
-#import lib/parts
-#import lib/keys
-#import lib/half
-#import lib/rotate
+#import lib/attention/kv
+#import lib/attention/pages
+#import lib/attention/visible
+#import lib/attention/parts
+#import lib/attention/keys
+#import lib/numbers/half
+#import lib/attention/rotate
 
 const HEADS: u32 = SIZE;
 const KEYS: u32 = STEPS * SIZE;             // of a stage
@@ -34,10 +34,10 @@ const S_STRIDE: u32 = KEYS + 4u;
 const K_AT: u32 = HEADS * Q_STRIDE;         // where staged keys begin, behind the queries
 const P_AT: u32 = K_AT + KEYS * K_STRIDE;   // then exp(score - maximum)
 const STAGED: u32 = P_AT + HEADS * P_STRIDE;
-#import lib/coop
+#import lib/linear/coop
 
 var<workgroup> places: array<u32, KEYS>;
-var<workgroup> shared_parts: vec4<u32>; // one of them, the others pad: see lib/coop
+var<workgroup> shared_parts: vec4<u32>; // one of them, the others pad: see lib/linear/coop
 // Of both halves of the channels.
 var<workgroup> scores: array<vec4<f32>, 2u * HEADS * S_STRIDE / 4u>;
 

@@ -2,7 +2,7 @@
 // workgroups write the rings that attention has read (ring_store).
 // in      rows (T) Row; partial (T, MAX_PARTS, heads, DIM) f32 and stats (T, MAX_PARTS, heads) (maximum, sum) as attention leaves them;
 //         sinks (heads) f32; angles (T, 2, R/2) (cos, sin); RINGS: live and sources as in ring_store
-// out     out (T, heads, DIM) f32; QUANTIZE: rounded to int8 too (lib/quantize); RINGS: rings as in ring_store
+// out     out (T, heads, DIM) f32; QUANTIZE: rounded to int8 too (lib/numbers/quantize); RINGS: rings as in ring_store
 // params  Params 128 B
 // grid    x: heads + RINGS * ring_workgroups, y: T; one workgroup a head, then ring_workgroups a ring
 // needs   DIM a multiple of 4, at most 2 WG; parts fewer than WG; QUANTIZE: subgroups of at least 8, DIM a multiple of 32, heads * DIM of 256
@@ -11,7 +11,7 @@
 //
 // Code is kept short, as in attention.
 struct Params {
-    sources: array<vec4<u32>, 3>, // lib/ring_row
+    sources: array<vec4<u32>, 3>, // lib/attention/ring_row
     places: array<vec4<u32>, 3>,
     heads: u32,
     window: u32,
@@ -23,7 +23,7 @@ struct Params {
     parts: u32, // MAX_PARTS
 }
 
-#import lib/rows
+#import lib/rows/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;             // (T)
 @group(0) @binding(auto) var<storage, read> partial: array<vec4<f32>>;    // (T, MAX_PARTS, heads, DIM/4)
 @group(0) @binding(auto) var<storage, read> stats: array<vec2<f32>>;      // (T, MAX_PARTS, heads)
@@ -32,14 +32,14 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> out: array<vec4<f32>>;  // (T, heads, DIM/4)
 #ifdef QUANTIZE
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>;  // (T, 9 heads DIM / 32)
-#import lib/quantize
+#import lib/numbers/quantize
 #endif
 #ifdef RINGS
-#import lib/ring_row
+#import lib/attention/ring_row
 #endif
-#import lib/visible
-#import lib/parts
-#import lib/rotate
+#import lib/attention/visible
+#import lib/attention/parts
+#import lib/attention/rotate
 
 const PAIRS: u32 = DIM / 2u;
 const QUADS: u32 = DIM / 4u;

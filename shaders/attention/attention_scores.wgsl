@@ -18,7 +18,7 @@ struct Params {
     columns: u32,       // of scores: a multiple of TILE_K
 }
 
-#import lib/rows
+#import lib/rows/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;             // (T)
 @group(0) @binding(auto) var<storage, read> q: array<vec4<f32>>;          // (T, q_stride/4)
 @group(0) @binding(auto) var<storage, read> kv: array<KeyWord>;           // (T, DIM/2) pairs
@@ -28,11 +28,11 @@ struct Params {
 #for S RING_SEGMENTS
 @group(0) @binding(auto) var<storage, read> ring$S: array<KeyWord>;       // (rows, DIM/2) pairs
 #end
-#import lib/kv
-#import lib/pages
-#import lib/visible
-#import lib/keys
-#import lib/key_quad
+#import lib/attention/kv
+#import lib/attention/pages
+#import lib/attention/visible
+#import lib/attention/keys
+#import lib/attention/key_quad
 
 const TILE_H: u32 = SUBGROUPS_H * 2u * SIZE;
 const TILE_K: u32 = SUBGROUPS_K * 2u * SIZE;
@@ -43,7 +43,7 @@ const ROWS: u32 = WG / QUADS;  // staged rows from one of an invocation's pieces
 
 const SECOND_AT: u32 = TILE_H * STRIDE; // where the staged keys begin, behind the queries
 const STAGED: u32 = (TILE_H + TILE_K) * STRIDE;
-#import lib/coop
+#import lib/linear/coop
 var<workgroup> own_places: array<u32, TILE_K>;
 
 // Channels `column` and on of a head's query, which are vector `at`.

@@ -16,12 +16,12 @@ struct Params {
     scale: f32,
 }
 
-#import lib/rows
+#import lib/rows/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;               // (T)
 @group(0) @binding(auto) var<storage, read> scores: array<f32>;             // (n, HEADS, columns)
 @group(0) @binding(auto) var<storage, read> sinks: array<f32>;              // (heads)
 @group(0) @binding(auto) var<storage, read_write> stats: array<vec2<f32>>;  // (n, HEADS)
-#import lib/visible
+#import lib/attention/visible
 
 @compute @workgroup_size(WG)
 fn attention_stats(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {

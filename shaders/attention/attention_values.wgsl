@@ -21,7 +21,7 @@ struct Params {
     angle_set: u32,
 }
 
-#import lib/rows
+#import lib/rows/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;             // (T)
 @group(0) @binding(auto) var<storage, read> scores: array<vec4<f32>>;     // (n, HEADS, columns/4)
 @group(0) @binding(auto) var<storage, read> places: array<u32>;           // (n, columns)
@@ -36,13 +36,13 @@ struct Params {
 #for S RING_SEGMENTS
 @group(0) @binding(auto) var<storage, read> ring$S: array<KeyWord>;       // (rows, DIM/2) pairs
 #end
-#import lib/kv
-#import lib/pages
-#import lib/visible
-#import lib/keys
-#import lib/key_quad
-#import lib/rotate
-#import lib/element
+#import lib/attention/kv
+#import lib/attention/pages
+#import lib/attention/visible
+#import lib/attention/keys
+#import lib/attention/key_quad
+#import lib/attention/rotate
+#import lib/numbers/element
 
 const TILE_H: u32 = SUBGROUPS_H * 2u * SIZE;
 const TILE_D: u32 = SUBGROUPS_K * 2u * SIZE;
@@ -57,7 +57,7 @@ const V_ROWS: u32 = WG / V_QUADS;
 
 const SECOND_AT: u32 = TILE_H * P_STRIDE; // where the staged keys, which are the values too, begin behind exp(s - m)
 const STAGED: u32 = TILE_H * P_STRIDE + DEPTH * V_STRIDE;
-#import lib/coop
+#import lib/linear/coop
 // One matrix of each subgroup on its way to out.
 var<workgroup> results: array<f32, SUBGROUPS_H * SUBGROUPS_K * SIZE * SIZE>;
 

@@ -1,6 +1,6 @@
 // compress: the row of a window that closes in this step: per channel a softmax over the gates of its tokens, the weighted sum of their
 // values, N(.; weight), RoPE at the window's first token; into the session's page.
-// in      windows (n) Window; rows (T) Row; live (slots); fresh (T, fresh_stride) f32 with v then g at fresh_offset, each WIDTH wide;
+// in      windows (n) Window; rows (T) Row; live (slots); fresh (T, input_stride) f32 with v then g at input_offset, each WIDTH wide;
 //         frontier (slots, ring, 2 WIDTH) f32 of earlier tokens; ape (RATIO, WIDTH) f32; weight (dim) f32; angles (n, R/2) (cos, sin)
 //         of the windows; page_table (slots, max_pages)
 // out     pages (pages, PAGE_ROWS, dim) pairs; this binding holds pool pages [first_page, first_page + held_pages)
@@ -12,8 +12,8 @@
 struct Params {
     dim: u32,
     rope: u32,         // R
-    fresh_stride: u32, // floats
-    fresh_offset: u32, // floats; of v, g follows
+    input_stride: u32, // floats
+    input_offset: u32, // floats; of v, g follows
     ring: u32,         // rows of a session's frontier
     max_pages: u32,
     first_page: u32,
@@ -22,11 +22,11 @@ struct Params {
     eps: f32,
 }
 
-#import lib/window_row
+#import lib/attention/window_row
 @group(0) @binding(auto) var<storage, read> windows: array<Window>;      // (n)
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;            // (T)
 @group(0) @binding(auto) var<storage, read> live: array<u32>;            // (slots)
-@group(0) @binding(auto) var<storage, read> fresh: array<vec2<f32>>;     // (T, fresh_stride/2)
+@group(0) @binding(auto) var<storage, read> fresh: array<vec2<f32>>;     // (T, input_stride/2)
 @group(0) @binding(auto) var<storage, read> ape: array<vec2<f32>>;       // (RATIO, WIDTH/2)
 @group(0) @binding(auto) var<storage, read> weight: array<vec2<f32>>;    // (dim/2)
 @group(0) @binding(auto) var<storage, read> window_angles: array<vec2<f32>>; // (n, R/2)
@@ -84,7 +84,7 @@ fn store_page_pair(number: u32, at: u32, value: vec2<f32>) {
 
 @compute @workgroup_size(WG)
 fn compress(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let stride = params.fresh_stride >> 1u;
-    let own = Compressor(0u, params.dim, stride, params.fresh_offset >> 1u, 0u, 0u, params.first_page, params.held_pages);
+    let stride = params.input_stride >> 1u;
+    let own = Compressor(0u, params.dim, stride, params.input_offset >> 1u, 0u, 0u, params.first_page, params.held_pages);
     window_row(own, params.first_window + wid.x, lid);
 }

@@ -14,12 +14,12 @@ struct Params {
     format: u32,
 }
 
-#import lib/rows
+#import lib/rows/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;         // (T)
 @group(0) @binding(auto) var<storage, read> sampled: array<u32>;      // (slots)
 @group(0) @binding(auto) var<storage, read> w: array<u32>;            // arena
 @group(0) @binding(auto) var<storage, read_write> x: array<vec4<f32>>; // (T, 4, D/4)
-#import lib/dequant
+#import lib/formats/dequant
 
 @compute @workgroup_size(WG)
 fn embed(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {

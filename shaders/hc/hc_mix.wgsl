@@ -1,5 +1,5 @@
 // hc_mix: over slices of SLICE channels of all four streams, mix[t, slice, o] = fn[o] . X'[t] for o < outputs, and
-// mix[t, slice, outputs] = |X'[t]|^2; lib/hc_mixed adds the slices up. With POST the streams are made first, the residual of a sub-layer:
+// mix[t, slice, outputs] = |X'[t]|^2; lib/hc/mixed adds the slices up. With POST the streams are made first, the residual of a sub-layer:
 // X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j], where the sum runs over C's first index; else X' = X.
 // in      w (outputs, 4D) any block format; x (T, 4, D) f32; POST: post (T, 32) f32 as hc_sinkhorn leaves it, y (T, D) f32
 // out     mix (T, slices, 32) f32; POST: next (T, 4, D) f32
@@ -24,9 +24,9 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> y: array<vec4<f32>>;          // (T, D/4)
 @group(0) @binding(auto) var<storage, read_write> next: array<vec4<f32>>; // (T, 4, D/4)
 #endif
-#import lib/dequant
-#import lib/reduce_lanes
-#import lib/hc_residual
+#import lib/formats/dequant
+#import lib/reduce/lanes
+#import lib/hc/residual
 
 const QUADS: u32 = SLICE / 4u;  // of a stream in a slice
 const EIGHTS: u32 = SLICE / 2u; // of all four

@@ -1,9 +1,9 @@
 // hc_pre: what a sub-layer or the output head multiplies, from the mix of a row: x = sum_j pre[j] X[j], then N(x; weight).
 // in      mix (T, slices, 32) f32 as hc_mix leaves it: OUTPUTS, four of them for pre, and |X|^2; hc f32: base (OUTPUTS), scale; x (T, 4, D) f32;
 //         weight (D) f32; WANTED: wanted (R), the rows to make
-// out     normed (R, D) f32, or f16 with Y_F16; QUANTIZE: rounded to int8 too; AHEAD: perhaps something in unread, which means nothing
+// out     normed (R, D) f32, or f16 with Y_F16; QUANTIZE: rounded to int8 too; PREFETCH: perhaps something in unread, which means nothing
 // params  Params 32 B
-// grid    R, which is T without WANTED; AHEAD: one more, which asks for the weights that follow while the device has nothing to do
+// grid    R, which is T without WANTED; PREFETCH: one more, which asks for the weights that follow while the device has nothing to do
 // needs   D = DIM, at most 4 KEPT WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    18 D bytes read, 4 D written a row: latency bound for one row
 // source  SPEC 2.3, SPEC 2.4, SPEC 3
@@ -12,7 +12,7 @@ struct Params {
     hc_eps: f32,
     norm_eps: f32,
     padding: u32,
-    ahead: vec4<u32>, // lib/ahead
+    prefetch: vec4<u32>, // lib/rows/prefetch
 }
 
 #ifdef WANTED
@@ -27,17 +27,17 @@ struct Params {
 #else
 @group(0) @binding(auto) var<storage, read_write> normed: array<vec4<f32>>; // (R, D/4)
 #endif
-#ifdef AHEAD
-@group(0) @binding(auto) var<storage, read_write> unread: array<u32>;    // (1)
-#import lib/ahead
+#ifdef PREFETCH
+@group(0) @binding(auto) var<storage, read_write> prefetch_sink: array<u32>;    // (1)
+#import lib/rows/prefetch
 #endif
-#import lib/element
-#import lib/hc_mixed
-#import lib/math
-#import lib/reduce
+#import lib/numbers/element
+#import lib/hc/mixed
+#import lib/numbers/math
+#import lib/reduce/workgroup
 #ifdef QUANTIZE
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // rows of `normed` rounded to int8
-#import lib/quantize
+#import lib/numbers/quantize
 #endif
 
 // The invocation's share of the streams: KEPT vec4 of each.
@@ -56,11 +56,11 @@ fn load_norm_weights(lid: u32) {
 
 @compute @workgroup_size(WG)
 fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-#ifdef AHEAD
+#ifdef PREFETCH
     if (wid.x == params.rows) {
-        let words = ask_ahead(lid);
+        let words = touch_ahead(lid);
         if (is_used(words)) {
-            unread[0] = words;
+            prefetch_sink[0] = words;
         }
         return;
     }

@@ -1,8 +1,8 @@
 // hc_sinkhorn: how the streams of a row leave a sub-layer, from the row's mix: post, and C made doubly stochastic by Sinkhorn's iteration.
 // in      mix (T, slices, 32) f32 as hc_mix leaves it; hc (27) f32: base 24, scale 3
-// out     post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; AHEAD: perhaps something behind them, which means nothing
+// out     post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; PREFETCH: perhaps something behind them, which means nothing
 // params  Params 48 B
-// grid    T; AHEAD: one more, which asks for the weights that follow
+// grid    T; PREFETCH: one more, which asks for the weights that follow
 // needs   SUBGROUP: of at least 8
 // cost    128 bytes a slice of a row: latency bound (39 dependent steps)
 // source  SPEC 2.3
@@ -15,21 +15,21 @@ struct Params {
     padding_a: u32,
     padding_b: u32,
     padding_c: u32,
-    ahead: vec4<u32>, // lib/ahead
+    prefetch: vec4<u32>, // lib/rows/prefetch
 }
 
 @group(0) @binding(auto) var<storage, read> mix: array<f32>;        // (T, slices, 32)
 @group(0) @binding(auto) var<storage, read> hc: array<f32>;         // base (24), scale (3)
 @group(0) @binding(auto) var<storage, read_write> post: array<f32>; // (T, 32)
-#import lib/ahead
-#import lib/hc_mixed
-#import lib/math
+#import lib/rows/prefetch
+#import lib/hc/mixed
+#import lib/numbers/math
 
 @compute @workgroup_size(WG)
 fn hc_sinkhorn(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-#ifdef AHEAD
+#ifdef PREFETCH
     if (wid.x == params.tokens) {
-        if (is_used(ask_ahead(lid))) {
+        if (is_used(touch_ahead(lid))) {
             post[31] = 0.0;
         }
         return;

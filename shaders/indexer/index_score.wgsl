@@ -7,9 +7,9 @@
 // needs   26 KiB workgroup memory; DIM at most 128, a multiple of 4
 // cost    2 heads DIM flop and DIM * 2 bytes a compressed row
 // source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)
-#import lib/index_query
-#import lib/kv
-#import lib/pages
+#import lib/indexer/query
+#import lib/attention/kv
+#import lib/attention/pages
 
 const QUADS: u32 = DIM / 4u;
 const STAGED: u32 = QUADS + 1u; // quads of a staged key: one more, so that neighbouring keys fall into different banks

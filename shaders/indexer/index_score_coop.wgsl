@@ -8,10 +8,10 @@
 //         index_score is the portable twin
 // cost    2 heads DIM flop a compressed row on the matrix units; products pass through workgroup memory once: 8 bytes for each head
 // source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)
-#import lib/index_query
-#import lib/kv
-#import lib/pages
-#import lib/key_quad
+#import lib/indexer/query
+#import lib/attention/kv
+#import lib/attention/pages
+#import lib/attention/key_quad
 
 const SUBGROUPS: u32 = WG / SUBGROUP;
 const TILE: u32 = WG;                      // compressed rows: as many as invocations
@@ -20,7 +20,7 @@ const KEY_STRIDE: u32 = DEPTH + 8u;        // of a staged row, so that neighbour
 const QUERY_STRIDE: u32 = DIM + 8u;
 const QUADS: u32 = DEPTH / 4u;
 const STAGED: u32 = max(SUBGROUPS * SIZE * KEY_STRIDE, HEADS * QUERY_STRIDE);
-#import lib/coop
+#import lib/linear/coop
 
 var<workgroup> products: array<f32, WG * SIZE>; // a subgroup's (SIZE heads, SUBGROUP compressed rows)
 var<workgroup> weights: array<f32, HEADS>;

@@ -7,10 +7,10 @@
 //         of SIZE, at most 128; no fallback here: index_score is the portable twin
 // cost    DIM * 2 bytes a compressed row, and 4 heads DIM bytes of queries a workgroup: latency bound, so that all loads are under way at once
 // source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)
-#import lib/index_query
-#import lib/kv
-#import lib/pages
-#import lib/half
+#import lib/indexer/query
+#import lib/attention/kv
+#import lib/attention/pages
+#import lib/numbers/half
 
 const SUBGROUPS: u32 = WG / SUBGROUP;  // 2 BLOCKS
 const BLOCKS: u32 = 4u;                // of compressed rows in a workgroup, and of heads staged at a time
@@ -20,7 +20,7 @@ const STRIDE: u32 = DIM + 8u;          // of a staged row, so that neighbouring 
 const EIGHTS: u32 = DIM / 8u;          // key words of a row
 const QUERIES_AT: u32 = TILE * STRIDE; // where the staged queries begin, behind the keys
 const STAGED: u32 = (TILE + HEADS) * STRIDE;
-#import lib/coop
+#import lib/linear/coop
 
 var<workgroup> products: array<f32, SUBGROUPS * SIZE * SIZE>; // of a subgroup: (SIZE heads, SIZE compressed rows)
 var<workgroup> weights: array<f32, HEADS>;

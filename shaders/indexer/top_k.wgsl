@@ -7,8 +7,8 @@
 // cost    at most five passes over the scores of the row: up to four digits of a radix selection, as long as a bin is to be taken in part; one to
 //         collect; in all of them neighbours read neighbours
 // source  SPEC 3.4 (step 5)
-#import lib/top_k_inputs
-#import lib/math
+#import lib/indexer/top_k_inputs
+#import lib/numbers/math
 
 const CHUNK: u32 = 32u * WG;                      // scores collected at a time: a word of bits for each invocation
 

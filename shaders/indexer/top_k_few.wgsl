@@ -6,8 +6,8 @@
 // needs   subgroups of SUBGROUP, at least 8; WG is at least 256; columns at most 4 WG
 // cost    one pass over the scores of the row, up to four digits of a radix selection: latency bound
 // source  SPEC 3.4 (step 5)
-#import lib/top_k_inputs
-#import lib/math
+#import lib/indexer/top_k_inputs
+#import lib/numbers/math
 
 // Most scores share their first digit, and neighbours that count in one bin wait for one another: each bin is there COPIES times.
 var<workgroup> bins: array<atomic<u32>, 256u * COPIES>;

@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> weight: array<vec2<f32>>; // (dim/2)
 @group(0) @binding(auto) var<storage, read> angles: array<vec2<f32>>; // (T, 2, R/2)
 @group(0) @binding(auto) var<storage, read_write> kv: array<u32>;     // (T, dim/2) pairs
-#import lib/key_row
+#import lib/attention/key_row
 
 fn x_pair(i: u32) -> vec2<f32> {
     return x[i];

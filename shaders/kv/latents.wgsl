@@ -1,7 +1,7 @@
 // latents: what attention makes of the projections of its input, in one launch of few rows: window keys (kv_row), with QUERIES low-rank queries
 // (rms_norm), with WINDOWS the rows of windows that close in this step (compress), with INDEX the indexer's too. A workgroup makes one of them.
 // in      x (T, x_stride) f32; vectors f32: weights and ape of all of them; angles (T, 2, R/2) (cos, sin); WINDOWS: fresh
-//         (T, fresh_stride) f32, windows, rows, live, window_angles, page_table and frontiers as in compress
+//         (T, input_stride) f32, windows, rows, live, window_angles, page_table and frontiers as in compress
 // out     kv (T, kv_dim) pairs of the cache's type; QUERIES: y (T, q_columns) f32; WINDOWS: pages
 // params  Params 96 B
 // grid    x: T, QUERIES: T more, closing windows of each compressor
@@ -24,7 +24,7 @@ struct Params {
     first_window: u32, // into windows
     ring: u32,         // rows of a session's frontier
     max_pages: u32,
-    fresh_stride: u32, // floats, as the next offsets into a row of fresh
+    input_stride: u32, // floats, as the next offsets into a row of fresh
     row_dim: u32,      // of the layer's compressor
     row_offset: u32,
     row_ape: u32,
@@ -41,12 +41,12 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> kv: array<u32>;         // (T, kv_dim/2) pairs
 #ifdef QUERIES
 @group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>;    // (T, q_columns/4)
-#import lib/norm_row
+#import lib/rows/norm_row
 #endif
-#import lib/key_row
+#import lib/attention/key_row
 #ifdef WINDOWS
-#import lib/window_row
-@group(0) @binding(auto) var<storage, read> fresh: array<vec2<f32>>;      // (T, fresh_stride/2)
+#import lib/attention/window_row
+@group(0) @binding(auto) var<storage, read> fresh: array<vec2<f32>>;      // (T, input_stride/2)
 @group(0) @binding(auto) var<storage, read> windows: array<Window>;       // (n)
 @group(0) @binding(auto) var<storage, read> rows: array<Row>;             // (T)
 @group(0) @binding(auto) var<storage, read> live: array<u32>;             // (slots)
@@ -93,7 +93,7 @@ fn store_page_pair(number: u32, at: u32, value: vec2<f32>) {
 }
 
 fn compressor(number: u32, dim: u32, offset: u32, ape: u32, weight: u32) -> Compressor {
-    return Compressor(number, dim, params.fresh_stride >> 1u, offset >> 1u, ape >> 1u, weight >> 1u, 0u, 0xffffffffu);
+    return Compressor(number, dim, params.input_stride >> 1u, offset >> 1u, ape >> 1u, weight >> 1u, 0u, 0xffffffffu);
 }
 #endif
 

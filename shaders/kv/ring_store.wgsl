@@ -7,13 +7,13 @@
 // cost    8 bytes a word
 // source  SPEC 5 (raw ring, frontiers)
 struct Params {
-    sources: array<vec4<u32>, 3>, // lib/ring_row
+    sources: array<vec4<u32>, 3>, // lib/attention/ring_row
     places: array<vec4<u32>, 3>,
 }
 
-#import lib/rows
+#import lib/rows/rows
 @group(0) @binding(auto) var<storage, read> rows: array<Row>; // (T)
-#import lib/ring_row
+#import lib/attention/ring_row
 
 @compute @workgroup_size(WG)
 fn ring_store(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {

@@ -23,8 +23,8 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> chosen: array<u32>;    // (T * used)
 @group(0) @binding(auto) var<storage, read> weights: array<f32>;   // (T * used)
 @group(0) @binding(auto) var<storage, read_write> y: array<f32>;   // (T, D)
-#import lib/dequant
-#import lib/reduce_lanes
+#import lib/formats/dequant
+#import lib/reduce/lanes
 
 const ROWS: u32 = WG / LANES;
 

@@ -1,13 +1,13 @@
 // moe_down_int8: y[t, r] += sum_k weight[t, k] down_e[r] . act[t, k] as moe_down, with act rounded to int8;
-// SHARED: y[t, r] = shared_down[r] . shared[t] + that sum, in one launch with the shared expert; LEAVE: and what hc_mix makes of y.
-// in      stack (experts, D, F) of this slice; rounded (T * used) rows of F values of act (lib/quantize); chosen, weights (T * used);
+// SHARED: y[t, r] = shared_down[r] . shared[t] + that sum, in one launch with the shared expert; FUSED_HC_MIX: and what hc_mix makes of y.
+// in      stack (experts, D, F) of this slice; rounded (T * used) rows of F values of act (lib/numbers/quantize); chosen, weights (T * used);
 //         SHARED: w (D, F) Q8_0 by eight, bound by words and by 16 bytes; x_int8 (T) rows of F values, bound twice
-//         LEAVE: mix_quads (outputs, 4D) F16, streams (T, 4, D) f32 and post (T, 32) f32 as for hc_mix
-// out     y (T, D) f32, added to; SHARED: written; LEAVE: next (T, 4, D) f32, mix (T, D / 16, 32) f32
+//         FUSED_HC_MIX: mix_quads (outputs, 4D) F16, streams (T, 4, D) f32 and post (T, 32) f32 as for hc_mix
+// out     y (T, D) f32, added to; SHARED: written; FUSED_HC_MIX: next (T, 4, D) f32, mix (T, D / 16, 32) f32
 // params  Params 36 B
 // grid    x: ceil(rows / ROWS), y: T; ROWS = 8 * EIGHTS; a subgroup for each expert, and SHARED_PARTS of them for the shared one
 // needs   subgroups of SUBGROUP, at least 8; F = COLUMNS; WG = PREPARING = (USED + SHARED_PARTS) * SUBGROUP; SHARED_PARTS divides 8;
-//         LEAVE: SHARED, ROWS = 16, LEAVE_TOKENS = 1, the slice has all D rows, D a multiple of 16
+//         FUSED_HC_MIX: SHARED, ROWS = 16, HC_MIX_TOKENS = 1, the slice has all D rows, D a multiple of 16
 // cost    the bytes of down of the chosen experts: bandwidth bound
 // source  SPEC 3.5 (steps 4, 5)
 struct Params {
@@ -32,12 +32,12 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> w_quads: array<vec4<u32>>; // the same
 @group(0) @binding(auto) var<storage, read> x_int8: array<vec4<u32>>;  // (T, 9 F / 128)
 @group(0) @binding(auto) var<storage, read> x_scales: array<f32>;      // the same
-#import lib/q8_0x8_rounded
+#import lib/formats/q8_0x8_rounded
 #endif
-#ifdef LEAVE
-#import lib/hc_leave
+#ifdef FUSED_HC_MIX
+#import lib/hc/leave
 #endif
-#import lib/units
+#import lib/formats/units
 
 const ROWS: u32 = 8u * EIGHTS;
 
@@ -51,7 +51,7 @@ var<workgroup> expert_weights: array<f32, USED>;
 @compute @workgroup_size(WG)
 fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.y;
-#ifdef LEAVE
+#ifdef FUSED_HC_MIX
     // Needed last, asked for first.
     let early = load_leaving(t, t, wid.x, params.width, params.base_mix, params.outputs, lid);
 #endif
@@ -137,7 +137,7 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
         }
     }
 #endif
-#ifdef LEAVE
+#ifdef FUSED_HC_MIX
     stage_leaving(early, lid);
 #endif
     workgroupBarrier();
@@ -153,11 +153,11 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
             sum += shares[lid * (USED + 1u) + k];
         }
         y[i] = sum;
-#ifdef LEAVE
+#ifdef FUSED_HC_MIX
         result[lid] = sum;
 #endif
     }
-#ifdef LEAVE
+#ifdef FUSED_HC_MIX
     workgroupBarrier();
     leave(early, t, t, wid.x, params.width, params.outputs, lid);
 #endif

@@ -25,9 +25,9 @@ struct Params {
 @group(0) @binding(auto) var<storage, read> x: array<vec4<f32>>;   // (T, C/4)
 @group(0) @binding(auto) var<storage, read> chosen: array<u32>;    // (T * used)
 @group(0) @binding(auto) var<storage, read_write> act: array<f32>; // (T * used, F)
-#import lib/dequant
-#import lib/math
-#import lib/reduce_lanes
+#import lib/formats/dequant
+#import lib/numbers/math
+#import lib/reduce/lanes
 
 const ROWS: u32 = WG / LANES;
 

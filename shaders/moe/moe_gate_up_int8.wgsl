@@ -1,5 +1,5 @@
 // moe_gate_up_int8: act[p, f] = swiglu(gate_e[f] . x[t], up_e[f] . x[t]) as moe_gate_up, with x rounded to int8 and act left rounded too.
-// in      stack (experts, F, C) gate and up of this slice, in one format; rounded (T) rows of C values of x (lib/quantize);
+// in      stack (experts, F, C) gate and up of this slice, in one format; rounded (T) rows of C values of x (lib/numbers/quantize);
 //         chosen (T * used); ROUTED: what router reads in its place
 // out     act (T * used, F) f32; quantized (T * used) rows of F values; ROUTED: what router writes
 // params  Params 68 B
@@ -38,13 +38,13 @@ struct Params {
 @group(0) @binding(auto) var<storage, read_write> quantized: array<u32>; // (T * used, 9 F / 32)
 #ifdef ROUTED
 const CHOICES: u32 = PAIRS;
-#import lib/route
+#import lib/experts/route
 #else
 @group(0) @binding(auto) var<storage, read> chosen: array<u32>;          // (T * used)
 #endif
-#import lib/math
-#import lib/quantize
-#import lib/units
+#import lib/numbers/math
+#import lib/numbers/quantize
+#import lib/formats/units
 
 const TEAMS: u32 = WG / LANES;
 // Subgroups of a team, and how many lanes of it add within one.

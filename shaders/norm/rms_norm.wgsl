@@ -20,7 +20,7 @@ struct Params {
 #else
 @group(0) @binding(auto) var<storage, read_write> y: array<vec4<f32>>; // (T, C/4)
 #endif
-#import lib/norm_row
+#import lib/rows/norm_row
 
 fn x_quad(i: u32) -> vec4<f32> {
     return x[i];

@@ -3,7 +3,7 @@
 // in      inputs (T, stride) f32: `experts` logits at `offset`, the shared expert's gate (F) at `gate` and up (F) at `up`; bias (experts) f32, or
 //         table (vocabulary, used) with rows and sampled
 // out     chosen (T, used) expert numbers: always in range and distinct, NaN counts as lowest; weights (T, used) f32;
-//         shared_act (T, F) f32, or f16 with Y_F16; QUANTIZE: rounded to int8 too, shared_int8 (lib/round_quad)
+//         shared_act (T, F) f32, or f16 with Y_F16; QUANTIZE: rounded to int8 too, shared_int8 (lib/numbers/round_quad)
 // params  Params 28 B
 // grid    x: 1 + ceil(F / 4 / WG), y: T; the first workgroup of a token chooses, the others each make 4 WG channels of act
 // needs   experts at most 1024, used at most 16; F a multiple of 4; QUANTIZE: subgroups of at least 8, F a multiple of 256
@@ -20,7 +20,7 @@ struct Params {
 }
 
 const CHOICES: u32 = 1u;
-#import lib/route
+#import lib/experts/route
 
 @compute @workgroup_size(WG)
 fn router(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {

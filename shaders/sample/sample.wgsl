@@ -34,8 +34,8 @@ const NO_MASK: u32 = 0xffffffffu;
 @group(0) @binding(auto) var<storage, read_write> sampled: array<u32>;       // (slots)
 @group(0) @binding(auto) var<storage, read_write> live: array<u32>;          // (slots)
 @group(0) @binding(auto) var<storage, read_write> results: array<vec2<u32>>; // (R)
-#import lib/reduce
-#import lib/threefry
+#import lib/reduce/workgroup
+#import lib/numbers/threefry
 
 var<workgroup> best_key: atomic<u32>;
 var<workgroup> best_id: atomic<u32>;

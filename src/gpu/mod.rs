@@ -6,6 +6,7 @@
 //! Kernel families live in `kernels`, who calls them in `engine`; tests are the kernel tests and the unit tests of each file here.
 
 mod adapter;
+mod binding;
 mod buffer;
 mod caps;
 mod executor;
@@ -20,6 +21,7 @@ mod variant;
 mod wgpu;
 
 pub use adapter::{Adapter, adapters};
+pub use binding::Binding;
 pub use buffer::{Buffer, Slice};
 pub use caps::{AdapterKind, Caps, Cooperative, OpenOptions};
 pub use executor::{Gpu, Ticket};

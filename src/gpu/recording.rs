@@ -1,5 +1,6 @@
 //! Work described as plain data: what to run, with which parameters, on which buffers, over which grid.
 
+use super::binding::Binding;
 use super::buffer::Slice;
 use super::variant::Variant;
 use serde::{Deserialize, Serialize};
@@ -49,8 +50,8 @@ pub struct Dispatch {
     pub variant: Variant,
     /// The bytes of the kernel's `Params`, at most 128.
     pub params: Vec<u8>,
-    /// What is bound, in the order in which the shader declares its bindings.
-    pub bindings: Vec<Slice>,
+    /// What the kernel is given, in the order in which its shader declares it.
+    pub bindings: Vec<Binding>,
     /// Workgroups in x, y, z.
     pub grid: [u32; 3],
     /// What it moves and computes.
@@ -65,13 +66,18 @@ impl fmt::Display for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [x, y, z] = self.grid;
         write!(f, "{} grid {x}x{y}x{z}", self.variant)?;
-        self.bindings.iter().try_for_each(|slice| write!(f, " {slice}"))?;
+        self.bindings.iter().try_for_each(|binding| write!(f, " {binding}"))?;
         f.write_str(" params")?;
         self.param_words().try_for_each(|word| write!(f, " {word:08x}"))
     }
 }
 
 impl Dispatch {
+    /// The ranges that its shader declares, in order.
+    pub fn slices(&self) -> impl Iterator<Item = &Slice> {
+        self.bindings.iter().flat_map(Binding::slices)
+    }
+
     /// The parameters as words, the last one filled up with zeros.
     pub(super) fn param_words(&self) -> impl Iterator<Item = u32> {
         self.params.chunks(4).map(|bytes| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)))
@@ -94,12 +100,13 @@ impl Recording {
     }
 
     /// Appends a launch. A grid with a zero dimension is dropped: ragged steps produce them.
-    pub fn dispatch<P: bytemuck::NoUninit>(&mut self, variant: Variant, params: &P, bindings: Vec<Slice>, grid: [u32; 3]) {
+    pub fn dispatch<P: bytemuck::NoUninit>(&mut self, variant: Variant, params: &P, bindings: Vec<impl Into<Binding>>, grid: [u32; 3]) {
         self.dropped = grid.contains(&0);
         if self.dropped {
             return;
         }
         let (params, cost) = (bytemuck::bytes_of(params).to_vec(), Cost::default());
+        let bindings = bindings.into_iter().map(Into::into).collect();
         self.dispatches.push(Dispatch { variant, params, bindings, grid, cost, by_position: false });
     }
 
@@ -186,11 +193,16 @@ mod tests {
         let [x, y] = ["x", "y"].map(|label| Buffer::new(label, 512, Arc::new(Notes::default())));
         let mut rec = Recording::new();
         let variant = Variant::new("rms_norm").flag("Y_F16").constant("WG", 64);
-        rec.dispatch(variant, &[16u32, 1.0f32.to_bits()], vec![x.all(), x.slice(256, 64), y.all()], [2, 3, 1]);
-        rec.dispatch(Variant::new("plain"), &[7u8, 1], Vec::new(), [1, 1, 1]);
+        rec.dispatch(
+            variant,
+            &[16u32, 1.0f32.to_bits()],
+            vec![x.all().into(), Binding::Twice(x.slice(256, 64)), Binding::Pool(vec![y.all(), x.all()])],
+            [2, 3, 1],
+        );
+        rec.dispatch(Variant::new("plain"), &[7u8, 1], Vec::<Binding>::new(), [1, 1, 1]);
         rec.download(y.slice(4, 8));
         let lines = [
-            "   0 rms_norm[Y_F16 WG=64] grid 2x3x1 x[0..512] x[256..320] y[0..512] params 00000010 3f800000",
+            "   0 rms_norm[Y_F16 WG=64] grid 2x3x1 x[0..512] twice(x[256..320]) pool(y[0..512] x[0..512]) params 00000010 3f800000",
             "   1 plain[] grid 1x1x1 params 00000107",
             "     download y[4..12]",
         ];
@@ -201,11 +213,11 @@ mod tests {
     fn a_cost_belongs_to_the_launch_before_it_and_to_no_other() {
         let cost = Cost { bytes: 3, flops: 4 };
         let mut rec = Recording::new();
-        rec.dispatch(Variant::new("x"), &0u32, Vec::new(), [1, 1, 1]);
-        rec.dispatch(Variant::new("x"), &0u32, Vec::new(), [1, 0, 1]);
+        rec.dispatch(Variant::new("x"), &0u32, Vec::<Binding>::new(), [1, 1, 1]);
+        rec.dispatch(Variant::new("x"), &0u32, Vec::<Binding>::new(), [1, 0, 1]);
         rec.cost(cost);
         assert_eq!(rec.dispatches()[0].cost, Cost::default(), "the launch that was dropped cost nothing");
-        rec.dispatch(Variant::new("x"), &0u32, Vec::new(), [1, 1, 1]);
+        rec.dispatch(Variant::new("x"), &0u32, Vec::<Binding>::new(), [1, 1, 1]);
         rec.cost(cost);
         assert_eq!((rec.dispatches().len(), rec.dispatches()[1].cost), (2, cost));
     }

@@ -1,5 +1,6 @@
 //! Recordings as text, to be kept, read and run again: JSON with the launches, the buffers that they bind, and what some of those held.
 
+use super::binding::Binding;
 use super::buffer::{Buffer, Slice};
 use super::executor::Gpu;
 use super::recording::{Cost, Dispatch, GRID_LIMIT, PARAMS_BYTES, Recording};
@@ -10,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
 /// What a file says that it is.
-const FORMAT: &str = "dwarfstar recording 1";
+const FORMAT: &str = "dwarfstar recording 2";
 
 /// A recording that is bound to no device. Numbers are in bytes, but parameters and contents are words of 32 bits.
 ///
@@ -43,10 +44,22 @@ struct SavedLaunch {
     flags: Vec<String>,
     constants: Vec<(String, u32)>,
     params: Vec<u32>,
-    bindings: Vec<SavedSlice>,
+    bindings: Vec<SavedBinding>,
     grid: [u32; 3],
     cost: Cost,
     by_position: bool,
+}
+
+/// As [`Binding`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum SavedBinding {
+    One(SavedSlice),
+    Twice(SavedSlice),
+    Pool(Vec<SavedSlice>),
+    Merged(SavedSlice),
+    Unused(SavedSlice),
+    Prefetch { ranges: Vec<SavedSlice>, sink: Option<SavedSlice> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +74,7 @@ impl SavedRecording {
     /// `recording` without what its buffers hold.
     pub fn new(recording: &Recording) -> Self {
         let mut saved = Self { format: FORMAT.into(), buffers: Vec::new(), launches: Vec::new(), downloads: Vec::new() };
-        let slices = recording.dispatches().iter().flat_map(|launch| &launch.bindings).chain(recording.downloads());
+        let slices = recording.dispatches().iter().flat_map(Dispatch::slices).chain(recording.downloads());
         let mut seen = HashSet::new();
         for buffer in slices.map(|slice| &slice.buffer) {
             if seen.insert(buffer.id()) {
@@ -124,7 +137,7 @@ impl SavedRecording {
         let slice = |saved: &SavedSlice| Ok(find(&buffers, saved.buffer)?.slice(saved.offset, saved.bytes));
         let mut recording = Recording::new();
         for (launch, variant) in self.launches.iter().zip(variants) {
-            let bindings = launch.bindings.iter().map(slice).collect::<Result<_>>()?;
+            let bindings = launch.bindings.iter().map(|binding| binding.load(slice)).collect::<Result<_>>()?;
             let params = bytemuck::cast_slice(&launch.params).to_vec();
             let &SavedLaunch { grid, cost, by_position, .. } = launch;
             recording.push(Dispatch { variant, params, bindings, grid, cost, by_position });
@@ -160,7 +173,7 @@ impl SavedLaunch {
             flags: variant.flags().iter().map(ToString::to_string).collect(),
             constants: variant.constants().iter().map(|(name, value)| (name.to_string(), *value)).collect(),
             params: launch.param_words().collect(),
-            bindings: launch.bindings.iter().map(SavedSlice::of).collect(),
+            bindings: launch.bindings.iter().map(SavedBinding::of).collect(),
             grid: launch.grid,
             cost: launch.cost,
             by_position: launch.by_position,
@@ -175,8 +188,43 @@ impl SavedLaunch {
         if let Some(wrong) = self.grid.iter().find(|size| !(1..=GRID_LIMIT).contains(*size)) {
             return Err(Error::Text(format!("a grid of {wrong} workgroups in one dimension, expected 1 to {GRID_LIMIT}")));
         }
-        self.bindings.iter().try_for_each(|slice| slice.check(sizes))?;
+        self.bindings.iter().flat_map(SavedBinding::slices).try_for_each(|slice| slice.check(sizes))?;
         Variant::known(&self.kernel, &self.flags, &self.constants)
+    }
+}
+
+impl SavedBinding {
+    fn of(binding: &Binding) -> Self {
+        let of = SavedSlice::of;
+        match binding {
+            Binding::One(slice) => Self::One(of(slice)),
+            Binding::Twice(slice) => Self::Twice(of(slice)),
+            Binding::Pool(segments) => Self::Pool(segments.iter().map(of).collect()),
+            Binding::Merged(slice) => Self::Merged(of(slice)),
+            Binding::Unused(slice) => Self::Unused(of(slice)),
+            Binding::Prefetch { ranges, sink } => Self::Prefetch { ranges: ranges.iter().map(of).collect(), sink: sink.as_ref().map(of) },
+        }
+    }
+
+    fn load(&self, of: impl Fn(&SavedSlice) -> Result<Slice>) -> Result<Binding> {
+        let all = |slices: &[SavedSlice]| slices.iter().map(&of).collect::<Result<_>>();
+        Ok(match self {
+            Self::One(slice) => Binding::One(of(slice)?),
+            Self::Twice(slice) => Binding::Twice(of(slice)?),
+            Self::Pool(segments) => Binding::Pool(all(segments)?),
+            Self::Merged(slice) => Binding::Merged(of(slice)?),
+            Self::Unused(slice) => Binding::Unused(of(slice)?),
+            Self::Prefetch { ranges, sink } => Binding::Prefetch { ranges: all(ranges)?, sink: sink.as_ref().map(&of).transpose()? },
+        })
+    }
+
+    fn slices(&self) -> impl Iterator<Item = &SavedSlice> {
+        let (first, rest) = match self {
+            Self::One(slice) | Self::Twice(slice) | Self::Merged(slice) | Self::Unused(slice) => (Some(slice), &[][..]),
+            Self::Pool(segments) => (None, &segments[..]),
+            Self::Prefetch { ranges, sink } => (sink.as_ref(), &ranges[..]),
+        };
+        first.into_iter().chain(rest)
     }
 }
 

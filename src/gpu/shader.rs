@@ -5,6 +5,7 @@
 //! | `#import lib/name` | the text of that file, once |
 //! | `#ifdef NAME` `#ifndef NAME` `#else` `#endif` | keeps lines if the variant has (lacks) that flag or constant |
 //! | `#for I COUNT` ... `#end` | the lines COUNT times (a number or a constant) with `$I` replaced by 0, 1, 2, ... |
+//! | `#each F PREFIX` ... `#end` | the lines for every constant PREFIX*, with `$F` replaced by the rest of its name and `$f` by that in small letters |
 //! | `@binding(auto)` | the next binding number |
 //!
 //! Values reach a shader only as typed constants (`const NAME: u32 = value;`), never by text replacement. `enable` lines and the variable
@@ -42,6 +43,9 @@ pub fn assemble(variant: &Variant, immediates: bool) -> Result<String> {
     }
     Ok(assembler.out)
 }
+
+/// Directives that `#end` closes.
+const LOOPS: [&str; 2] = ["#for", "#each"];
 
 /// Turns of a loop at most: the count may be a constant of a variant that was read from a file.
 const MOST_TURNS: u32 = 1024;
@@ -87,10 +91,19 @@ impl Assembler<'_> {
                         let so_far = self.out.len();
                         return Err(mistake(i, &format!("{count} turns behind {so_far} bytes, at most {MOST_TURNS} and {MOST_BYTES}")));
                     }
-                    let end = matching(lines, i, &["#for"], "#end").ok_or_else(|| mistake(i, "no #end"))?;
+                    let end = matching(lines, i, &LOOPS, "#end").ok_or_else(|| mistake(i, "no #end"))?;
                     for n in 0..count {
-                        let body: Vec<String> = lines[i + 1..end].iter().map(|l| l.replace(&format!("${name}"), &n.to_string())).collect();
-                        self.block(path, &body.iter().map(String::as_str).collect::<Vec<_>>())?;
+                        self.turn(path, &lines[i + 1..end], &[(format!("${name}"), n.to_string())])?;
+                    }
+                    i = end;
+                }
+                Some("#each") => {
+                    let name = words.next().ok_or_else(|| mistake(i, "#each needs a name"))?;
+                    let prefix = words.next().ok_or_else(|| mistake(i, "#each needs the beginning of a constant's name"))?;
+                    let end = matching(lines, i, &LOOPS, "#end").ok_or_else(|| mistake(i, "no #end"))?;
+                    for rest in self.variant.constants().iter().filter_map(|(constant, _)| constant.strip_prefix(prefix)) {
+                        let small = (format!("${}", name.to_lowercase()), rest.to_lowercase());
+                        self.turn(path, &lines[i + 1..end], &[(format!("${name}"), rest.to_string()), small])?;
                     }
                     i = end;
                 }
@@ -100,6 +113,13 @@ impl Assembler<'_> {
             i += 1;
         }
         Ok(())
+    }
+
+    /// The lines of a loop with names replaced.
+    fn turn(&mut self, path: &str, lines: &[&str], names: &[(String, String)]) -> Result<()> {
+        let replaced = |line: &&str| names.iter().fold(line.to_string(), |line, (from, to)| line.replace(from, to));
+        let body: Vec<String> = lines.iter().map(replaced).collect();
+        self.block(path, &body.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn line(&mut self, line: &str) {
@@ -169,6 +189,15 @@ mod tests {
     fn loops_repeat_nest_and_number() {
         let variant = Variant::new("x").constant("N", 2);
         assert_eq!(expand(&variant, "#for I N\n#for J 2\nv$I$J\n#end\n#end"), "v00\nv01\nv10\nv11\n");
+    }
+
+    #[test]
+    fn each_goes_through_the_constants_of_a_prefix() {
+        let variant = Variant::new("x").constant("FORMAT_Q8_0", 3).constant("WG", 64).constant("FORMAT_F16", 1);
+        assert_eq!(
+            expand(&variant, "#each F FORMAT_\nFORMAT_$F $f\n#for I 2\n$f$I\n#end\n#end"),
+            "FORMAT_Q8_0 q8_0\nq8_00\nq8_01\nFORMAT_F16 f16\nf160\nf161\n"
+        );
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Compressed rows: what a closed window of tokens leaves behind.
 
-use super::kit::{Dialect, Kit, Strided};
+use super::context::{Dialect, Strided};
 use super::matrix::Pool;
-use crate::gpu::{Recording, Slice, Variant};
+use super::pass::{Pass, bind};
+use crate::gpu::{Slice, Variant};
 
-params! {
-    CompressParams for "compress" {
-        dim: u32, rope: u32, fresh_stride: u32, fresh_offset: u32, ring: u32, max_pages: u32, first_page: u32, held_pages: u32,
+kernels! {
+    CompressParams for "compress" in variants {
+        dim: u32, rope: u32, input_stride: u32, input_offset: u32, ring: u32, max_pages: u32, first_page: u32, held_pages: u32,
         first_window: u32, eps: f32,
     }
 }
@@ -75,25 +76,25 @@ impl Compress<'_> {
 }
 
 /// `variant` of a kernel that makes compressed rows of windows of `ratio` tokens, `page_rows` in a page.
-pub(super) fn compressing(variant: Variant, ratio: u32, page_rows: u32) -> Variant {
+pub(super) fn for_windows(variant: Variant, ratio: u32, page_rows: u32) -> Variant {
     variant.flag_if(ratio == 4, "OVERLAP").constant("RATIO", ratio).constant("PAGE_ROWS", page_rows)
 }
 
-pub(super) fn compress_variant(dialect: &Dialect, ratio: u32, page_rows: u32, segments: u32, segment_rows: u32) -> Variant {
-    let variant = compressing(dialect.kv_variant("compress"), ratio, page_rows).constant("FRONTIER_SEGMENTS", segments);
+fn compress_variant(dialect: &Dialect, ratio: u32, page_rows: u32, segments: u32, segment_rows: u32) -> Variant {
+    let variant = for_windows(dialect.kv_variant("compress"), ratio, page_rows).constant("FRONTIER_SEGMENTS", segments);
     if segments > 1 { variant.flag("FRONTIER_SPLIT").constant("SEGMENT_ROWS", segment_rows) } else { variant }
 }
 
-/// Rows of `windows`. `fresh`: T rows with values then gates. Writes pages of live slots.
-pub fn record_compress(rec: &mut Recording, kit: &Kit, sizes: &Compress<'_>, windows: &Windows<'_>, fresh: &Strided) {
-    let segments = &sizes.frontier.segments;
-    let variant = compress_variant(&kit.dialect, sizes.ratio, sizes.page_rows, segments.len() as u32, sizes.frontier.held);
+/// Compressed rows of `windows`. `inputs`: T rows with values then gates. Writes pages of live slots.
+pub fn record_compress(pass: &mut Pass<'_>, sizes: &Compress<'_>, windows: &Windows<'_>, inputs: &Strided) {
+    let segments = sizes.frontier.segments.len() as u32;
+    let variant = compress_variant(pass.dialect(), sizes.ratio, sizes.page_rows, segments, sizes.frontier.held);
     for (i, pages) in sizes.pages.segments.iter().enumerate() {
         let params = CompressParams {
             dim: sizes.dim,
             rope: sizes.rope,
-            fresh_stride: fresh.stride,
-            fresh_offset: fresh.offset,
+            input_stride: inputs.stride,
+            input_offset: inputs.offset,
             ring: sizes.ring,
             max_pages: sizes.max_pages,
             first_page: i as u32 * sizes.pages.held,
@@ -101,10 +102,15 @@ pub fn record_compress(rec: &mut Recording, kit: &Kit, sizes: &Compress<'_>, win
             first_window: windows.first,
             eps: sizes.eps,
         };
-        let step = [windows.list, windows.rows, windows.live, &fresh.slice];
-        let own = [sizes.ape, sizes.norm, windows.angles, sizes.page_table, pages];
-        let bindings = step.into_iter().chain(own).chain(segments).cloned().collect();
-        rec.dispatch(variant.clone(), &params, bindings, [windows.count, 1, 1]);
-        rec.by_position();
+        let mut bindings = bind([windows.list, windows.rows, windows.live, &inputs.slice]);
+        bindings.extend(bind([sizes.ape, sizes.norm, windows.angles, sizes.page_table, pages]));
+        bindings.push(sizes.frontier.into());
+        pass.launch(variant.clone(), &params, bindings, [windows.count, 1, 1]);
+        pass.rec.by_position();
     }
+}
+
+fn variants(dialect: &Dialect) -> Vec<Variant> {
+    let kinds = [1, 2].into_iter().flat_map(|segments| [(4, 128, segments), (128, 4, segments)]);
+    kinds.map(|(ratio, page_rows, segments)| compress_variant(dialect, ratio, page_rows, segments, 100)).collect()
 }

@@ -1,9 +1,9 @@
 //! What launches move and compute, for the benchmarks. Weights and cached rows count once a launch however often caches serve them; where
 //! only the GPU knows which of them are used, as many as can be expected.
 
-use super::kit::{Dialect, Strided};
+use super::context::{Dialect, Strided};
+use super::linear::Part;
 use super::matrix::{Experts, ExpertsSlice, Matrix};
-use super::parts::Part;
 use super::rows::Rows;
 use crate::gpu::Cost;
 use crate::num::KvType;

@@ -1,13 +1,13 @@
 //! Activations rounded to int8: how a kernel leaves its result so, for the next one to multiply.
 
-use super::kit::Dialect;
+use super::context::Dialect;
 use super::rows::Rows;
-use crate::gpu::{Slice, Variant};
+use crate::gpu::{Binding, Slice, Variant};
 
 /// Columns of a row of int8 activations come in this many.
 pub(super) const UNIT: u32 = 256;
 
-/// Rows of activations rounded to int8, as `lib/quantize` leaves them.
+/// Rows of activations rounded to int8, as `lib/numbers/quantize` leaves them.
 #[derive(Clone, Debug)]
 pub struct Quantized {
     /// All rows.
@@ -29,12 +29,12 @@ impl Quantized {
     }
 }
 
-/// `variant` of a kernel that also leaves its result rounded, in one more binding behind its own.
-pub(super) fn quantizing(variant: Variant, quantize: bool) -> Variant {
+/// `variant` of a kernel that also leaves its result rounded, in one more binding after its others.
+pub(super) fn with_int8_output(variant: Variant, quantize: bool) -> Variant {
     variant.flag_if(quantize, "QUANTIZE")
 }
 
-/// What [`quantizing`] variants bind.
-pub(super) fn binding(quantized: Option<&Quantized>) -> Option<Slice> {
-    quantized.map(|q| q.slice.clone())
+/// What [`with_int8_output`] variants bind.
+pub(super) fn binding(quantized: Option<&Quantized>) -> Option<Binding> {
+    quantized.map(|q| Binding::from(&q.slice))
 }

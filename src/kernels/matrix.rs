@@ -1,6 +1,6 @@
 //! Weights and caches in GPU memory, as kernels see them: formats, shapes and slices of buffers.
 
-use crate::gpu::Slice;
+use crate::gpu::{Binding, Slice};
 use crate::quant::BlockFormat;
 
 /// A matrix [rows, columns] in one block format, its rows in one or more slices.
@@ -75,4 +75,10 @@ pub struct Pool {
     pub segments: Vec<Slice>,
     /// Rows (rings) or pages in each segment.
     pub held: u32,
+}
+
+impl From<&Pool> for Binding {
+    fn from(pool: &Pool) -> Self {
+        Self::Pool(pool.segments.clone())
+    }
 }

@@ -1,63 +1,89 @@
-//! Kernel families: for each a `Params` layout, the choice of variant, and a `record_*` function that appends launches to a recording.
+//! Kernel families, named as the folders under `shaders/`: each kernel's declaration, the choice of its variant, and a `record_*` function
+//! that appends launches to a recording.
 //!
 //! Knows shapes and formats, but no model: every size is an argument. Called by `engine` (a step), and by `verify`.
 //! Shapes in comments: T rows of the step, D model width, H heads, K head dim, E experts, F expert width, R rows and C columns of a matrix.
-//! Shaders are in `shaders/<family>/`, one pass per file; their truth is `reference/`, the tests are `tests/kernels/`.
+//! The truth of a kernel is in `reference/`, the tests are `tests/kernels/`.
 
 #[macro_use]
-mod params;
+mod kernel;
 mod attention;
-mod attention_keys;
-mod attention_long;
 mod compressor;
+mod context;
 mod cost;
 mod embed;
+mod formats;
 mod hc;
 mod indexer;
 mod int8;
-mod kit;
 mod kv;
-mod latents;
-mod layouts;
 mod linear;
 mod matrix;
 mod moe;
-mod moe_int8;
 mod norm;
-mod normed;
-mod parts;
-mod quantized;
-mod rings;
+mod pass;
 mod router;
 mod rows;
 mod sample;
 mod stream;
-mod variants;
 
-pub use attention::record_attention;
-pub use attention_keys::{Attention, AttentionBuffers, MAX_PARTS};
-pub use attention_long::score_bytes;
+pub use attention::{Attention, AttentionBuffers, MAX_PARTS, QRope, record_attention, record_q_rope, score_bytes};
 pub use compressor::{Compress, Window, Windows, record_compress};
+pub use context::{Dialect, Kit, Strided};
 pub use embed::{record_embed, record_mtp_join};
-pub use hc::{Ahead, HcEnter, HcLeave, HcPost, HcRows, HcWeights, hc_mix_words, record_hc_mix, record_hc_pre, record_hc_sinkhorn};
-pub use indexer::{IndexScore, record_index_score, record_top_k};
+pub use hc::{
+    HcPreInput, HcResidual, HcRows, HcUpdate, HcWeights, PrefetchRange, hc_mix_words, record_hc_mix, record_hc_pre, record_hc_sinkhorn,
+};
+pub use indexer::{IndexQueries, IndexScore, Scores, record_index_score, record_top_k};
 pub use int8::Quantized;
-pub use kit::{Dialect, Kit, Row, SAMPLED, Strided};
-pub use kv::{KvRow, QRope, record_q_rope};
-pub use latents::{Latents, LowQueries, record_latents};
-pub use layouts::layouts;
-pub use linear::{record_decode_runs, record_linear};
+pub use kernel::Kernel;
+pub use kv::{KvRow, Latents, LowQueries, RingStore, Rings, record_latents, record_ring_store};
+pub use linear::{Grouping, LinearNormed, record_decode_runs, record_linear, record_linear_int8, record_linear_with_hc_mix};
 pub use matrix::{Experts, ExpertsSlice, Matrix, MatrixSlice, Pool};
-pub use moe::{Moe, MoeScratch, record_moe};
-pub use moe_int8::{MoeInt8, record_moe_int8};
+pub use moe::{Moe, MoeInt8, MoeScratch, record_moe, record_moe_int8};
 pub use norm::record_rms_norm;
-pub use normed::LinearNormed;
-pub use params::ParamsLayout;
-pub use parts::Grouping;
-pub use quantized::{record_linear_int8, record_linear_leaving};
-pub use rings::{RingStore, Rings, record_ring_store};
-pub use router::{Router, Routing, SharedAct, record_router};
-pub use rows::{DECODE_ROWS, Rows};
+pub use pass::Pass;
+pub use router::{Chosen, Router, Routing, SharedAct, record_router};
+pub use rows::{DECODE_ROWS, Row, Rows, SAMPLED};
 pub use sample::{NO_MASK, NO_TOKEN, SampleBuffers, Sampler, record_sample};
 pub use stream::record_stream_read;
-pub use variants::variants;
+
+use crate::gpu::Variant;
+
+/// The declarations of all kernels.
+const FAMILIES: &[&[Kernel]] = &[
+    attention::few::KERNELS,
+    attention::long::KERNELS,
+    attention::q_rope::KERNELS,
+    compressor::KERNELS,
+    embed::KERNELS,
+    hc::mix::KERNELS,
+    hc::pre::KERNELS,
+    hc::sinkhorn::KERNELS,
+    indexer::score::KERNELS,
+    indexer::top_k::KERNELS,
+    kv::kv_row::KERNELS,
+    kv::latents::KERNELS,
+    kv::rings::KERNELS,
+    linear::matmul::KERNELS,
+    linear::matvec::KERNELS,
+    linear::matvec_int8::KERNELS,
+    linear::matvec_normed::KERNELS,
+    moe::few::KERNELS,
+    moe::few_int8::KERNELS,
+    moe::grouped::KERNELS,
+    norm::KERNELS,
+    router::KERNELS,
+    sample::KERNELS,
+    stream::KERNELS,
+];
+
+/// All kernels, for the tests.
+pub fn all() -> impl Iterator<Item = &'static Kernel> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// Every variant that a device can select, for the tests that translate them all without a GPU.
+pub fn variants(dialect: &Dialect) -> Vec<Variant> {
+    all().flat_map(|kernel| (kernel.variants)(dialect)).collect()
+}

@@ -1,15 +1,21 @@
 //! RMS normalisation with a weight.
 
-use super::kit::{Kit, Strided};
-use crate::gpu::{Recording, Slice};
+use super::context::{Dialect, Strided, with_f16_output};
+use super::pass::{Pass, bind};
+use crate::gpu::{Slice, Variant};
 
-params! {
-    RmsNormParams for "rms_norm" { columns: u32, x_stride: u32, x_offset: u32, eps: f32 }
+kernels! {
+    RmsNormParams for "rms_norm" in variants { columns: u32, x_stride: u32, x_offset: u32, eps: f32 }
 }
 
 /// `y[t] = N(x[t]; weight)`. x: T rows; weight (C) -> y (T, C).
-pub fn record_rms_norm(rec: &mut Recording, kit: &Kit, x: &Strided, weight: &Slice, y: &Strided, columns: u32, eps: f32, t: u32) {
+pub fn record_rms_norm(pass: &mut Pass<'_>, x: &Strided, (weight, eps): (&Slice, f32), y: &Strided, columns: u32) {
     let params = RmsNormParams { columns, x_stride: x.stride, x_offset: x.offset, eps };
-    let bindings = vec![x.slice.clone(), weight.clone(), y.slice.clone()];
-    rec.dispatch(y.written_by(kit.variant("rms_norm")), &params, bindings, [t, 1, 1]);
+    let variant = y.written_by(pass.kit.variant("rms_norm"));
+    pass.launch(variant, &params, bind([&x.slice, weight, &y.slice]), [pass.t(), 1, 1]);
+}
+
+fn variants(dialect: &Dialect) -> Vec<Variant> {
+    let plain = dialect.variant("rms_norm");
+    if dialect.uses_half() { vec![with_f16_output(plain.clone()), plain] } else { vec![plain] }
 }

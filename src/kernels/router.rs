@@ -1,11 +1,12 @@
 //! Which experts a row uses and with what weight, and beside it the shared expert's activation. `moe_gate_up_int8` can do the same by itself.
 
-use super::int8::{Quantized, binding, quantizing};
-use super::kit::{Dialect, Kit, Strided, WG};
-use crate::gpu::{Recording, Slice, Variant};
+use super::context::{Dialect, Strided, WG, with_f16_output};
+use super::int8::{Quantized, binding, with_int8_output};
+use super::pass::{Pass, bind};
+use crate::gpu::{Binding, Slice, Variant};
 
-params! {
-    RouterParams for "router" { stride: u32, offset: u32, scale: f32, width: u32, gate: u32, up: u32, limit: f32 }
+kernels! {
+    RouterParams for "router" in variants { stride: u32, offset: u32, scale: f32, width: u32, gate: u32, up: u32, limit: f32 }
 }
 
 /// How a layer chooses its experts.
@@ -27,9 +28,9 @@ pub enum Router<'a> {
 /// The shared expert's activation, which the router makes beside its own.
 #[derive(Clone, Debug)]
 pub struct SharedAct<'a> {
-    /// The first of F gates in a row; F ups lie `up` floats further.
+    /// Offset of the F gate values in a row, in floats.
     pub gate: u32,
-    /// How far.
+    /// Offset of the F up values, relative to `gate`.
     pub up: u32,
     /// F.
     pub width: u32,
@@ -39,6 +40,15 @@ pub struct SharedAct<'a> {
     pub act: &'a Strided,
     /// The result rounded.
     pub act_int8: Option<&'a Quantized>,
+}
+
+/// The experts that rows use.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'a> {
+    /// Those of each row, best first (T, used).
+    pub experts: &'a Slice,
+    /// Their weights (T, used).
+    pub weights: &'a Slice,
 }
 
 /// What a router reads and writes.
@@ -54,23 +64,22 @@ pub struct Routing<'a> {
     pub scale: f32,
     /// T rows with E logits at its offset.
     pub inputs: &'a Strided,
-    /// The experts of each row, best first (T, used).
-    pub chosen: &'a Slice,
-    /// Their weights (T, used).
-    pub weights: &'a Slice,
+    /// The result.
+    pub chosen: Chosen<'a>,
     /// The shared expert's part.
     pub shared: SharedAct<'a>,
 }
 
 impl Routing<'_> {
-    /// What `lib/route` binds, in its order.
-    pub(super) fn bindings(&self) -> Vec<Slice> {
-        let choice = match self.router {
-            Router::Scored(bias) => vec![bias],
-            Router::Hashed { table, rows, sampled } => vec![table, rows, sampled],
-        };
-        let own = [&self.inputs.slice, self.chosen, self.weights, &self.shared.act.slice];
-        own.into_iter().chain(choice).cloned().chain(binding(self.shared.act_int8)).collect()
+    /// What `lib/experts/route` binds, in its order.
+    pub(super) fn bindings(&self) -> Vec<Binding> {
+        let mut bindings = bind([&self.inputs.slice, self.chosen.experts, self.chosen.weights, &self.shared.act.slice]);
+        bindings.extend(match self.router {
+            Router::Scored(bias) => bind([bias]),
+            Router::Hashed { table, rows, sampled } => bind([table, rows, sampled]),
+        });
+        bindings.extend(binding(self.shared.act_int8));
+        bindings
     }
 
     pub(super) fn choice(&self) -> Choice {
@@ -87,7 +96,7 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// `variant` of a kernel with `lib/route`.
+    /// `variant` of a kernel with `lib/experts/route`.
     pub fn variant(self, variant: Variant) -> Variant {
         let (wg, blocks) = (variant.value("WG").unwrap_or(WG), self.experts.div_ceil(32));
         variant
@@ -106,12 +115,12 @@ impl Choice {
     }
 }
 
-pub(super) fn router_variant(dialect: &Dialect, choice: Choice) -> Variant {
+fn router_variant(dialect: &Dialect, choice: Choice) -> Variant {
     choice.variant(dialect.variant("router"))
 }
 
 /// The experts of each row and their weights, and the shared expert's activation.
-pub fn record_router(rec: &mut Recording, kit: &Kit, routing: &Routing<'_>, t: u32) {
+pub fn record_router(pass: &mut Pass<'_>, routing: &Routing<'_>) {
     let (inputs, shared) = (routing.inputs, &routing.shared);
     let params = RouterParams {
         stride: inputs.stride,
@@ -122,7 +131,37 @@ pub fn record_router(rec: &mut Recording, kit: &Kit, routing: &Routing<'_>, t: u
         up: shared.gate + shared.up,
         limit: shared.limit,
     };
-    let variant = shared.act.written_by(router_variant(&kit.dialect, routing.choice()));
-    let variant = quantizing(variant, shared.act_int8.is_some());
-    rec.dispatch(variant, &params, routing.bindings(), [1 + (shared.width / 4).div_ceil(WG), t, 1]);
+    let variant = shared.act.written_by(router_variant(pass.dialect(), routing.choice()));
+    let variant = with_int8_output(variant, shared.act_int8.is_some());
+    pass.launch(variant, &params, routing.bindings(), [1 + (shared.width / 4).div_ceil(WG), pass.t(), 1]);
+}
+
+/// Choices to list variants for: of V4 Flash, of V4 Pro, the most that there may be, and of the small test models.
+pub(super) const CHOICES: [Choice; 8] = {
+    const fn choice(experts: u32, used: u32, hashed: bool) -> Choice {
+        Choice { experts, used, hashed }
+    }
+    [
+        choice(256, 6, false),
+        choice(256, 6, true),
+        choice(384, 6, false),
+        choice(384, 6, true),
+        choice(1024, 16, false),
+        choice(1024, 16, true),
+        choice(8, 2, false),
+        choice(8, 2, true),
+    ]
+};
+
+fn variants(dialect: &Dialect) -> Vec<Variant> {
+    let plain = CHOICES.map(|choice| router_variant(dialect, choice));
+    let mut all = plain.to_vec();
+    if dialect.uses_half() {
+        all.extend(plain[..2].iter().cloned().map(with_f16_output));
+    }
+    // Rounding is tried on devices that would not choose it too, where it can run.
+    if dialect.caps.subgroup.is_some() {
+        all.extend(plain.map(|variant| with_int8_output(variant, true)));
+    }
+    all
 }

@@ -1,4 +1,4 @@
-//! How many rows a launch has, and which of the two numerics they get.
+//! The rows of a step: how many a launch has, which of the two numerics they get, and what shaders know of each.
 
 /// Most rows of a step that generates: one of each of so many sessions, or several of one.
 pub const DECODE_ROWS: u32 = 16;
@@ -37,3 +37,26 @@ impl Rows {
         matches!(self, Self::Few(_))
     }
 }
+
+/// One row of a step, as the shaders see it (`lib/rows/rows`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Row {
+    /// Which session.
+    pub slot: u32,
+    /// Position in the session.
+    pub position: u32,
+    /// Token id, or [`SAMPLED`].
+    pub token: u32,
+    /// The first row of the same session in this step.
+    pub first_row: u32,
+    /// Its position.
+    pub first_position: u32,
+    /// The last row of the same session in this step.
+    pub last_row: u32,
+    /// Zero.
+    pub padding: [u32; 2],
+}
+
+/// In [`Row::token`]: the id that the sampler left for the slot.
+pub const SAMPLED: u32 = u32::MAX;

@@ -1,10 +1,11 @@
 //! The next token of each row: greedy, or a seeded draw after temperature, top-k, top-p and min-p.
 
-use super::kit::{Dialect, Kit, WG};
-use crate::gpu::{Recording, Slice, Variant};
+use super::context::{Dialect, WG};
+use super::pass::{Pass, bind};
+use crate::gpu::{Slice, Variant};
 
-params! {
-    SampleParams for "sample" { vocabulary: u32 }
+kernels! {
+    SampleParams for "sample" in variants { vocabulary: u32 }
 }
 
 /// How one row is sampled, as the shader sees it.
@@ -55,12 +56,16 @@ pub struct SampleBuffers<'a> {
 }
 
 /// As large a workgroup as there is: it has the device to itself.
-pub(super) fn sample_variant(dialect: &Dialect) -> Variant {
+fn sample_variant(dialect: &Dialect) -> Variant {
     dialect.sized_variant("sample", if dialect.caps.invocations >= 1024 { 1024 } else { WG })
 }
 
-/// Samples `rows` rows of logits (R, vocabulary).
-pub fn record_sample(rec: &mut Recording, kit: &Kit, logits: &Slice, buffers: &SampleBuffers<'_>, vocabulary: u32, rows: u32) {
-    let bindings = [logits, buffers.samplers, buffers.masks, buffers.sampled, buffers.live, buffers.results].map(Clone::clone);
-    rec.dispatch(sample_variant(&kit.dialect), &SampleParams { vocabulary }, bindings.to_vec(), [rows, 1, 1]);
+/// Samples each row of logits (R, vocabulary), as many as the pass has rows.
+pub fn record_sample(pass: &mut Pass<'_>, logits: &Slice, buffers: &SampleBuffers<'_>, vocabulary: u32) {
+    let bindings = bind([logits, buffers.samplers, buffers.masks, buffers.sampled, buffers.live, buffers.results]);
+    pass.launch(sample_variant(pass.dialect()), &SampleParams { vocabulary }, bindings, [pass.t(), 1, 1]);
+}
+
+fn variants(dialect: &Dialect) -> Vec<Variant> {
+    vec![sample_variant(dialect)]
 }

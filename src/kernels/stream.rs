@@ -1,16 +1,21 @@
 //! The yardstick of the benchmarks: how fast a device reads its memory.
 
+use super::context::Dialect;
 use super::cost;
-use super::kit::Kit;
-use crate::gpu::{Recording, Slice};
+use super::pass::{Pass, bind};
+use crate::gpu::{Slice, Variant};
 
-params! {
-    StreamReadParams for "stream_read" { words: u32 }
+kernels! {
+    StreamReadParams for "stream_read" in variants { words: u32 }
 }
 
 /// Reads all of `source` once. sums: a word for each of `workgroups` workgroups.
-pub fn record_stream_read(rec: &mut Recording, kit: &Kit, source: &Slice, sums: &Slice, workgroups: u32) {
+pub fn record_stream_read(pass: &mut Pass<'_>, source: &Slice, sums: &Slice, workgroups: u32) {
     let params = StreamReadParams { words: (source.bytes / 16) as u32 };
-    rec.dispatch(kit.variant("stream_read"), &params, vec![source.clone(), sums.clone()], [workgroups, 1, 1]);
-    rec.cost(cost::floats(4 * params.words, 1));
+    pass.launch(pass.kit.variant("stream_read"), &params, bind([source, sums]), [workgroups, 1, 1]);
+    pass.rec.cost(cost::floats(4 * params.words, 1));
+}
+
+fn variants(dialect: &Dialect) -> Vec<Variant> {
+    vec![dialect.variant("stream_read")]
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Gpu, Recording};
-use crate::kernels::{Kit, record_stream_read};
+use crate::kernels::{Kit, Pass, Rows, record_stream_read};
 use crate::num::KvType;
 use std::time::Instant;
 
@@ -19,7 +19,8 @@ pub fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     let source = gpu.buffer("source", bytes)?.all();
     let sums = gpu.buffer("sums", u64::from(WORKGROUPS) * 4)?.all();
     let mut rec = Recording::new();
-    (0..REPEATS).for_each(|_| record_stream_read(&mut rec, &kit, &source, &sums, WORKGROUPS));
+    let mut pass = Pass { rec: &mut rec, kit: &kit, rows: Rows::Many(1) };
+    (0..REPEATS).for_each(|_| record_stream_read(&mut pass, &source, &sums, WORKGROUPS));
     // The first runs compile, clear the buffer and bring the clocks up.
     let mut best = f64::INFINITY;
     for _ in 0..4 {

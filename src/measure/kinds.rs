@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn kinds_differ_in_variant_or_grid_and_are_told_apart_by_what_differs() {
-        let matvec = |lanes| Variant::new("matvec").flag("W_Q8_0").constant("WG", 256).constant("LANES", lanes);
+        let matvec = |lanes| Variant::new("matvec").flag("FORMAT_Q8_0").constant("WG", 256).constant("LANES", lanes);
         let mut step = Recording::new();
         for (variant, x, bytes) in [(matvec(32), 1, 5), (matvec(32), 2, 5), (matvec(16), 1, 0), (matvec(32), 1, 6), (matvec(16), 1, 7)] {
             step.dispatch(variant, &0u32, Vec::new(), [x, 1, 1]);
@@ -74,6 +74,6 @@ mod tests {
         let others: Vec<_> = kinds[0].left_out_of(&step).dispatches().iter().map(|launch| launch.cost.bytes).collect();
         assert_eq!(others, [5, 0, 7, 0], "all but the two of 5 and 6 bytes");
         let labels: Vec<_> = kinds.iter().map(|k| label(k.variant, &kinds)).collect();
-        assert_eq!(labels, ["W_Q8_0 LANES=32", "W_Q8_0 LANES=32", "W_Q8_0 LANES=16", "EXPERTS"]);
+        assert_eq!(labels, ["FORMAT_Q8_0 LANES=32", "FORMAT_Q8_0 LANES=32", "FORMAT_Q8_0 LANES=16", "EXPERTS"]);
     }
 }

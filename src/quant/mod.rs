@@ -54,6 +54,8 @@ pub enum BlockFormat {
 struct Layout {
     format: BlockFormat,
     name: &'static str,
+    /// The name of its number in shaders.
+    shader_constant: &'static str,
     /// Values in a block.
     values: usize,
     /// Bytes of a block.
@@ -66,22 +68,64 @@ struct Layout {
 
 /// All formats, in the order of the enum.
 const FORMATS: [Layout; 12] = [
-    Layout { format: BlockFormat::F32, name: "f32", values: 1, bytes: 4, decode: plain::f32, encode: plain::to_f32 },
-    Layout { format: BlockFormat::F16, name: "f16", values: 1, bytes: 2, decode: plain::f16, encode: plain::to_f16 },
-    Layout { format: BlockFormat::Bf16, name: "bf16", values: 1, bytes: 2, decode: plain::bf16, encode: plain::to_bf16 },
+    Layout {
+        format: BlockFormat::F32,
+        name: "f32",
+        shader_constant: "FORMAT_F32",
+        values: 1,
+        bytes: 4,
+        decode: plain::f32,
+        encode: plain::to_f32,
+    },
+    Layout {
+        format: BlockFormat::F16,
+        name: "f16",
+        shader_constant: "FORMAT_F16",
+        values: 1,
+        bytes: 2,
+        decode: plain::f16,
+        encode: plain::to_f16,
+    },
+    Layout {
+        format: BlockFormat::Bf16,
+        name: "bf16",
+        shader_constant: "FORMAT_BF16",
+        values: 1,
+        bytes: 2,
+        decode: plain::bf16,
+        encode: plain::to_bf16,
+    },
     Layout {
         format: BlockFormat::Q8_0,
         name: "q8_0",
+        shader_constant: "FORMAT_Q8_0",
         values: q8_0::VALUES,
         bytes: q8_0::BYTES,
         decode: q8_0::decode,
         encode: q8_0::encode,
     },
-    Layout { format: BlockFormat::Q2K, name: "q2_k", values: q2_k::VALUES, bytes: q2_k::BYTES, decode: q2_k::decode, encode: q2_k::encode },
-    Layout { format: BlockFormat::Q4K, name: "q4_k", values: q4_k::VALUES, bytes: q4_k::BYTES, decode: q4_k::decode, encode: q4_k::encode },
+    Layout {
+        format: BlockFormat::Q2K,
+        name: "q2_k",
+        shader_constant: "FORMAT_Q2_K",
+        values: q2_k::VALUES,
+        bytes: q2_k::BYTES,
+        decode: q2_k::decode,
+        encode: q2_k::encode,
+    },
+    Layout {
+        format: BlockFormat::Q4K,
+        name: "q4_k",
+        shader_constant: "FORMAT_Q4_K",
+        values: q4_k::VALUES,
+        bytes: q4_k::BYTES,
+        decode: q4_k::decode,
+        encode: q4_k::encode,
+    },
     Layout {
         format: BlockFormat::Iq2Xxs,
         name: "iq2_xxs",
+        shader_constant: "FORMAT_IQ2_XXS",
         values: iq2_xxs::VALUES,
         bytes: iq2_xxs::BYTES,
         decode: iq2_xxs::decode,
@@ -90,19 +134,28 @@ const FORMATS: [Layout; 12] = [
     Layout {
         format: BlockFormat::Mxfp4,
         name: "mxfp4",
+        shader_constant: "FORMAT_MXFP4",
         values: mxfp4::VALUES,
         bytes: mxfp4::BYTES,
         decode: mxfp4::decode,
         encode: mxfp4::encode,
     },
-    Layout { format: BlockFormat::Fp8, name: "fp8", values: fp8::VALUES, bytes: fp8::BYTES, decode: fp8::decode, encode: fp8::encode },
-    group::<Q8_0x8>(BlockFormat::Q8_0x8, "q8_0x8"),
-    group::<Iq2Xxsx8>(BlockFormat::Iq2Xxsx8, "iq2_xxsx8"),
-    group::<Q2Kx4>(BlockFormat::Q2Kx4, "q2_kx4"),
+    Layout {
+        format: BlockFormat::Fp8,
+        name: "fp8",
+        shader_constant: "FORMAT_FP8",
+        values: fp8::VALUES,
+        bytes: fp8::BYTES,
+        decode: fp8::decode,
+        encode: fp8::encode,
+    },
+    group::<Q8_0x8>(BlockFormat::Q8_0x8, ["q8_0x8", "FORMAT_Q8_0X8"]),
+    group::<Iq2Xxsx8>(BlockFormat::Iq2Xxsx8, ["iq2_xxsx8", "FORMAT_IQ2_XXSX8"]),
+    group::<Q2Kx4>(BlockFormat::Q2Kx4, ["q2_kx4", "FORMAT_Q2_KX4"]),
 ];
 
-const fn group<G: Group>(format: BlockFormat, name: &'static str) -> Layout {
-    Layout { format, name, values: G::VALUES, bytes: G::BYTES, decode: grouped::decode::<G>, encode: grouped::encode::<G> }
+const fn group<G: Group>(format: BlockFormat, [name, shader_constant]: [&'static str; 2]) -> Layout {
+    Layout { format, name, shader_constant, values: G::VALUES, bytes: G::BYTES, decode: grouped::decode::<G>, encode: grouped::encode::<G> }
 }
 
 // A format finds its row by its own number.
@@ -159,6 +212,11 @@ impl BlockFormat {
     /// The name in commands, reports and shader files: `q8_0`, `iq2_xxs`, ...
     pub fn name(self) -> &'static str {
         self.layout().name
+    }
+
+    /// The name of the format's number in shaders: `FORMAT_Q8_0`, ...
+    pub fn shader_constant(self) -> &'static str {
+        self.layout().shader_constant
     }
 
     /// Values in one block.

@@ -126,14 +126,14 @@ fn attention(
         page_rows: page_rows as u32,
         max_pages: 3,
         ring: &ring_gpu,
-        pages: &pages_gpu,
+        pages: Some(&pages_gpu),
         page_table: &table_gpu,
         sinks: &sinks_gpu,
     };
     let int8 = bench.output_int8(step, heads * dim)?;
     let [partial_slice, stats_slice] = [partial.slice(), stats.slice()];
     let (scores_slice, places_slice) = (scores.slice(), places.slice());
-    let out_rows = Strided::whole(&out.slice(), (heads * dim) as u32).halved(half);
+    let out_rows = Strided::whole(&out.slice(), (heads * dim) as u32).with_f16(half);
     let buffers = AttentionBuffers {
         rows: &rows_gpu,
         q: &q_gpu,
@@ -157,7 +157,7 @@ fn attention(
         Rings { stores: vec![RingStore { ring: &stored_pool, size: ring_rows as u32, words: row_words as u32, source }], live: &live };
     let own: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
     let outputs: Vec<_> = own.iter().copied().chain(&stored).collect();
-    let mut made = bench.run(&case, &outputs, |rec, kit| record_attention(rec, kit, &sizes, &buffers, &rings, (step, &counts), |_| ()))?;
+    let mut made = bench.run(&case, &outputs, step, |pass| record_attention(pass, &sizes, &buffers, &rings, &counts, |_| ()))?;
     let stored = Made::joined(made.split_off(own.len()));
     let mut kept = vec![0f32; 2 * ring_rows * dim];
     for (row, key) in rows.iter().zip(fresh.chunks_exact(dim)) {

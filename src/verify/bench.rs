@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::convert::random_rows;
 use crate::gpu::{Buffer, Gpu, Recording, Slice};
-use crate::kernels::{Experts, ExpertsSlice, Kit, Matrix, MatrixSlice, Rows};
+use crate::kernels::{Experts, ExpertsSlice, Kit, Matrix, MatrixSlice, Pass, Rows};
 use crate::quant::BlockFormat;
 use crate::reference;
 use crate::verify::outcome::{Limit, Made, Outcome, POISON, Report};
@@ -163,10 +163,10 @@ impl<'g> Bench<'g> {
         Ok((members, Experts { formats: formats.to_vec(), experts, rows, columns, slices }))
     }
 
-    /// Runs what `record` records and returns what it made of `outputs`, or says in the outcomes that a guard band was written to.
-    pub fn run(&mut self, case: &str, outputs: &[&Output], record: impl FnOnce(&mut Recording, &Kit)) -> Result<Vec<Made>> {
+    /// Runs what `record` records for `rows` and returns what it made of `outputs`, or says in the outcomes that a guard band was written to.
+    pub fn run(&mut self, case: &str, outputs: &[&Output], rows: Rows, record: impl FnOnce(&mut Pass<'_>)) -> Result<Vec<Made>> {
         let mut recording = Recording::new();
-        record(&mut recording, &self.kit);
+        record(&mut Pass { rec: &mut recording, kit: &self.kit, rows });
         for output in outputs {
             recording.download(output.buffer.all());
         }
@@ -179,7 +179,7 @@ impl<'g> Bench<'g> {
             let touched = words[output.words..].iter().position(|&w| w != POISON);
             words.truncate(output.words);
             let writers = launches.iter().map(|(dispatch, writes)| {
-                let mut bound = dispatch.bindings.iter().zip(writes);
+                let mut bound = dispatch.slices().zip(writes);
                 (&dispatch.variant, bound.any(|(slice, writes)| *writes && slice.buffer.same(&output.buffer)))
             });
             let own = Made::new(words, &writers.collect::<Vec<_>>());

@@ -76,7 +76,7 @@ fn rotations(bench: &mut Bench<'_>) -> Result<()> {
         let out = bench.output_with(&wide)?;
         let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8, half: false };
         let sizes = QRope { heads: heads as u32, dim: dim as u32, rope: rope as u32, compressed: true, norm_eps: 1e-6 };
-        let made = bench.run(&case, &[&out], |rec, kit| record_q_rope(rec, kit, sizes, &angles_gpu, &x, tokens as u32))?;
+        let made = bench.run(&case, &[&out], Rows::Many(tokens as u32), |pass| record_q_rope(pass, sizes, &angles_gpu, &x))?;
         // What lies around the heads stays as it is.
         let mut want = wide.clone();
         for (t, row) in want.chunks_exact_mut(stride).enumerate() {
@@ -104,7 +104,7 @@ fn rotations(bench: &mut Bench<'_>) -> Result<()> {
             compressors: Vec::new(),
             windows: Windows { list: &none, angles: &none, first: 0, count: 0, rows: &none, live: &none },
         };
-        let made = bench.run(&case, &[&out], |rec, kit| record_latents(rec, kit, &latents, Rows::Many(tokens as u32)))?;
+        let made = bench.run(&case, &[&out], Rows::Many(tokens as u32), |pass| record_latents(pass, &latents))?;
         let own: Vec<f32> = wide.chunks_exact(stride).flat_map(|row| &row[8..8 + dim]).copied().collect();
         let mut want = reference::rms_norm(&own, &weight, 1e-6);
         for (t, row) in want.chunks_exact_mut(dim).enumerate() {
@@ -190,8 +190,8 @@ fn rings(bench: &mut Bench<'_>) -> Result<()> {
             RingStore { ring, size: size as u32, words: words as u32, source }
         };
         let rings = Rings { stores: shapes.iter().zip(&pools).map(store).collect(), live: &live_gpu };
-        let made = bench.run(&case, &all, |rec, kit| {
-            record_ring_store(rec, kit, &rings, &rows_gpu, rows.len() as u32);
+        let made = bench.run(&case, &all, Rows::Many(rows.len() as u32), |pass| {
+            record_ring_store(pass, &rings, &rows_gpu);
         })?;
         let made = Made::joined(made);
         bench.compare_ids(&made, &case, &made.words, &want);

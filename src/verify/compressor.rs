@@ -1,7 +1,7 @@
 //! Checks of compressed rows.
 
 use crate::Result;
-use crate::kernels::{Compress, Pool, Strided, Window, Windows, record_compress};
+use crate::kernels::{Compress, Pool, Rows, Strided, Window, Windows, record_compress};
 use crate::reference::{self, Candidates};
 use crate::verify::bench::{Bench, Output};
 use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
@@ -28,7 +28,7 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
     let runs = [(1u32, 2 * ratio - 3, ratio + 5), (0, 0, ratio)];
     let rows = rows_of(&runs);
     let (tokens, stride) = (rows.len(), 2 * width + 8);
-    let fresh = bench.floats_around(0.2, 1.5, tokens * stride);
+    let inputs = bench.floats_around(0.2, 1.5, tokens * stride);
     let frontier = bench.floats_around(0.2, 1.5, slots * ring * 2 * width);
     let (ape, norm) = (bench.floats(ratio as usize * width), bench.floats_around(1.0, 0.2, dim));
     let mut windows = Vec::new();
@@ -45,7 +45,7 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
     let token = |slot: u32, position: u32| -> &[f32] {
         let t = rows.iter().position(|r| r.slot == slot && r.position == position);
         match t {
-            Some(t) => &fresh[t * stride + 4..][..2 * width],
+            Some(t) => &inputs[t * stride + 4..][..2 * width],
             None => &frontier[(slot as usize * ring + position as usize % ring) * 2 * width..][..2 * width],
         }
     };
@@ -79,7 +79,7 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
     let [ape_gpu, norm_gpu, table_gpu] = [bench.upload(&ape)?, bench.upload(&norm)?, bench.upload(&page_table)?];
     let [windows_gpu, angles_gpu] = [bench.upload(&windows)?, bench.upload(&flat(&turns))?];
     let [rows_gpu, live_gpu] = [bench.upload(&rows)?, bench.upload(&[1u32, 1])?];
-    let fresh = Strided { slice: bench.upload(&fresh)?, stride: stride as u32, offset: 4, half: false };
+    let inputs = Strided { slice: bench.upload(&inputs)?, stride: stride as u32, offset: 4, half: false };
     let sizes = Compress {
         ratio,
         dim: dim as u32,
@@ -95,9 +95,9 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
         page_table: &table_gpu,
     };
     let count = windows.len() as u32;
-    let made = bench.run(&case, &[&outs[0], &outs[1]], |rec, kit| {
+    let made = bench.run(&case, &[&outs[0], &outs[1]], Rows::Many(rows.len() as u32), |pass| {
         let windows = Windows { list: &windows_gpu, angles: &angles_gpu, first: 0, count, rows: &rows_gpu, live: &live_gpu };
-        record_compress(rec, kit, &sizes, &windows, &fresh);
+        record_compress(pass, &sizes, &windows, &inputs);
     })?;
     let made = Made::joined(made);
     let mut all = unpack(kv, &made.words);

@@ -3,7 +3,8 @@
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
-    Ahead, HcEnter, HcPost, HcRows, HcWeights, Quantized, Rows, Strided, hc_mix_words, record_hc_mix, record_hc_pre, record_hc_sinkhorn,
+    HcPreInput, HcResidual, HcRows, HcWeights, PrefetchRange, Quantized, Rows, Strided, hc_mix_words, record_hc_mix, record_hc_pre,
+    record_hc_sinkhorn,
 };
 use crate::quant::BlockFormat;
 use crate::reference;
@@ -25,14 +26,14 @@ fn mixed(words: &[u32], row_words: usize, outputs: usize) -> Vec<f32> {
     as_floats(words).chunks_exact(row_words).flat_map(|row| (0..=outputs).map(|o| output(row, o)).collect::<Vec<_>>()).collect()
 }
 
-/// What hc_pre reads and leaves.
-fn entering<'a>(
+/// Arguments of hc_pre.
+fn input_of<'a>(
     weights: &'a HcWeights,
-    [mix, x, unread]: [&'a Slice; 3],
+    [mix, x, prefetch_sink]: [&'a Slice; 3],
     normed: &'a Strided,
     normed_int8: Option<&'a Quantized>,
-) -> HcEnter<'a> {
-    HcEnter { weights, mix, x, normed, normed_int8, hc_eps: 1e-6, norm_eps: 1e-6, unread }
+) -> HcPreInput<'a> {
+    HcPreInput { weights, mix, x, normed, normed_int8, hc_eps: 1e-6, norm_eps: 1e-6, prefetch_sink }
 }
 
 fn hyper_connections(bench: &mut Bench<'_>, step: Rows, dim: usize) -> Result<()> {
@@ -49,25 +50,25 @@ fn hyper_connections(bench: &mut Bench<'_>, step: Rows, dim: usize) -> Result<()
             HcWeights { mix: matrix.clone(), base_scale: bench.upload(&[&base[..], &scale].concat())?, norm: bench.upload(&norm)? };
         let row_words = hc_mix_words(&bench.kit.dialect, dim as u32, step) as usize;
         let mix = bench.output(t * row_words)?;
-        let made = bench.run(&case, &[&mix], |rec, kit| record_hc_mix(rec, kit, &weights, &x_gpu, None, &mix.slice(), step))?;
+        let made = bench.run(&case, &[&mix], step, |pass| record_hc_mix(pass, &weights, &x_gpu, None, &mix.slice()))?;
         let got = mixed(&made[0].words, row_words, outputs);
         let hc = reference::Hc { mix: view(&matrix, &bytes), base: &base, scale: &scale };
         bench.compare(&made[0], &case, &got, &reference::hc_mix(&hc.mix, &x), made[0].limit());
         let int8 = bench.output_int8(step, dim)?;
         let normed_int8 = int8.as_ref().map(|(_, quantized)| quantized);
-        let (mix_slice, unread) = (mix.slice(), bench.output(1)?.slice());
-        let before = [&mix_slice, &x_gpu, &unread];
-        // In decode steps the weights that follow are asked for, too.
-        let ahead = if step.are_few() { [Ahead::of(&[&matrix]), Ahead::of(&[&matrix])].concat() } else { Vec::new() };
+        let (mix_slice, prefetch_sink) = (mix.slice(), bench.output(1)?.slice());
+        let before = [&mix_slice, &x_gpu, &prefetch_sink];
+        // Decode steps prefetch the weights that follow.
+        let ahead = if step.are_few() { [PrefetchRange::of(&[&matrix]), PrefetchRange::of(&[&matrix])].concat() } else { Vec::new() };
         if outputs == 4 {
             // Of a long step's rows few are wanted as a rule: here one of up to five, two of more.
             let wanted: Vec<u32> = (0..tokens).rev().step_by(if step.are_few() { 1 } else { 29 }).collect();
             let (wanted_gpu, rows) = (bench.upload(&wanted)?, wanted.len() as u32);
             let normed = bench.output(wanted.len() * dim)?;
             let outputs: Vec<_> = [&normed].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
-            let made = bench.run(&case, &outputs, |rec, kit| {
+            let made = bench.run(&case, &outputs, step, |pass| {
                 let normed = Strided::whole(&normed.slice(), dim as u32);
-                record_hc_pre(rec, kit, &entering(&weights, before, &normed, normed_int8), &ahead, HcRows::Wanted(&wanted_gpu, rows, step));
+                record_hc_pre(pass, &input_of(&weights, before, &normed, normed_int8), &ahead, HcRows::Wanted(&wanted_gpu, rows));
             })?;
             if let Some(int8) = made.get(1) {
                 bench.compare_int8(int8, &case, &made[0].floats(), dim);
@@ -80,29 +81,29 @@ fn hyper_connections(bench: &mut Bench<'_>, step: Rows, dim: usize) -> Result<()
         let (want, mixes) = reference::hc_pre(&hc, &norm, &x, constants);
         for &half in bench.halves() {
             let normed = bench.elements(t * dim, half)?;
-            let rows = Strided::whole(&normed.slice(), dim as u32).halved(half);
+            let rows = Strided::whole(&normed.slice(), dim as u32).with_f16(half);
             let int8 = int8.as_ref().filter(|_| !half);
             let outputs: Vec<_> = [&normed].into_iter().chain(int8.map(|(output, _)| output)).collect();
-            let made = bench.run(&case, &outputs, |rec, kit| {
-                let enter = entering(&weights, before, &rows, int8.map(|(_, quantized)| quantized));
-                record_hc_pre(rec, kit, &enter, &ahead, HcRows::All(step));
+            let made = bench.run(&case, &outputs, step, |pass| {
+                let input = input_of(&weights, before, &rows, int8.map(|(_, quantized)| quantized));
+                record_hc_pre(pass, &input, &ahead, HcRows::All);
             })?;
             bench.compare(&made[0], &case, &made[0].elements(half), &want, made[0].limit());
             if let Some(int8) = made.get(1) {
                 bench.compare_int8(int8, &case, &made[0].floats(), dim);
             }
         }
-        let made = bench.run(&case, &[&post], |rec, kit| {
-            record_hc_sinkhorn(rec, kit, &weights, &mix.slice(), &post.slice(), (20, 1e-6, 1e-6), &ahead, step);
+        let made = bench.run(&case, &[&post], step, |pass| {
+            record_hc_sinkhorn(pass, &weights, (&mix.slice(), &post.slice()), (20, 1e-6, 1e-6), &ahead);
         })?;
         let got: Vec<f32> = made[0].floats().chunks_exact(32).flat_map(|row| row[..20].to_vec()).collect();
         let want: Vec<f32> = mixes.iter().flat_map(|m| m.post.iter().chain(m.comb.iter().flatten()).map(|&v| v as f32)).collect();
         bench.compare(&made[0], &case, &got, &want, made[0].limit());
         let y = bench.floats(t * dim);
         let (y_gpu, next) = (bench.upload(&y)?, bench.output(t * 4 * dim)?);
-        let made = bench.run(&case, &[&next, &mix], |rec, kit| {
-            let residual = HcPost { post: &post.slice(), y: &y_gpu, next: &next.slice() };
-            record_hc_mix(rec, kit, &weights, &x_gpu, Some(residual), &mix.slice(), step);
+        let made = bench.run(&case, &[&next, &mix], step, |pass| {
+            let residual = HcResidual { post: &post.slice(), y: &y_gpu, next: &next.slice() };
+            record_hc_mix(pass, &weights, &x_gpu, Some(residual), &mix.slice());
         })?;
         let want = reference::hc_post(&y, &x, &mixes);
         bench.compare(&made[0], &format!("{case}, residual"), &made[0].floats(), &want, made[0].limit());

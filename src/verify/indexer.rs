@@ -1,7 +1,7 @@
 //! Checks of the indexer.
 
 use crate::Result;
-use crate::kernels::{IndexScore, Rows, Strided, record_index_score, record_top_k};
+use crate::kernels::{IndexQueries, IndexScore, Rows, Scores, Strided, record_index_score, record_top_k};
 use crate::reference;
 use crate::verify::bench::Bench;
 use crate::verify::cached::{angles, flat, paged, pool, rows_of};
@@ -54,9 +54,10 @@ fn index(bench: &mut Bench<'_>, dim: usize, segments: usize, heads: usize, kind:
         pages: &pages,
         page_table: &table_gpu,
     };
-    let made = bench.run(&case, &[&scores], |rec, kit| {
-        let tile = (step, first as u32, &rows[first..]);
-        record_index_score(rec, kit, &sizes, &rows_gpu, &q_gpu, &angles_gpu, &hw_gpu, &scores.slice(), columns as u32, tile);
+    let made = bench.run(&case, &[&scores], step, |pass| {
+        let queries = IndexQueries { q: &q_gpu, angles: &angles_gpu, head_weights: &hw_gpu };
+        let scores = Scores { rows: &rows_gpu, first: first as u32, scores: &scores.slice(), columns: columns as u32 };
+        record_index_score(pass, &sizes, &queries, &scores, &rows[first..]);
     })?;
     let mut want = vec![7f32; count * columns];
     for (row, (t, want)) in rows[first..].iter().zip((first..).zip(want.chunks_exact_mut(columns))) {
@@ -85,9 +86,10 @@ fn top_k(bench: &mut Bench<'_>) -> Result<()> {
         scores[2 * columns..3 * columns].iter_mut().for_each(|s| *s = s.round());
         let (rows_gpu, scores_gpu) = (bench.upload(&rows)?, bench.upload(&scores)?);
         let out = bench.output_with(&vec![f32::from_bits(u32::MAX); rows.len() * k])?;
-        let made = bench.run(&case, &[&out], |rec, kit| {
-            let tile = (0, rows.len() as u32);
-            record_top_k(rec, kit, (4, k as u32), &rows_gpu, &scores_gpu, columns as u32, &out.slice(), tile);
+        let count = rows.len() as u32;
+        let made = bench.run(&case, &[&out], Rows::Many(count), |pass| {
+            let scores = Scores { rows: &rows_gpu, first: 0, scores: &scores_gpu, columns: columns as u32 };
+            record_top_k(pass, (4, k as u32), &scores, count, &out.slice());
         })?;
         let mut want = vec![u32::MAX; rows.len() * k];
         for (t, row) in rows.iter().enumerate() {

@@ -86,7 +86,7 @@ fn decode_steps_of_a_large_models_formats_take_few_launches() {
     // A device without products of int8 has kernels of its own, and needs more of them.
     if decode.contains("matvec_int8") {
         for kernel in
-            ["matvec_normed", "matvec_int8      LEAVE", "moe_gate_up_int8 ONE_TOKEN ROUTED", "moe_down_int8    SHARED W_Q2_K LEAVE"]
+            ["matvec_normed", "matvec_int8      LEAVE", "moe_gate_up_int8 ONE_TOKEN ROUTED", "moe_down_int8    SHARED FORMAT_Q2_K LEAVE"]
         {
             assert!(decode.lines().any(|line| line.starts_with(kernel)), "{kernel} is not in\n{decode}");
         }

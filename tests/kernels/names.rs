@@ -26,21 +26,17 @@ pub struct Shader {
 /// All shader files: kernels, and what they import.
 pub fn shaders() -> Vec<Shader> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let folders = fs::read_dir(&root).unwrap().map(|folder| folder.unwrap().path());
-    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
-    let mut shaders: Vec<Shader> = files
-        .map(|file| Shader {
-            path: file
-                .with_extension("")
-                .strip_prefix(&root)
-                .unwrap()
-                .iter()
-                .map(|part| part.to_str().unwrap())
-                .collect::<Vec<_>>()
-                .join("/"),
-            text: fs::read_to_string(file).unwrap(),
-        })
-        .collect();
+    let (mut shaders, mut folders) = (Vec::new(), vec![root.clone()]);
+    while let Some(folder) = folders.pop() {
+        for file in fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+            if file.is_dir() {
+                folders.push(file);
+            } else if file.extension().is_some_and(|extension| extension == "wgsl") {
+                let path = file.with_extension("").strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+                shaders.push(Shader { path, text: fs::read_to_string(file).unwrap() });
+            }
+        }
+    }
     shaders.sort_by(|a, b| a.path.cmp(&b.path));
     shaders
 }
@@ -59,8 +55,10 @@ impl Shader {
         })
     }
 
-    fn imports(&self) -> impl Iterator<Item = &str> {
-        self.directives().filter(|(word, ..)| *word == "#import").filter_map(|(_, words, _)| words.first().copied())
+    /// Whether it may import `path`: a name that `#each` completes stands for all files that begin so.
+    fn imports(&self, path: &str) -> bool {
+        let names = self.directives().filter(|(word, ..)| *word == "#import").filter_map(|(_, words, _)| words.first().copied());
+        names.into_iter().any(|name| name.split_once('$').map_or(name == path, |(beginning, _)| path.starts_with(beginning)))
     }
 
     /// Names whose presence or value decides which lines there are, and where.
@@ -76,7 +74,10 @@ impl Shader {
     }
 
     fn reads(&self, name: &str) -> bool {
-        self.code().any(|(_, line)| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name))
+        let is_each =
+            |(word, words, _): (&str, Vec<&str>, usize)| word == "#each" && words.get(1).is_some_and(|prefix| name.starts_with(prefix));
+        self.directives().any(is_each)
+            || self.code().any(|(_, line)| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name))
     }
 }
 
@@ -90,8 +91,8 @@ fn kernels(shaders: &[Shader]) -> Vec<(&str, Vec<&Shader>)> {
         let mut files = vec![shader];
         let mut next = 0;
         while let Some(file) = files.get(next) {
-            let imported: Vec<&Shader> = file.imports().filter_map(|name| shaders.iter().find(|other| other.path == name)).collect();
-            let new: Vec<&Shader> = imported.into_iter().filter(|new| files.iter().all(|file| file.path != new.path)).collect();
+            let is_new = |new: &&Shader| file.imports(&new.path) && files.iter().all(|file| file.path != new.path);
+            let new: Vec<&Shader> = shaders.iter().filter(is_new).collect();
             files.extend(new);
             next += 1;
         }
@@ -160,9 +161,9 @@ fn what_a_shader_asks_for_is_set_by_the_host() {
 fn planted() -> Vec<Shader> {
     let shader = |path: &str, text: &str| Shader { path: path.to_string(), text: text.to_string() };
     vec![
-        shader("a/double", "// Reads OLD no more.\n#import lib/rows\n#ifdef RUN_32\nlet x = array<f32, WG>();\n#endif\n"),
-        shader("b/triple", "#import lib/rows\n#for I 8\n#for J COUNT\n#end\n#end\n"),
-        shader("lib/rows", "#import lib/deep\n#import lib/rows\n"),
+        shader("a/double", "// Reads OLD no more.\n#import lib/rows/rows\n#ifdef RUN_32\nlet x = array<f32, WG>();\n#endif\n"),
+        shader("b/triple", "#import lib/rows/rows\n#for I 8\n#for J COUNT\n#end\n#end\n"),
+        shader("lib/rows/rows", "#import lib/deep\n#import lib/rows/rows\n"),
         shader("lib/deep", "#ifndef WIDE\n#endif\n"),
     ]
 }
@@ -191,4 +192,20 @@ fn a_name_that_only_another_kernel_or_a_comment_reads_is_found() {
     let unread = unread(&planted(), &set, &[]);
     assert_eq!(unread, ["a/double: COUNT is set and never read", "a/double: OLD is set and never read"]);
     assert_eq!(unset(&planted(), &set), ["b/triple:3: COUNT is set by no variant"]);
+}
+
+#[test]
+fn files_of_formats_belong_to_every_kernel_of_formats() {
+    let shader = |path: &str, text: &str| Shader { path: path.to_string(), text: text.to_string() };
+    let planted = [
+        shader("c/half", "#each F W_\n#import lib/format_$f\n#end\n"),
+        shader("lib/format_q4", "#ifdef EVEN\n#endif\n"),
+        shader("lib/other", "#ifdef ODD\n#endif\n"),
+    ];
+    let set = |names: [&'static str; 2]| Names::from([("half", names.into_iter().collect())]);
+    let other = "lib/other:1: ODD is set by no variant";
+    let right = set(["W_Q4", "EVEN"]);
+    assert_eq!((unread(&planted, &right, &[]), unset(&planted, &right)), (vec![], vec![other.to_string()]));
+    assert_eq!(unread(&planted, &set(["V_Q4", "EVEN"]), &[]), ["c/half: V_Q4 is set and never read"]);
+    assert_eq!(unset(&planted, &set(["W_Q4", "ODD"])), ["lib/format_q4:1: EVEN is set by no variant", other]);
 }

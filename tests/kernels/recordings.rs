@@ -1,7 +1,7 @@
 //! Recordings as text: saved with their inputs, loaded on another device, refused where they are damaged.
 
 use super::adapters::each;
-use dwarfstar::gpu::{Buffer, Caps, Cooperative, Gpu, OpenOptions, Recording, SavedRecording, Variant, adapters};
+use dwarfstar::gpu::{Binding, Buffer, Caps, Cooperative, Gpu, OpenOptions, Recording, SavedRecording, Variant, adapters};
 use dwarfstar::kernels::{Dialect, variants};
 use dwarfstar::num::KvType;
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ fn every_variant_is_found_again_by_its_names() {
         for (kv, exact) in [(KvType::F16, false), (KvType::F32, true)] {
             let all = variants(&Dialect { caps: caps.clone(), kv, exact });
             let mut recording = Recording::new();
-            all.iter().for_each(|variant| recording.dispatch(variant.clone(), &0u32, Vec::new(), [1, 1, 1]));
+            all.iter().for_each(|variant| recording.dispatch(variant.clone(), &0u32, Vec::<Binding>::new(), [1, 1, 1]));
             let loaded = SavedRecording::new(&recording).load(&gpu).unwrap();
             assert_eq!(loaded.dispatches().iter().map(|launch| launch.variant.clone()).collect::<Vec<_>>(), all);
         }
@@ -85,11 +85,11 @@ fn damaged_recordings_give_one_line_that_says_what_is_wrong() {
         let (recording, _) = two_norms(gpu);
         let good: Value = serde_json::from_str(&SavedRecording::new(&recording).to_json().unwrap()).unwrap();
         let held = gpu.held_bytes();
-        let x = good["launches"][0]["bindings"][0]["buffer"].clone();
+        let x = good["launches"][0]["bindings"][0]["one"]["buffer"].clone();
         let damages = [
             ("/format", json!("dwarfstar recording 0"), "the format is \"dwarfstar recording 0\""),
             ("/launches/1/kernel", json!("no_such"), "launch 1: there is no kernel \"no_such\""),
-            ("/launches/1/kernel", json!("lib/rows"), "launch 1: there is no kernel"),
+            ("/launches/1/kernel", json!("lib/rows/rows"), "launch 1: there is no kernel"),
             ("/launches/0/flags", json!(["NO_SUCH"]), "launch 0: rms_norm: no shader knows the name \"NO_SUCH\""),
             ("/launches/0/constants", json!([["fn", 1]]), "no shader knows the name \"fn\""),
             ("/launches/0/constants", json!([["WG", 0]]), "rms_norm[WG=0]"),
@@ -99,13 +99,13 @@ fn damaged_recordings_give_one_line_that_says_what_is_wrong() {
             ("/launches/0/params/0", json!(-1), "invalid value"),
             ("/launches/0/grid/1", json!(0), "launch 0: a grid of 0 workgroups"),
             ("/launches/0/grid/2", json!(65_536), "launch 0: a grid of 65536 workgroups"),
-            ("/launches/0/bindings/0/buffer", json!(u64::MAX), "launch 0: there is no buffer 18446744073709551615"),
-            ("/launches/0/bindings/0/bytes", json!(772), "launch 0: 772 bytes at 0 of buffer"),
-            ("/launches/0/bindings/0/bytes", json!(0), "launch 0: 0 bytes at 0 of buffer"),
-            ("/launches/0/bindings/0/offset", json!(u64::MAX), "launch 0: 768 bytes at 18446744073709551615 of buffer"),
-            ("/launches/0/bindings/1/offset", json!(2), "256 bytes at 2 of buffer"),
+            ("/launches/0/bindings/0/one/buffer", json!(u64::MAX), "launch 0: there is no buffer 18446744073709551615"),
+            ("/launches/0/bindings/0/one/bytes", json!(772), "launch 0: 772 bytes at 0 of buffer"),
+            ("/launches/0/bindings/0/one/bytes", json!(0), "launch 0: 0 bytes at 0 of buffer"),
+            ("/launches/0/bindings/0/one/offset", json!(u64::MAX), "launch 0: 768 bytes at 18446744073709551615 of buffer"),
+            ("/launches/0/bindings/1/one/offset", json!(2), "256 bytes at 2 of buffer"),
             ("/launches/0/bindings", json!([]), "declares 3 bindings, 0 were given"),
-            ("/launches/0/bindings/2/buffer", x.clone(), "rms_norm[WG=64] writes to buffer x and reads it through another binding"),
+            ("/launches/0/bindings/2/one/buffer", x.clone(), "rms_norm[WG=64] writes to buffer x and reads it through another binding"),
             ("/downloads/0/buffer", json!(u64::MAX), "a download: there is no buffer"),
             ("/downloads/1/bytes", json!(u64::MAX), "a download: 18446744073709551615 bytes at 4 of buffer"),
             ("/buffers/0/contents", json!([1, 2]), "(x) of 768 bytes has contents of 8 bytes"),

@@ -3,7 +3,7 @@
 
 use super::sizes::workgroup_bytes;
 use dwarfstar::gpu::{Caps, Cooperative, Variant, assemble, kernels};
-use dwarfstar::kernels::{Dialect, layouts, variants};
+use dwarfstar::kernels::{self, Dialect, variants};
 use dwarfstar::num::KvType;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -220,10 +220,21 @@ pub fn params<'m>(kernel: &str, module: &'m naga::Module) -> (&'m [naga::StructM
 #[test]
 fn parameter_blocks_are_laid_out_as_the_shaders_declare_them() {
     for Translated { label, kernel, params: (shader, span), .. } in translated() {
-        let layout = layouts().find(|l| l.kernels.contains(kernel)).unwrap_or_else(|| panic!("{label} has no host layout"));
-        let host: Vec<_> = layout.fields.iter().map(|(name, offset)| ((*name).to_string(), *offset)).collect();
+        let declared = kernels::all().find(|k| k.names.contains(kernel)).unwrap_or_else(|| panic!("{label} is not declared"));
+        let host: Vec<_> = declared.fields.iter().map(|(name, offset)| ((*name).to_string(), *offset)).collect();
         assert_eq!(shader, &host, "{label}");
-        assert_eq!(*span, layout.bytes, "{label}");
-        assert!(layout.bytes <= 128, "{label}: {} bytes of parameters", layout.bytes);
+        assert_eq!(*span, declared.bytes, "{label}");
+        assert!(declared.bytes <= 128, "{label}: {} bytes of parameters", declared.bytes);
+    }
+}
+
+#[test]
+fn a_declaration_lists_variants_of_its_kernels_and_of_no_other() {
+    let devices = devices();
+    for kernel in kernels::all() {
+        let listed =
+            devices.iter().flat_map(|device| (kernel.variants)(&Dialect { caps: device.caps.clone(), kv: KvType::F16, exact: false }));
+        let listed: BTreeSet<&str> = listed.map(|variant| variant.kernel()).collect();
+        assert_eq!(listed, kernel.names.iter().copied().collect());
     }
 }

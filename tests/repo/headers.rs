@@ -78,12 +78,3 @@ fn a_header_that_lacks_something_is_found() {
     assert_eq!(breaches("Params 4 B;", "4 bytes;"), breach(4, "`params` must say `Params N B`, found `4 bytes; the rest is said here`"));
     assert_eq!(breaches("fn double(", "fn twice("), breach(1, "there is no entry point double"));
 }
-
-#[test]
-fn every_shader_is_built_in() {
-    let sources: String = read("src/gpu", "rs").into_iter().filter(|f| f.path == "src/gpu/sources.rs").map(|f| f.text).collect();
-    for file in read("shaders", "wgsl") {
-        let listed = file.path.trim_start_matches("shaders/").trim_end_matches(".wgsl");
-        assert!(sources.contains(&format!("\"{listed}\"")), "{listed} is not listed in src/gpu/sources.rs");
-    }
-}

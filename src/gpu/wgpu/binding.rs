@@ -29,13 +29,12 @@ impl BindGroups {
     /// # Errors
     /// The bindings do not suit the kernel or the device.
     pub fn get(&mut self, device: &Device, memory: &Memory, pipeline: &Pipeline, dispatch: &Dispatch) -> Result<wgpu::BindGroup> {
-        let bindings = &dispatch.bindings;
-        if bindings.len() != pipeline.writes.len() {
-            let (label, want, have) = (&dispatch.variant, pipeline.writes.len(), bindings.len());
+        self.key.clear();
+        self.key.extend(dispatch.slices().map(|s| (s.buffer.id(), s.offset, s.bytes)));
+        if self.key.len() != pipeline.writes.len() {
+            let (label, want, have) = (&dispatch.variant, pipeline.writes.len(), self.key.len());
             return Err(Error::Device(format!("{label} declares {want} bindings, {have} were given")));
         }
-        self.key.clear();
-        self.key.extend(bindings.iter().map(|s| (s.buffer.id(), s.offset, s.bytes)));
         if self.made.len() <= pipeline.id {
             self.made.resize_with(pipeline.id + 1, HashMap::new);
         }
@@ -59,11 +58,11 @@ impl BindGroups {
 
 fn make(device: &Device, held: &Held, pipeline: &Pipeline, dispatch: &Dispatch) -> Result<wgpu::BindGroup> {
     let limit = device.caps.max_binding_bytes;
-    if let Some(slice) = dispatch.bindings.iter().find(|s| s.bytes > limit) {
+    if let Some(slice) = dispatch.slices().find(|s| s.bytes > limit) {
         let (label, bytes) = (&dispatch.variant, slice.bytes);
         return Err(Error::Device(format!("{label} binds {bytes} bytes, this device's limit is {limit}")));
     }
-    let bindings = || dispatch.bindings.iter().zip(&pipeline.writes);
+    let bindings = || dispatch.slices().zip(&pipeline.writes);
     if let Some((slice, _)) = bindings().find(|(a, writes)| **writes && bindings().any(|(b, writes)| a.buffer.same(&b.buffer) && !writes)) {
         let (label, buffer) = (&dispatch.variant, slice.buffer.label());
         return Err(Error::Device(format!("{label} writes to buffer {buffer} and reads it through another binding")));
@@ -74,7 +73,7 @@ fn make(device: &Device, held: &Held, pipeline: &Pipeline, dispatch: &Dispatch) 
         let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: slice.offset, size });
         Ok(wgpu::BindGroupEntry { binding: i as u32, resource })
     };
-    let entries = dispatch.bindings.iter().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
+    let entries = dispatch.slices().enumerate().map(entry).collect::<Result<Vec<_>>>()?;
     let label = dispatch.variant.to_string();
     let descriptor = wgpu::BindGroupDescriptor { label: Some(&label), layout: &pipeline.layout, entries: &entries };
     device.guarded(&label, || device.raw.create_bind_group(&descriptor))

@@ -196,7 +196,7 @@ impl Queue {
         for dispatch in recording.dispatches() {
             let pipeline = cache.pipelines.get(&self.compiler, &dispatch.variant)?;
             let mut own: HashMap<u64, bool> = HashMap::new();
-            for (slice, writes) in dispatch.bindings.iter().zip(&pipeline.writes) {
+            for (slice, writes) in dispatch.slices().zip(&pipeline.writes) {
                 *own.entry(slice.buffer.id()).or_default() |= writes;
             }
             waiting += usize::from(own.iter().any(|(buffer, writes)| used.get(buffer).is_some_and(|wrote| wrote | writes)));

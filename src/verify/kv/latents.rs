@@ -147,13 +147,13 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
         ..together.clone()
     };
     let mut launches = [0; 2];
-    let want = bench.run(&case, &theirs.all(), |rec, kit| {
-        record_latents(rec, kit, &apart, Rows::Many(tokens as u32));
-        launches[0] = rec.dispatches().len();
+    let want = bench.run(&case, &theirs.all(), Rows::Many(tokens as u32), |pass| {
+        record_latents(pass, &apart);
+        launches[0] = pass.rec.dispatches().len();
     })?;
-    let got = bench.run(&case, &ours.all(), |rec, kit| {
-        record_latents(rec, kit, &together, Rows::Few(tokens as u32));
-        launches[1] = rec.dispatches().len();
+    let got = bench.run(&case, &ours.all(), Rows::Few(tokens as u32), |pass| {
+        record_latents(pass, &together);
+        launches[1] = pass.rec.dispatches().len();
     })?;
     // A compressor of which no window closes launches nothing.
     let closing = if list.is_empty() { 0 } else { dims.len() };

@@ -3,8 +3,8 @@
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
-    Grouping, HcLeave, HcPost, HcWeights, LinearNormed, Matrix, Quantized, Rows, Strided, hc_mix_words, record_hc_mix, record_linear_int8,
-    record_linear_leaving,
+    Grouping, HcResidual, HcUpdate, HcWeights, LinearNormed, Matrix, Quantized, Rows, Strided, hc_mix_words, record_hc_mix,
+    record_linear_int8, record_linear_with_hc_mix,
 };
 use crate::quant::BlockFormat;
 use crate::reference;
@@ -61,7 +61,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<()> {
 /// Tokens of a step, so that each size of code runs full or not, the first with one token alone.
 const COMPANIES: [usize; 7] = [1, 2, 3, 4, 7, 13, 16];
 
-/// Words of `x` in rows of `columns`, laid out as `lib/quantize` says.
+/// Words of `x` in rows of `columns`, laid out as `lib/numbers/quantize` says.
 pub fn words_of(x: &[f32], columns: usize) -> Vec<u32> {
     let mut words = Vec::new();
     for row in x.chunks_exact(columns) {
@@ -115,8 +115,8 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
     let out = bench.output(tokens as usize * total)?;
     let y = Strided::whole(&out.slice(), total as u32);
     let matrices = [&matrix, &other];
-    let made = bench.run(&case, &[&out], |rec, kit| {
-        record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), Rows::Few(tokens));
+    let made = bench.run(&case, &[&out], Rows::Few(tokens), |pass| {
+        record_linear_int8(pass, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None));
     })?;
     let rounded = reference::rounded(&own);
     let part = reference::linear(&view(&matrix, &bytes), if format == BlockFormat::Q8_0x8 { &rounded } else { &own });
@@ -142,8 +142,8 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
         let out = bench.output(tokens * total)?;
         let y = Strided::whole(&out.slice(), total as u32);
         let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
-        let made = bench.run(&case, &[&out], |rec, kit| {
-            record_linear_int8(rec, kit, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None), Rows::Few(tokens as u32));
+        let made = bench.run(&case, &[&out], Rows::Few(tokens as u32), |pass| {
+            record_linear_int8(pass, &matrices, Grouping::Shared, (&x, Some(&x_int8)), (&y, None));
         })?;
         let rounded = reference::rounded(own);
         let mut want = vec![0f32; tokens * total];
@@ -193,7 +193,7 @@ fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows
             bench.fail(NOTHING, &case, "matvec_normed has no variant for it".into());
             continue;
         };
-        let made = bench.run(&case, &[&out], |rec, _| linear.record(rec, &x, (&norm, 1e-6), &y))?;
+        let made = bench.run(&case, &[&out], Rows::Few(tokens as u32), |pass| linear.record(pass, &x, (&norm, 1e-6), &y))?;
         bench.compare(&made[0], &case, &made[0].floats(), &want[..tokens * total], made[0].limit());
         if tokens == 1 {
             alone = made[0].words.clone();
@@ -233,9 +233,9 @@ impl Following {
     }
 
     /// Behind the result `y`.
-    pub fn leave<'a>(&'a self, y: &'a Slice) -> HcLeave<'a> {
+    pub fn update<'a>(&'a self, y: &'a Slice) -> HcUpdate<'a> {
         let [next, mix] = &self.slices;
-        HcLeave { weights: &self.weights, x: &self.streams, residual: HcPost { post: &self.post, y, next }, mix }
+        HcUpdate { weights: &self.weights, x: &self.streams, residual: HcResidual { post: &self.post, y, next }, mix }
     }
 }
 
@@ -249,16 +249,16 @@ fn leaving(bench: &mut Bench<'_>, columns: usize, tokens: u32) -> Result<()> {
     let following = Following::new(bench, dim, t)?;
     let y = bench.output(t * dim)?;
     let y_slice = y.slice();
-    let leave = following.leave(&y_slice);
+    let update = following.update(&y_slice);
     let [next, mix] = following.outputs();
     let mut has_left = false;
-    let together = bench.run(&case, &[&y, next, mix], |rec, kit| {
-        has_left = record_linear_leaving(rec, kit, &matrix, (&x, Some(&x_int8)), leave, tokens);
+    let together = bench.run(&case, &[&y, next, mix], Rows::Few(tokens), |pass| {
+        has_left = record_linear_with_hc_mix(pass, &matrix, (&x, Some(&x_int8)), update);
     })?;
-    let apart = bench.run(&case, &[&y, next, mix], |rec, kit| {
+    let apart = bench.run(&case, &[&y, next, mix], Rows::Few(tokens), |pass| {
         let y = Strided::whole(&y_slice, dim as u32);
-        record_linear_int8(rec, kit, &[&matrix], Grouping::Shared, (&x, Some(&x_int8)), (&y, None), Rows::Few(tokens));
-        record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, Rows::Few(tokens));
+        record_linear_int8(pass, &[&matrix], Grouping::Shared, (&x, Some(&x_int8)), (&y, None));
+        record_hc_mix(pass, update.weights, update.x, Some(update.residual), update.mix);
     })?;
     let kernel = together[0].kernel();
     if has_left && !together.iter().map(|own| &own.words).eq(apart.iter().map(|own| &own.words)) {
@@ -287,8 +287,8 @@ fn grouped(bench: &mut Bench<'_>, format: BlockFormat, columns: usize, tokens: u
     let y = Strided::whole(&out.slice(), (groups * rank) as u32);
     let Some((out_int8, y_int8)) = bench.output_int8(Rows::Few(tokens as u32), groups * rank)? else { return Ok(None) };
     let grouping = Grouping::Rows(rank as u32);
-    let mut made = bench.run(&case, &[&out, &out_int8], |rec, kit| {
-        record_linear_int8(rec, kit, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)), Rows::Few(tokens as u32));
+    let mut made = bench.run(&case, &[&out, &out_int8], Rows::Few(tokens as u32), |pass| {
+        record_linear_int8(pass, &[&matrix], grouping, (&x, Some(&x_int8)), (&y, Some(&y_int8)));
     })?;
     let input = if format == BlockFormat::Q8_0x8 { reference::rounded(&input) } else { input };
     let (got, want) = (made[0].floats(), reference::linear_grouped(&view(&matrix, &bytes), groups, &input));

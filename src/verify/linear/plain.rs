@@ -50,7 +50,7 @@ fn embed(bench: &mut Bench<'_>, format: BlockFormat, slices: usize) -> Result<()
         .collect();
     let (rows, sampled) = (bench.upload(&rows)?, bench.upload(&[ids[6], 3, 5])?);
     let out = bench.output(tokens as usize * 4 * dim)?;
-    let made = bench.run(&case, &[&out], |rec, kit| record_embed(rec, kit, &table, &rows, &sampled, &out.slice(), tokens))?;
+    let made = bench.run(&case, &[&out], Rows::Many(tokens), |pass| record_embed(pass, &table, &rows, &sampled, &out.slice()))?;
     let mut want = Vec::new();
     for id in ids {
         let mut row = vec![0f32; dim];
@@ -72,7 +72,7 @@ fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, columns: usize) -> Re
     let (bytes, matrix) = bench.matrix(format, rows, columns, 1)?;
     let padded = columns.next_multiple_of(32);
     let out = bench.output(rows * padded)?;
-    let made = bench.run(&case, &[&out], |rec, kit| record_decode_runs(rec, kit, &matrix, &out.slice()))?;
+    let made = bench.run(&case, &[&out], Rows::Many(rows as u32), |pass| record_decode_runs(pass, &matrix, &out.slice()))?;
     // A product with what is behind the columns must be zero, whatever x is.
     let mut want = vec![0f32; rows * padded];
     want.chunks_exact_mut(padded).enumerate().for_each(|(r, row)| view(&matrix, &bytes).row(r, &mut row[..columns]));
@@ -90,11 +90,11 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, slices: usize,
     let want = reference::linear(&view(&matrix, &bytes), &own);
     let halves: &[bool] = if bench.takes_half(rows) { &[false, true] } else { &[false] };
     for (&x_half, &y_half) in halves.iter().flat_map(|x| halves.iter().map(move |y| (x, y))) {
-        let x = Strided::whole(&bench.upload_elements(&wide, x_half)?, columns as u32 + 24).at(16).halved(x_half);
+        let x = Strided::whole(&bench.upload_elements(&wide, x_half)?, columns as u32 + 24).at(16).with_f16(x_half);
         let stride = outputs.next_multiple_of(2);
         let out = bench.elements(tokens * stride, y_half)?;
-        let y = Strided::whole(&out.slice(), stride as u32).halved(y_half);
-        let made = bench.run(&case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], Grouping::Shared, &x, &y, rows))?;
+        let y = Strided::whole(&out.slice(), stride as u32).with_f16(y_half);
+        let made = bench.run(&case, &[&out], rows, |pass| record_linear(pass, &[&matrix], Grouping::Shared, &x, &y))?;
         let got: Vec<f32> = made[0].elements(y_half).chunks_exact(stride).flat_map(|row| row[..outputs].to_vec()).collect();
         bench.compare(&made[0], &case, &got, &want, made[0].limit());
     }
@@ -115,7 +115,7 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
         let out = bench.output(tokens as usize * total)?;
         let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, half: false };
         let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
-        let made = bench.run(&case, &[&out], |rec, kit| record_linear(rec, kit, &matrices, Grouping::Shared, &x, &y, Rows::Few(tokens)))?;
+        let made = bench.run(&case, &[&out], Rows::Few(tokens), |pass| record_linear(pass, &matrices, Grouping::Shared, &x, &y))?;
         let mut want = vec![0f32; tokens as usize * total];
         let mut first = 0;
         for (bytes, matrix) in &built {
@@ -145,7 +145,7 @@ fn grouped(bench: &mut Bench<'_>, rows: Rows) -> Result<()> {
     let out = bench.output(tokens * groups * rank)?;
     let y = Strided::whole(&out.slice(), (groups * rank) as u32);
     let grouping = Grouping::Rows(rank as u32);
-    let made = bench.run(&case, &[&out], |rec, kit| record_linear(rec, kit, &[&matrix], grouping, &x, &y, rows))?;
+    let made = bench.run(&case, &[&out], rows, |pass| record_linear(pass, &[&matrix], grouping, &x, &y))?;
     let want = reference::linear_grouped(&view(&matrix, &bytes), groups, &input);
     bench.compare(&made[0], &case, &made[0].floats(), &want, made[0].limit());
     Ok(())
@@ -162,9 +162,9 @@ fn norm(bench: &mut Bench<'_>) -> Result<()> {
         let want = reference::rms_norm(&own, &weight, 1e-6);
         for &half in bench.halves() {
             let out = bench.elements(tokens * columns, half)?;
-            let y = Strided::whole(&out.slice(), columns as u32).halved(half);
-            let made = bench.run(&case, &[&out], |rec, kit| {
-                record_rms_norm(rec, kit, &x, &weight_gpu, &y, columns as u32, 1e-6, tokens as u32);
+            let y = Strided::whole(&out.slice(), columns as u32).with_f16(half);
+            let made = bench.run(&case, &[&out], Rows::Many(tokens as u32), |pass| {
+                record_rms_norm(pass, &x, (&weight_gpu, 1e-6), &y, columns as u32);
             })?;
             bench.compare(&made[0], &case, &made[0].elements(half), &want, made[0].limit());
         }
@@ -173,8 +173,8 @@ fn norm(bench: &mut Bench<'_>) -> Result<()> {
     let (dim, tokens) = (72usize, 3usize);
     let (embedding, streams) = (bench.floats(tokens * dim), bench.floats(tokens * 4 * dim));
     let (embedding_gpu, streams_gpu, out) = (bench.upload(&embedding)?, bench.upload(&streams)?, bench.output(tokens * 4 * dim)?);
-    let made = bench.run("3 tokens of 72", &[&out], |rec, kit| {
-        record_mtp_join(rec, kit, &embedding_gpu, &streams_gpu, &out.slice(), dim as u32, tokens as u32);
+    let made = bench.run("3 tokens of 72", &[&out], Rows::Many(tokens as u32), |pass| {
+        record_mtp_join(pass, &embedding_gpu, &streams_gpu, &out.slice(), dim as u32);
     })?;
     let want: Vec<f32> = streams.iter().enumerate().map(|(i, s)| s + embedding[i / (4 * dim) * dim + i % dim]).collect();
     bench.compare(&made[0], "3 tokens of 72", &made[0].floats(), &want, Limit::F32);
@@ -195,7 +195,7 @@ fn stream(bench: &mut Bench<'_>) -> Result<()> {
     }
     let source = bench.upload(&source)?;
     let sums = bench.output(want.len())?;
-    let made = bench.run(&case, &[&sums], |rec, kit| record_stream_read(rec, kit, &source, &sums.slice(), workgroups))?;
+    let made = bench.run(&case, &[&sums], Rows::Many(1), |pass| record_stream_read(pass, &source, &sums.slice(), workgroups))?;
     bench.compare_ids(&made[0], &case, &made[0].words, &want);
     Ok(())
 }

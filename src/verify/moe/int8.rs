@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::kernels::{
-    Experts, Moe, MoeInt8, Quantized, Router, Routing, Row, Rows, SAMPLED, SharedAct, Strided, record_hc_mix, record_moe_int8,
+    Chosen, Experts, Moe, MoeInt8, Quantized, Router, Routing, Row, Rows, SAMPLED, SharedAct, Strided, record_hc_mix, record_moe_int8,
 };
 use crate::quant::BlockFormat;
 use crate::reference::{self, Choice};
@@ -117,8 +117,7 @@ fn moe(
         used: used as u32,
         scale: 1.5,
         inputs: &inputs_gpu,
-        chosen: &chosen_slice,
-        weights: &weights_slice,
+        chosen: Chosen { experts: &chosen_slice, weights: &weights_slice },
         shared: SharedAct {
             gate: gate as u32,
             up: (up - gate) as u32,
@@ -128,10 +127,12 @@ fn moe(
             act_int8: Some(&shared_out),
         },
     };
-    let int8 = MoeInt8 { x: &x_int8, act: &act_out, shared_down: &shared_down, leave: None };
+    let int8 =
+        MoeInt8 { x: &x_gpu, x_int8: &x_int8, act: &act_slice, act_int8: &act_out, shared_down: &shared_down, y: &y_slice, update: None };
+    let step = Rows::Few(tokens as u32);
     let outputs = [&act, &act_int8, &y, &chosen, &weights, &shared_act, &shared_int8];
-    let mut made = bench.run(&case, &outputs, |rec, kit| {
-        record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32, |_| ());
+    let mut made = bench.run(&case, &outputs, step, |pass| {
+        record_moe_int8(pass, &moe, &int8, &routing, |_| ());
     })?;
     // Formats without units go through the f32 kernels.
     let [rounds_x, rounds_act] = [(&made[0], "moe_gate_up_int8"), (&made[2], "moe_down_int8")].map(|(made, int8)| made.kernel() == int8);
@@ -163,15 +164,15 @@ fn moe(
     bench.compare(&made[2], &case, &made[2].floats(), &want, made[2].limit());
     // The streams behind the experts: what hc_mix makes of the same y, bit by bit.
     let following = Following::new(bench, dim, tokens)?;
-    let leave = following.leave(&y_slice);
-    let int8 = MoeInt8 { leave: Some(leave), ..int8 };
+    let update = following.update(&y_slice);
+    let int8 = MoeInt8 { update: Some(update), ..int8 };
     let [next, mix] = following.outputs();
     let mut has_left = false;
-    let left = bench.run(&case, &[next, mix, &y], |rec, kit| {
-        has_left = record_moe_int8(rec, kit, (&moe, &int8), &routing, &act_slice, &x_gpu, &y_slice, tokens as u32, |_| ());
+    let left = bench.run(&case, &[next, mix, &y], step, |pass| {
+        has_left = record_moe_int8(pass, &moe, &int8, &routing, |_| ());
     })?;
-    let apart = bench.run(&case, &[next, mix, &y], |rec, kit| {
-        record_hc_mix(rec, kit, leave.weights, leave.x, Some(leave.residual), leave.mix, Rows::Few(tokens as u32));
+    let apart = bench.run(&case, &[next, mix, &y], step, |pass| {
+        record_hc_mix(pass, update.weights, update.x, Some(update.residual), update.mix);
     })?;
     let kernel = left[2].kernel();
     if has_left && !left.iter().map(|own| &own.words).eq(apart.iter().map(|own| &own.words)) {

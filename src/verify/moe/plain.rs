@@ -2,8 +2,8 @@
 
 use crate::Result;
 use crate::kernels::{
-    Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Routing, Row, Rows, SampleBuffers, Sampler, SharedAct, Strided, record_moe,
-    record_router, record_sample,
+    Chosen, Experts, Moe, MoeScratch, NO_MASK, NO_TOKEN, Router, Routing, Row, Rows, SampleBuffers, Sampler, SharedAct, Strided,
+    record_moe, record_router, record_sample,
 };
 use crate::model::Sampling;
 use crate::quant::BlockFormat;
@@ -61,15 +61,16 @@ fn router(bench: &mut Bench<'_>, experts: usize) -> Result<()> {
         let (chosen, weights) = (bench.output(tokens * used)?, bench.output(tokens * used)?);
         let (act, int8) = (bench.elements(tokens * width, half)?, bench.output_int8(Rows::Few(tokens as u32), width)?.filter(|_| !half));
         let outputs: Vec<_> = [&chosen, &weights, &act].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
-        let made = bench.run(&case, &outputs, |rec, kit| {
+        let made = bench.run(&case, &outputs, Rows::Many(tokens as u32), |pass| {
             let (chosen, weights) = (chosen.slice(), weights.slice());
-            let act = Strided::whole(&act.slice(), width as u32).halved(half);
+            let act = Strided::whole(&act.slice(), width as u32).with_f16(half);
             let act_int8 = int8.as_ref().map(|(_, quantized)| quantized);
             let (gate, up, width) = (gate as u32, up as u32, width as u32);
             let shared = SharedAct { gate, up, width, limit, act: &act, act_int8 };
             let (experts, used, inputs) = (experts as u32, used as u32, &logits);
-            let routing = Routing { router, experts, used, scale: 1.5, inputs, chosen: &chosen, weights: &weights, shared };
-            record_router(rec, kit, &routing, tokens as u32);
+            let routing =
+                Routing { router, experts, used, scale: 1.5, inputs, chosen: Chosen { experts: &chosen, weights: &weights }, shared };
+            record_router(pass, &routing);
         })?;
         let got_act = made[2].elements(half);
         bench.compare(&made[2], &format!("{case}, act"), &got_act, &want_act, made[2].limit());
@@ -119,16 +120,16 @@ fn moe(bench: &mut Bench<'_>, gate_up: &[BlockFormat], down: BlockFormat, rows: 
     let weights: Vec<f32> = routes.iter().flat_map(|r| r.weights.iter().copied()).collect();
     let pairs = t * used as usize;
     let half = bench.takes_half(rows);
-    let x_gpu = Strided::whole(&bench.upload_elements(&x, half)?, dim as u32).halved(half);
+    let x_gpu = Strided::whole(&bench.upload_elements(&x, half)?, dim as u32).with_f16(half);
     let (chosen_gpu, weights_gpu) = (bench.upload(&chosen)?, bench.upload(&weights)?);
     let (act, y) = (bench.elements(pairs * width, half)?, bench.output_with(&shared)?);
     let most_tiles = MoeScratch::most_tiles(tokens, used, experts) as usize;
     let [out, list, tiles] = [bench.output(pairs * dim)?, bench.output(pairs)?, bench.output(most_tiles * 4)?];
     let (out, list, tiles) = (out.slice(), list.slice(), tiles.slice());
     let routed = Moe { gate_up: &gate_up, down: &down, used, limit };
-    let made = bench.run(&case, &[&act, &y], |rec, kit| {
-        let scratch = MoeScratch { act: Strided::whole(&act.slice(), width as u32).halved(half), out: &out, pairs: &list, tiles: &tiles };
-        record_moe(rec, kit, &routed, &scratch, &x_gpu, &chosen_gpu, &weights_gpu, &y.slice(), rows);
+    let made = bench.run(&case, &[&act, &y], rows, |pass| {
+        let scratch = MoeScratch { act: Strided::whole(&act.slice(), width as u32).with_f16(half), out: &out, pairs: &list, tiles: &tiles };
+        record_moe(pass, &routed, Chosen { experts: &chosen_gpu, weights: &weights_gpu }, &scratch, &x_gpu, &y.slice());
     })?;
     let mut want_act = Vec::new();
     for (pair, &e) in chosen.iter().enumerate() {
@@ -186,10 +187,10 @@ fn sampler(bench: &mut Bench<'_>, vocabulary: usize) -> Result<()> {
             let (logits_gpu, samplers, masks) = (bench.upload(&logits)?, bench.upload(&samplers)?, bench.upload(&mask)?);
             let (results, live) = (bench.output(rows as usize * 2)?, bench.output_with(&live)?);
             let sampled = bench.output(rows as usize)?;
-            let made = bench.run(&case, &[&results, &live], |rec, kit| {
+            let made = bench.run(&case, &[&results, &live], Rows::Few(rows), |pass| {
                 let (sampled, live, results) = (sampled.slice(), live.slice(), results.slice());
                 let buffers = SampleBuffers { samplers: &samplers, masks: &masks, sampled: &sampled, live: &live, results: &results };
-                record_sample(rec, kit, &logits_gpu, &buffers, vocabulary as u32, rows);
+                record_sample(pass, &logits_gpu, &buffers, vocabulary as u32);
             })?;
             let mut agreed = 0;
             for (r, result) in made[0].words.chunks_exact(2).enumerate() {

@@ -4,10 +4,10 @@ use super::{Recorder, Streams, stride_of};
 use crate::engine::gpu::cache::{CompressorCache, LayerCache};
 use crate::engine::gpu::layout::{Compressor, Layer};
 use crate::engine::gpu::sizes::{PAGE_TOKENS, ring_rows};
-use crate::gpu::Recording;
 use crate::kernels::{
-    Attention, AttentionBuffers, Compress, Grouping, IndexScore, KvRow, Latents, LinearNormed, LowQueries, Matrix, Quantized, RingStore,
-    Rings, Strided, Windows, record_attention, record_index_score, record_latents, record_linear_int8, record_linear_leaving, record_top_k,
+    Attention, AttentionBuffers, Compress, Grouping, IndexQueries, IndexScore, KvRow, Latents, LinearNormed, LowQueries, Matrix, Pass,
+    Quantized, RingStore, Rings, Scores, Strided, Windows, record_attention, record_index_score, record_latents, record_linear_int8,
+    record_linear_with_hc_mix, record_top_k,
 };
 use crate::model::frontier_rows;
 use std::slice;
@@ -16,7 +16,7 @@ impl Recorder<'_> {
     /// The attention half of a layer, whose mix has been made. `number`: the layer's, unless it is the draft block's.
     pub(super) fn attention(
         &self,
-        rec: &mut Recording,
+        pass: &mut Pass<'_>,
         (number, layer): (Option<usize>, &Layer),
         cache: &LayerCache,
         streams: &Streams<'_>,
@@ -24,23 +24,24 @@ impl Recorder<'_> {
         let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
         let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
-        let behind: Vec<&Matrix> = layer.compressor_inputs.iter().chain(queries.iter().copied()).collect();
+        let next: Vec<&Matrix> = layer.compressor_inputs.iter().chain(queries.iter().copied()).collect();
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
-        self.enter(rec, &self.entering(&layer.attn_hc, streams.now, &normed, normed_int8.as_ref()), &layer.inputs, &inputs, &behind);
+        let input = self.hc_input(&layer.attn_hc, streams.now, &normed, normed_int8.as_ref());
+        self.project_input(pass, &input, &layer.inputs, &inputs, &next);
         let (first, count) = self.data.windows_of(layer.ratio);
         let windows = Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live };
         let compressor_inputs = Strided::whole(b.compressor_inputs.of(number, step), stride_of(&layer.compressor_inputs));
-        let project_compressor_inputs = |rec: &mut Recording| {
+        let project_compressor_inputs = |pass: &mut Pass<'_>| {
             if !layer.compressor_inputs.is_empty() {
-                self.project(rec, &layer.compressor_inputs, (&normed, normed_int8.as_ref()), &compressor_inputs);
+                self.project(pass, &layer.compressor_inputs, (&normed, normed_int8.as_ref()), &compressor_inputs);
             }
         };
         // Compressed rows wait for them where a window closes; else only the rings do.
         let closes = windows.count > 0;
         if closes {
-            project_compressor_inputs(rec);
+            project_compressor_inputs(pass);
         }
-        let low = Strided::whole(&b.low, c.q_rank).halved(self.half);
+        let low = Strided::whole(&b.low, c.q_rank).with_f16(self.half);
         let keys = inputs.at(c.q_rank);
         let compressors = self.compressors(layer, cache, &compressor_inputs);
         let normed_queries = LinearNormed::each(kit, &queries, step);
@@ -55,20 +56,20 @@ impl Recorder<'_> {
             compressors: compressors.clone(),
             windows,
         };
-        record_latents(rec, kit, &latents, step);
-        let project_queries = |rec: &mut Recording, n: usize, y: &Strided| match normed_queries.as_ref().and_then(|all| all.get(n)) {
-            Some(normed) => normed.record(rec, &inputs, (&layer.q_norm, c.norm_eps), y),
-            None => self.project(rec, slice::from_ref(queries[n]), (&low, None), y),
+        record_latents(pass, &latents);
+        let project_queries = |pass: &mut Pass<'_>, n: usize, y: &Strided| match normed_queries.as_ref().and_then(|all| all.get(n)) {
+            Some(normed) => normed.record(pass, &inputs, (&layer.q_norm, c.norm_eps), y),
+            None => self.project(pass, slice::from_ref(queries[n]), (&low, None), y),
         };
         // Queries run beside the launch before them: the indexer's beside the latents, the others beside its choice, if it has one to make.
         if let Some(cache) = cache.index.as_ref().filter(|_| self.selects(layer.ratio)) {
             let index_queries = Strided::whole(b.index_queries.of(number, step), c.index_heads * c.index_dim);
-            project_queries(rec, 1, &index_queries);
-            self.select(rec, layer.ratio, cache, &index_queries, &keys.at(c.head_dim));
+            project_queries(pass, 1, &index_queries);
+            self.select(pass, layer.ratio, cache, &index_queries, &keys.at(c.head_dim));
         }
         let queries = Strided::whole(b.queries.of(number, step), c.heads * c.head_dim);
-        project_queries(rec, 0, &queries);
-        let heads = Strided::whole(&b.heads, c.heads * c.head_dim).halved(self.half);
+        project_queries(pass, 0, &queries);
+        let heads = Strided::whole(&b.heads, c.heads * c.head_dim).with_f16(self.half);
         let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
         let words = kit.dialect.kv.words(c.head_dim);
         let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(c), words, source: Strided::whole(&b.kv, words) }];
@@ -80,23 +81,22 @@ impl Recorder<'_> {
         }));
         let rings = Rings { stores, live: &self.cache.live };
         let post = b.attention_post.of(number, step);
-        self.attend(rec, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings, |rec| {
-            self.weigh(rec, &layer.attn_hc, post, &[&layer.out_a, &layer.out_b]);
+        self.attend(pass, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings, |pass| {
+            self.residual_weights(pass, &layer.attn_hc, post, &[&layer.out_a, &layer.out_b]);
             if !closes {
-                project_compressor_inputs(rec);
+                project_compressor_inputs(pass);
             }
         });
 
-        let low = Strided::whole(&b.out_low, layer.out_a.rows).halved(self.half);
+        let low = Strided::whole(&b.out_low, layer.out_a.rows).with_f16(self.half);
         let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
         let by_group = Grouping::Rows(c.o_rank);
-        let rounded =
-            record_linear_int8(rec, kit, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()), step);
+        let rounded = record_linear_int8(pass, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()));
         let low_int8 = low_int8.filter(|_| rounded);
-        let leave = self.leaving(&layer.ffn_hc, post, streams);
-        if !record_linear_leaving(rec, kit, &layer.out_b, (&low, low_int8.as_ref()), leave, step.count()) {
-            self.project(rec, slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
-            self.leave(rec, &leave);
+        let update = self.update(&layer.ffn_hc, post, streams);
+        if !record_linear_with_hc_mix(pass, &layer.out_b, (&low, low_int8.as_ref()), update) {
+            self.project(pass, slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
+            self.record_update(pass, &update);
         }
     }
 
@@ -140,8 +140,8 @@ impl Recorder<'_> {
     }
 
     /// The indexer: scores, and the best rows, a tile of the step's rows at a time.
-    fn select(&self, rec: &mut Recording, ratio: u32, cache: &CompressorCache, queries: &Strided, weights: &Strided) {
-        let (b, c, kit) = (self.buffers, self.config, self.kit);
+    fn select(&self, pass: &mut Pass<'_>, ratio: u32, cache: &CompressorCache, queries: &Strided, weights: &Strided) {
+        let (b, c) = (self.buffers, self.config);
         let columns = (self.data.last_position + 1) / ratio;
         let sizes = IndexScore {
             heads: c.index_heads,
@@ -153,29 +153,30 @@ impl Recorder<'_> {
             pages: &cache.pages,
             page_table: &self.cache.page_table,
         };
+        let queries = IndexQueries { q: queries, angles: &b.angles, head_weights: weights };
         let tile = (b.scores.bytes / 4 / u64::from(columns)) as u32;
         for first in (0..self.t()).step_by(tile.max(1) as usize) {
             let count = tile.min(self.t() - first);
             let rows = &self.data.rows[first as usize..][..count as usize];
-            record_index_score(rec, kit, &sizes, &b.rows, queries, &b.angles, weights, &b.scores, columns, (self.data.step, first, rows));
-            record_top_k(rec, kit, (ratio, c.index_top_k), &b.rows, &b.scores, columns, &b.selected, (first, count));
+            let scores = Scores { rows: &b.rows, first, scores: &b.scores, columns };
+            record_index_score(pass, &sizes, &queries, &scores, rows);
+            record_top_k(pass, (ratio, c.index_top_k), &scores, count, &b.selected);
         }
     }
 
     /// Attention, and then the layer's rings: it and the compressors read what they held before this step.
     fn attend(
         &self,
-        rec: &mut Recording,
+        pass: &mut Pass<'_>,
         layer: &Layer,
         cache: &LayerCache,
         queries: &Strided,
         (out, out_int8): (&Strided, Option<&Quantized>),
         rings: &Rings<'_>,
-        beside: impl FnOnce(&mut Recording),
+        beside: impl FnOnce(&mut Pass<'_>),
     ) {
         let (b, c) = (self.buffers, self.config);
-        // A layer without compressed rows binds its ring in their place: the kernel never reads them.
-        let pages = cache.compressor.as_ref().map_or(&cache.ring, |own| &own.pages);
+        let pages = cache.compressor.as_ref().map(|compressor| &compressor.pages);
         let sizes = Attention {
             heads: c.heads,
             dim: c.head_dim,
@@ -206,6 +207,6 @@ impl Recorder<'_> {
             out,
             out_int8,
         };
-        record_attention(rec, self.kit, &sizes, &buffers, rings, (self.data.step, &self.data.keys(c, layer.ratio)), beside);
+        record_attention(pass, &sizes, &buffers, rings, &self.data.keys(c, layer.ratio), beside);
     }
 }

@@ -2,20 +2,19 @@
 
 use super::{Recorder, Streams, stride_of};
 use crate::engine::gpu::layout::{Layer, RoutingTable};
-use crate::gpu::Recording;
 use crate::kernels::{
-    HcWeights, Moe, MoeInt8, MoeScratch, Router, Routing, SharedAct, Strided, record_moe, record_moe_int8, record_router,
+    Chosen, HcWeights, Moe, MoeInt8, MoeScratch, Pass, Router, Routing, SharedAct, Strided, record_moe, record_moe_int8, record_router,
 };
 use std::slice;
 
 impl Recorder<'_> {
     /// The experts' half of a layer. `next`: what reads the streams afterwards.
-    pub(super) fn experts(&self, rec: &mut Recording, (number, layer): (Option<usize>, &Layer), next: &HcWeights, streams: &Streams<'_>) {
-        let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
-        let t = step.count();
+    pub(super) fn experts(&self, pass: &mut Pass<'_>, (number, layer): (Option<usize>, &Layer), next: &HcWeights, streams: &Streams<'_>) {
+        let (b, c, step) = (self.buffers, self.config, self.data.step);
         let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.ffn_inputs));
-        self.enter(rec, &self.entering(&layer.ffn_hc, streams.now, &normed, normed_int8.as_ref()), &layer.ffn_inputs, &inputs, &[]);
+        let input = self.hc_input(&layer.ffn_hc, streams.now, &normed, normed_int8.as_ref());
+        self.project_input(pass, &input, &layer.ffn_inputs, &inputs, &[]);
         let router = match &layer.routing {
             RoutingTable::Scored(bias) => Router::Scored(bias),
             RoutingTable::Hashed(table) => Router::Hashed { table, rows: &b.rows, sampled: &self.cache.sampled },
@@ -24,34 +23,34 @@ impl Recorder<'_> {
         let shared_int8 = self.int8(&b.shared_int8, width);
         let (gate, limit) = (inputs.offset, layer.limit);
         let logits = inputs.at(2 * width);
-        let shared = Strided::whole(&b.shared, width).halved(self.half);
+        let shared = Strided::whole(&b.shared, width).with_f16(self.half);
         let routing = Routing {
             router,
             experts: c.experts,
             used: c.experts_used,
             scale: c.routed_scale,
             inputs: &logits,
-            chosen: &b.chosen,
-            weights: &b.weights,
+            chosen: Chosen { experts: &b.chosen, weights: &b.weights },
             shared: SharedAct { gate, up: width, width, limit, act: &shared, act_int8: shared_int8.as_ref() },
         };
         let moe = Moe { gate_up: &layer.gate_up, down: &layer.down, used: c.experts_used, limit: layer.limit };
         let post = b.experts_post.of(number, step);
-        let leave = self.leaving(next, post, streams);
-        let beside = |rec: &mut Recording| self.weigh(rec, &layer.ffn_hc, post, &[&layer.shared_down]);
-        if let (Some(x), Some(act)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
-            let int8 = MoeInt8 { x, act, shared_down: &layer.shared_down, leave: Some(leave) };
-            if !record_moe_int8(rec, kit, (&moe, &int8), &routing, &b.act, &b.normed, &b.y, t, beside) {
-                self.leave(rec, &leave);
+        let update = self.update(next, post, streams);
+        let beside = |pass: &mut Pass<'_>| self.residual_weights(pass, &layer.ffn_hc, post, &[&layer.shared_down]);
+        if let (Some(x_int8), Some(act_int8)) = (&normed_int8, &self.int8(&b.act_int8, width)) {
+            let int8 =
+                MoeInt8 { x: &b.normed, x_int8, act: &b.act, act_int8, shared_down: &layer.shared_down, y: &b.y, update: Some(update) };
+            if !record_moe_int8(pass, &moe, &int8, &routing, beside) {
+                self.record_update(pass, &update);
             }
             return;
         }
-        beside(rec);
-        record_router(rec, kit, &routing, t);
-        self.project(rec, slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
-        let act = Strided::whole(&b.act, width).halved(self.half);
+        beside(pass);
+        record_router(pass, &routing);
+        self.project(pass, slice::from_ref(&layer.shared_down), (&shared, None), &Strided::whole(&b.y, c.dim));
+        let act = Strided::whole(&b.act, width).with_f16(self.half);
         let scratch = MoeScratch { act, out: b.expert_outputs(), pairs: &b.pairs, tiles: &b.tiles };
-        record_moe(rec, kit, &moe, &scratch, &normed, &b.chosen, &b.weights, &b.y, step);
-        self.leave(rec, &leave);
+        record_moe(pass, &moe, routing.chosen, &scratch, &normed, &b.y);
+        self.record_update(pass, &update);
     }
 }

@@ -10,8 +10,8 @@ use super::layout::GpuModel;
 use super::step_data::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Ahead, Grouping, HcEnter, HcLeave, HcPost, HcRows, HcWeights, Kit, Matrix, Quantized, Strided, record_embed, record_hc_mix,
-    record_hc_pre, record_hc_sinkhorn, record_linear_int8,
+    Grouping, HcPreInput, HcResidual, HcRows, HcUpdate, HcWeights, Kit, Matrix, Pass, PrefetchRange, Quantized, Strided, record_embed,
+    record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_linear_int8,
 };
 use crate::model::{Config, Tap};
 
@@ -51,19 +51,24 @@ impl Recorder<'_> {
         self.data.rows.len() as u32
     }
 
+    /// Launches for all rows of the step, appended to `rec`.
+    pub fn pass<'r>(&'r self, rec: &'r mut Recording) -> Pass<'r> {
+        Pass { rec, kit: self.kit, rows: self.data.step }
+    }
+
     /// The embedding with the first layer's attention, its experts, and so on to the last layer's experts. The streams end where they began.
     pub fn segments(&self) -> impl Iterator<Item = Segment> {
         let layers = &self.model.layers;
         layers.iter().enumerate().flat_map(|(l, layer)| {
-            let mut attention = Recording::new();
+            let (mut attention, mut experts) = (Recording::new(), Recording::new());
             let (a, z) = (&self.buffers.streams, &self.buffers.streams_between);
+            let pass = &mut self.pass(&mut attention);
             if l == 0 {
-                self.embed(&mut attention, &layer.attn_hc, a);
+                self.embed(pass, &layer.attn_hc, a);
             }
-            self.attention(&mut attention, (Some(l), layer), &self.cache.layers[l], &Streams { now: a, next: z });
-            let mut experts = Recording::new();
+            self.attention(pass, (Some(l), layer), &self.cache.layers[l], &Streams { now: a, next: z });
             let next = layers.get(l + 1).map_or(&self.model.head_hc, |next| &next.attn_hc);
-            self.experts(&mut experts, (Some(l), layer), next, &Streams { now: z, next: a });
+            self.experts(&mut self.pass(&mut experts), (Some(l), layer), next, &Streams { now: z, next: a });
             [
                 Segment { recording: attention, taps: self.attention_taps(l, layer.ratio), layer_done: None },
                 Segment { recording: experts, taps: self.experts_taps(l), layer_done: Some(l) },
@@ -102,15 +107,15 @@ impl Recorder<'_> {
     }
 
     /// Embeddings of the step's tokens, and their mix for the sub-layer of `hc`. -> streams.
-    fn embed(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice) {
-        let (b, t) = (self.buffers, self.t());
-        record_embed(rec, self.kit, &self.model.embed, &b.rows, &self.cache.sampled, streams, t);
-        record_hc_mix(rec, self.kit, hc, streams, None, &b.mix, self.data.step);
+    fn embed(&self, pass: &mut Pass<'_>, hc: &HcWeights, streams: &Slice) {
+        let b = self.buffers;
+        record_embed(pass, &self.model.embed, &b.rows, &self.cache.sampled, streams);
+        record_hc_mix(pass, hc, streams, None, &b.mix);
     }
 
     /// Input of a sub-layer (T, D).
     fn normed(&self) -> Strided {
-        Strided::whole(&self.buffers.normed, self.config.dim).halved(self.half)
+        Strided::whole(&self.buffers.normed, self.config.dim).with_f16(self.half)
     }
 
     /// Rows of `columns` values in `slice`, where this step rounds activations to int8.
@@ -118,51 +123,52 @@ impl Recorder<'_> {
         Quantized::new(&self.kit.dialect, slice, columns, self.data.step)
     }
 
-    /// `y` = the rows of all `matrices` times `x`, which may be at hand rounded too.
-    fn project(&self, rec: &mut Recording, matrices: &[Matrix], x: (&Strided, Option<&Quantized>), y: &Strided) {
+    /// `y` = the rows of all `matrices` times `x`, or times its rounded twin.
+    fn project(&self, pass: &mut Pass<'_>, matrices: &[Matrix], x: (&Strided, Option<&Quantized>), y: &Strided) {
         let matrices: Vec<&Matrix> = matrices.iter().collect();
-        record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.data.step);
+        record_linear_int8(pass, &matrices, Grouping::Shared, x, (y, None));
     }
 
-    /// `matrices`, in the order of their places, to ask for in decode steps: a long one has enough to multiply meanwhile.
-    fn ahead(&self, matrices: &[&Matrix]) -> Vec<Ahead> {
-        if self.kit.dialect.int8() && self.data.step.are_few() { Ahead::of(matrices) } else { Vec::new() }
+    /// `matrices`, in the order of their places, to prefetch in a decode step. A long step hides the translation of addresses behind its products.
+    fn prefetch(&self, matrices: &[&Matrix]) -> Vec<PrefetchRange> {
+        if self.kit.dialect.int8() && self.data.step.are_few() { PrefetchRange::of(matrices) } else { Vec::new() }
     }
 
-    /// The input of a sub-layer, while `matrices` and those `behind` them are asked for, and `inputs` = the rows of all `matrices` times it.
-    fn enter(&self, rec: &mut Recording, enter: &HcEnter<'_>, matrices: &[Matrix], inputs: &Strided, behind: &[&Matrix]) {
-        let ahead = self.ahead(&[&matrices.iter().collect::<Vec<_>>(), behind].concat());
-        record_hc_pre(rec, self.kit, enter, &ahead, HcRows::All(self.data.step));
-        self.project(rec, matrices, (enter.normed, enter.normed_int8), inputs);
+    /// The input of a sub-layer, a prefetch of `matrices` and of those in `next`, and `inputs` = the rows of all `matrices` times the input.
+    fn project_input(&self, pass: &mut Pass<'_>, input: &HcPreInput<'_>, matrices: &[Matrix], inputs: &Strided, next: &[&Matrix]) {
+        let prefetch = self.prefetch(&[&matrices.iter().collect::<Vec<_>>(), next].concat());
+        record_hc_pre(pass, input, &prefetch, HcRows::All);
+        self.project(pass, matrices, (input.normed, input.normed_int8), inputs);
     }
 
-    /// What comes before the sub-layer or the head of `weights`.
-    fn entering<'s>(
+    /// How the input of the sub-layer or head of `weights` is made of the streams `x`.
+    fn hc_input<'s>(
         &'s self,
         weights: &'s HcWeights,
         x: &'s Slice,
         normed: &'s Strided,
         normed_int8: Option<&'s Quantized>,
-    ) -> HcEnter<'s> {
+    ) -> HcPreInput<'s> {
         let (b, c) = (self.buffers, self.config);
-        HcEnter { weights, mix: &b.mix, x, normed, normed_int8, hc_eps: c.hc_eps, norm_eps: c.norm_eps, unread: &b.prefetch_sink }
+        let (mix, prefetch_sink) = (&b.mix, &b.prefetch_sink);
+        HcPreInput { weights, mix, x, normed, normed_int8, hc_eps: c.hc_eps, norm_eps: c.norm_eps, prefetch_sink }
     }
 
-    /// What the residual of the sub-layer of `hc` needs, while the matrices `ahead` are asked for.
-    fn weigh(&self, rec: &mut Recording, hc: &HcWeights, post: &Slice, ahead: &[&Matrix]) {
+    /// The residual's weights for the sub-layer of `hc`, and a prefetch of `next`.
+    fn residual_weights(&self, pass: &mut Pass<'_>, hc: &HcWeights, post: &Slice, next: &[&Matrix]) {
         let c = self.config;
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
-        record_hc_sinkhorn(rec, self.kit, hc, &self.buffers.mix, post, constants, &self.ahead(ahead), self.data.step);
+        record_hc_sinkhorn(pass, hc, (&self.buffers.mix, post), constants, &self.prefetch(next));
     }
 
     /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `weights`.
-    fn leaving<'s>(&'s self, weights: &'s HcWeights, post: &'s Slice, streams: &Streams<'s>) -> HcLeave<'s> {
+    fn update<'s>(&'s self, weights: &'s HcWeights, post: &'s Slice, streams: &Streams<'s>) -> HcUpdate<'s> {
         let b = self.buffers;
-        let residual = HcPost { post, y: &b.y, next: streams.next };
-        HcLeave { weights, x: streams.now, residual, mix: &b.mix }
+        let residual = HcResidual { post, y: &b.y, next: streams.next };
+        HcUpdate { weights, x: streams.now, residual, mix: &b.mix }
     }
 
-    fn leave(&self, rec: &mut Recording, leave: &HcLeave<'_>) {
-        record_hc_mix(rec, self.kit, leave.weights, leave.x, Some(leave.residual), leave.mix, self.data.step);
+    fn record_update(&self, pass: &mut Pass<'_>, update: &HcUpdate<'_>) {
+        record_hc_mix(pass, update.weights, update.x, Some(update.residual), update.mix);
     }
 }

@@ -5,22 +5,22 @@ use crate::engine::gpu::cache::LayerCache;
 use crate::engine::gpu::layout::GpuMtp;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    DECODE_ROWS, Grouping, HcRows, HcWeights, Quantized, SampleBuffers, Strided, record_embed, record_hc_mix, record_hc_pre, record_linear,
-    record_linear_int8, record_mtp_join, record_rms_norm, record_sample,
+    DECODE_ROWS, Grouping, HcRows, HcWeights, Pass, Quantized, SampleBuffers, Strided, record_embed, record_hc_mix, record_hc_pre,
+    record_linear, record_linear_int8, record_mtp_join, record_rms_norm, record_sample,
 };
 
 impl Recorder<'_> {
     /// Logits of the `count` rows named in `wanted`, from streams whose mix for `hc` has been made.
     pub fn head(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, wanted: &Slice, count: u32) {
-        let (b, c, kit) = (self.buffers, self.config, self.kit);
+        let (b, c, pass) = (self.buffers, self.config, &mut self.pass(rec));
         // The wanted rows may be few, but they take the kernels of their step.
-        let step = self.data.step.with_count(count);
-        let normed_int8 = Quantized::new(&kit.dialect, &b.normed_int8, c.dim, step);
+        let rows = self.data.step.with_count(count);
+        let normed_int8 = Quantized::new(&self.kit.dialect, &b.normed_int8, c.dim, rows);
         let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
-        let (rows, ahead) = (HcRows::Wanted(wanted, count, self.data.step), self.ahead(&[&self.model.output]));
-        record_hc_pre(rec, kit, &self.entering(hc, streams, &normed, normed_int8.as_ref()), &ahead, rows);
+        let (input, prefetch) = (self.hc_input(hc, streams, &normed, normed_int8.as_ref()), self.prefetch(&[&self.model.output]));
+        record_hc_pre(pass, &input, &prefetch, HcRows::Wanted(wanted, count));
         let (x, y) = ((&normed, normed_int8.as_ref()), (&logits, None));
-        record_linear_int8(rec, kit, &[&self.model.output], Grouping::Shared, x, y, step);
+        record_linear_int8(&mut pass.with_rows(rows), &[&self.model.output], Grouping::Shared, x, y);
     }
 
     /// Next tokens of the first `count` rows of logits.
@@ -33,7 +33,8 @@ impl Recorder<'_> {
             live: &self.cache.live,
             results: &b.results,
         };
-        record_sample(rec, self.kit, &b.logits, &buffers, self.config.vocabulary, count);
+        let rows = self.data.step.with_count(count);
+        record_sample(&mut self.pass(rec).with_rows(rows), &b.logits, &buffers, self.config.vocabulary);
     }
 
     /// The draft block, from the last layer's streams and the tokens in `draft_rows`. Returns its launches and the streams that they leave, whose
@@ -41,32 +42,34 @@ impl Recorder<'_> {
     pub fn draft(&self, mtp: &GpuMtp, cache: &LayerCache) -> (Recording, &Slice) {
         let (a, z) = (&self.buffers.streams, &self.buffers.streams_between);
         let mut rec = Recording::new();
-        self.draft_input(&mut rec, mtp, &Streams { now: a, next: z });
-        self.attention(&mut rec, (None, &mtp.layer), cache, &Streams { now: z, next: a });
-        self.experts(&mut rec, (None, &mtp.layer), &mtp.head_hc, &Streams { now: a, next: z });
+        let pass = &mut self.pass(&mut rec);
+        self.draft_input(pass, mtp, &Streams { now: a, next: z });
+        self.attention(pass, (None, &mtp.layer), cache, &Streams { now: z, next: a });
+        self.experts(pass, (None, &mtp.layer), &mtp.head_hc, &Streams { now: a, next: z });
         (rec, z)
     }
 
     /// The draft block's input and its mix: reads and overwrites `streams.now`, leaves the result in `streams.next`.
-    fn draft_input(&self, rec: &mut Recording, mtp: &GpuMtp, streams: &Streams<'_>) {
-        let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
+    fn draft_input(&self, pass: &mut Pass<'_>, mtp: &GpuMtp, streams: &Streams<'_>) {
+        let (b, c, step) = (self.buffers, self.config, self.data.step);
         let t = step.count();
-        record_embed(rec, kit, &self.model.embed, &b.draft_rows, &self.cache.sampled, streams.next, t);
+        record_embed(pass, &self.model.embed, &b.draft_rows, &self.cache.sampled, streams.next);
         // One of the four equal streams.
         let embedded = Strided::whole(streams.next, 4 * c.dim);
         let (normed, y) = (self.normed(), Strided::whole(&b.y, c.dim));
-        record_rms_norm(rec, kit, &embedded, &mtp.e_norm, &normed, c.dim, c.norm_eps, t);
-        record_linear(rec, kit, &[&mtp.e_proj], Grouping::Shared, &normed, &y, step);
+        record_rms_norm(pass, &embedded, (&mtp.e_norm, c.norm_eps), &normed, c.dim);
+        record_linear(pass, &[&mtp.e_proj], Grouping::Shared, &normed, &y);
         let each = Strided::whole(streams.now, c.dim);
         let normed = Strided::whole(streams.next, c.dim);
-        record_rms_norm(rec, kit, &each, &mtp.h_norm, &normed, c.dim, c.norm_eps, 4 * t);
+        record_rms_norm(&mut pass.with_rows(step.with_count(4 * t)), &each, (&mtp.h_norm, c.norm_eps), &normed, c.dim);
         // A row has four streams, so few rows may be more products than a kernel for few rows takes at once.
         let most = if step.are_few() { DECODE_ROWS } else { 4 * t };
         for first in (0..4 * t).step_by(most as usize) {
             let rows = step.with_count(most.min(4 * t - first));
-            record_linear(rec, kit, &[&mtp.h_proj], Grouping::Shared, &normed.from_row(first), &each.from_row(first), rows);
+            let (x, y) = (normed.from_row(first), each.from_row(first));
+            record_linear(&mut pass.with_rows(rows), &[&mtp.h_proj], Grouping::Shared, &x, &y);
         }
-        record_mtp_join(rec, kit, &b.y, streams.now, streams.next, c.dim, t);
-        record_hc_mix(rec, kit, &mtp.layer.attn_hc, streams.next, None, &b.mix, step);
+        record_mtp_join(pass, &b.y, streams.now, streams.next, c.dim);
+        record_hc_mix(pass, &mtp.layer.attn_hc, streams.next, None, &b.mix);
     }
 }

@@ -1,0 +1,33 @@
+// One window key, which is its value too: kv[t] = RoPE(N(x; weight), position of row t), as cached. The kernel declares kv (T, dim/2 pairs),
+// angles (T, 2, R/2), and how pairs of x and of the weight are read: x_pair and weight_pair.
+
+#import lib/attention/kv
+#import lib/reduce/workgroup
+#import lib/attention/rotate
+
+// `x` and `weight`: where the row and the weight start, in pairs.
+fn key_row(t: u32, x: u32, weight: u32, dim: u32, lid: u32) {
+    let pairs = dim >> 1u;
+    var squares = 0.0;
+    for (var i = lid; i < pairs; i += WG) {
+        let value = x_pair(x + i);
+        squares += dot(value, value);
+    }
+    let scale = inverseSqrt(workgroup_sum(squares, lid) / f32(dim) + params.eps);
+    let plain = pairs - (params.rope >> 1u);
+    let turn = (t * 2u + params.angle_set) * (params.rope >> 1u);
+    for (var i = lid; i < pairs; i += WG) {
+        var value = x_pair(x + i) * scale * weight_pair(weight + i);
+        if (i >= plain) {
+            value = rotate(value, angles[turn + i - plain]);
+        }
+        let at = (t * pairs + i) * PAIR_WORDS;
+        let packed = kv_pack(value);
+#ifdef KV_F16
+        kv[at] = packed;
+#else
+        kv[at] = packed.x;
+        kv[at + 1u] = packed.y;
+#endif
+    }
+}

@@ -1,0 +1,98 @@
+// What a workgroup of the matrix products works on: which rows of which matrix, and which tokens: all of them, or with EXPERTS those of an expert.
+
+#import lib/linear/row_entry
+
+struct Params {
+    ends_bases: array<vec4<u32>, 4>, // matrix i covers rows [end of i - 1, end of i): (row entry, byte offset), two a vec4
+    tokens: u32,       // rows of x (plain)
+    columns: u32,
+    x_stride: u32,     // elements, as the following
+    x_offset: u32,
+    x_step: u32,       // from the columns of one matrix to those of the next
+    y_stride: u32,
+    y_offset: u32,     // of the first matrix's first row
+    base_up: u32,      // byte offset and format of up, where the matrix is gate
+    format_up: u32,
+    first_expert: u32, // the slice's experts
+    experts: u32,
+    used: u32,         // experts a token
+    limit: f32,        // SwiGLU limit
+    padding_a: u32,
+    padding_b: u32,
+    padding_c: u32,
+}
+
+// One of the matrices, and where in it the workgroup's rows begin.
+struct Part {
+    number: u32,
+    start: u32,  // the matrix's first row in y
+    first: u32,  // the workgroup's first row, in the matrix
+    rows: u32,
+    format: u32,
+    base: u32,
+}
+
+// Matrices are cut into tiles of `size` rows each on its own.
+fn part_of(index: u32, size: u32) -> Part {
+    var start = 0u;
+    var tiles = 0u;
+    for (var i = 0u; i < 8u; i++) {
+        let pair = params.ends_bases[i >> 1u];
+        let entry = select(pair.xy, pair.zw, (i & 1u) == 1u);
+        let rows = max(entry_end(entry.x), start) - start;
+        let own = (rows + size - 1u) / size;
+        if (index < tiles + own) {
+            return Part(i, start, (index - tiles) * size, rows, entry_format(entry.x), entry.y);
+        }
+        tiles += own;
+        start += rows;
+    }
+    return Part();
+}
+
+#ifdef EXPERTS
+@group(0) @binding(auto) var<storage, read> tiles: array<vec4<u32>>; // number of tiles; then (expert, first pair, pairs, 0) a tile
+@group(0) @binding(auto) var<storage, read> pairs: array<u32>;       // (T * used) token * used + k, sorted by expert
+#endif
+
+struct Tile {
+    expert: u32, // counted from the slice's first
+    first: u32,  // first entry of pairs, or first token
+    count: u32,  // tokens in the tile; 0: nothing to do
+}
+
+fn tile_of(index: u32, size: u32) -> Tile {
+#ifdef EXPERTS
+    if (index >= tiles[0].x) {
+        return Tile(0u, 0u, 0u);
+    }
+    let tile = tiles[index + 1u];
+    if (tile.x < params.first_expert || tile.x - params.first_expert >= params.experts) {
+        return Tile(0u, 0u, 0u);
+    }
+    return Tile(tile.x - params.first_expert, tile.y, tile.z);
+#else
+    return Tile(0u, index * size, min(size, params.tokens - index * size));
+#endif
+}
+
+// The row of x, and of y, of the tile's token `i`.
+fn x_row(tile: Tile, i: u32) -> u32 {
+#ifdef EXPERTS
+#ifdef GATE_UP
+    return pairs[tile.first + i] / params.used;
+#else
+    return pairs[tile.first + i];
+#endif
+#else
+    return tile.first + i;
+#endif
+}
+
+fn y_row(tile: Tile, i: u32) -> u32 {
+#ifdef EXPERTS
+    return pairs[tile.first + i];
+#else
+    return tile.first + i;
+#endif
+}

@@ -1,0 +1,19 @@
+// One row of C channels normalised: y[t] = x / sqrt(mean(x^2) + eps) * weight. The kernel declares y (T, C) and how quads of x and of the
+// weight are read: x_quad and weight_quad.
+
+#import lib/reduce/workgroup
+#import lib/numbers/element
+
+// `x` and `weight`: where the row and the weight start, in quads.
+fn norm_row(t: u32, x: u32, weight: u32, columns: u32, lid: u32) {
+    let quads = columns >> 2u;
+    var squares = 0.0;
+    for (var q = lid; q < quads; q += WG) {
+        let value = x_quad(x + q);
+        squares += dot(value, value);
+    }
+    let norm = inverseSqrt(workgroup_sum(squares, lid) / f32(columns) + params.eps);
+    for (var q = lid; q < quads; q += WG) {
+        y[t * quads + q] = element(x_quad(x + q) * norm * weight_quad(weight + q));
+    }
+}

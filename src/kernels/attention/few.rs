@@ -1,0 +1,220 @@
+//! Attention in one kernel. Rows of a decode step split their keys into parts that run side by side, on cooperative matrices where the device
+//! and the heads allow it, and are merged; rows of a prompt take all their keys at once, on devices without the kernels of `long`.
+
+use super::keys::{Attention, AttentionBuffers, Heads, Segments, keys_variant, sample_heads, sample_segments};
+use crate::gpu::{Binding, Variant};
+use crate::kernels::context::{CoopShape, Dialect, WG};
+use crate::kernels::cost;
+use crate::kernels::int8::{binding, with_int8_output};
+use crate::kernels::kv::{RINGS, RingPart, Rings, record_ring_part};
+use crate::kernels::pass::{Pass, bind};
+use crate::num::KvType;
+
+kernels! {
+    AttentionParams for "attention" | "attention_coop" in attention_variants {
+        heads: u32, q_stride: u32, window: u32, ratio: u32, top_k: u32, ring_rows: u32, max_pages: u32, scale: f32, rope: u32, angle_set: u32,
+        norm_eps: f32, staged: u32, page_bits: u32,
+    }
+    AttentionMergeParams for "attention_merge" in merge_variants {
+        sources: [[u32; 4]; 3], places: [[u32; 4]; 3], heads: u32, window: u32, ratio: u32, top_k: u32, rope: u32, angle_set: u32,
+        ring_workgroups: u32, parts: u32,
+    }
+}
+
+impl Attention<'_> {
+    /// Parts of a row that sees `keys` keys: as in `lib/attention/parts`, a function of the row's own position alone.
+    fn parts(&self, dialect: &Dialect, keys: u32) -> u32 {
+        keys.div_ceil(split_keys(dialect, self.sizes())).min(self.max_parts)
+    }
+}
+
+/// Heads that one workgroup serves.
+fn heads_each(heads: u32) -> u32 {
+    [8, 4, 2].into_iter().find(|n| heads.is_multiple_of(*n)).unwrap_or(1)
+}
+
+/// Keys that `attention` stages at a time.
+fn staged_keys(kv: KvType) -> u32 {
+    match kv {
+        KvType::F16 => 16,
+        KvType::F32 => 8,
+    }
+}
+
+fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
+    let each = heads_each(heads.heads);
+    let keys = staged_keys(dialect.kv);
+    // Channels of a key that one load fetches.
+    let channels = match dialect.kv {
+        KvType::F16 => 8,
+        KvType::F32 => 4,
+    };
+    let (lanes, words) = (WG / each, heads.dim / channels);
+    let words_each = words.div_ceil(lanes);
+    // Sums are exchanged among at least eight lanes.
+    let subgroup = dialect.caps.subgroup.filter(|&size| size >= 8);
+    let variant = Variant::new("attention")
+        .constant("WG", WG)
+        .flag_if(dialect.kv == KvType::F16, "KV_F16")
+        .flag_if(dialect.kv == KvType::F16, "KEYS_BY_EIGHT")
+        .flag_if(whole, "WHOLE")
+        .constant("HEADS", each)
+        .constant("WORDS_EACH", words_each)
+        .constant("QUADS_EACH", words_each * (channels / 4))
+        .constant("PIECES", (keys * words).div_ceil(WG))
+        .flag_if(subgroup.is_some_and(|size| lanes > size), "WIDE")
+        .constant("SPLIT_KEYS", split_keys(dialect, heads))
+        .constant("MAX_PARTS", heads.max_parts);
+    let variant = match subgroup {
+        Some(size) => variant.constant("SUBGROUP", size),
+        None => variant,
+    };
+    keys_variant(variant, heads.dim, page_rows, segments)
+}
+
+/// Heads of a workgroup of `attention_coop`, its keys of a stage, and its subgroups, each for sixteen channels.
+const COOP_HEADS: u32 = 16;
+const COOP_KEYS: u32 = 64;
+const COOP_SUBGROUPS: u32 = 8;
+
+/// The device's matrices, where `attention_coop` is written for them and for heads like these.
+fn coop_shape(dialect: &Dialect, heads: Heads) -> Option<CoopShape> {
+    let shape = dialect.cooperative().filter(|shape| (shape.size, shape.subgroup, shape.depth) == (16, 32, 64))?;
+    let whole = heads.heads.is_multiple_of(COOP_HEADS) && heads.dim.is_multiple_of(COOP_SUBGROUPS * shape.size) && heads.dim <= 512;
+    (whole && heads.rope.is_multiple_of(4) && dialect.kv == KvType::F16).then_some(shape)
+}
+
+/// Keys that a part has at least where a row has several.
+fn split_keys(dialect: &Dialect, heads: Heads) -> u32 {
+    if coop_shape(dialect, heads).is_some() { COOP_KEYS } else { 32 }
+}
+
+/// The cooperative kernel for steps of few rows, where the device and the sizes allow it.
+fn attention_coop_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments) -> Option<Variant> {
+    let shape = coop_shape(dialect, heads)?;
+    let wg = COOP_SUBGROUPS * shape.subgroup;
+    let (team, words) = (wg / COOP_HEADS, COOP_SUBGROUPS * shape.size / 8);
+    let variant = shape
+        .variant("attention_coop")
+        .flag("KV_F16")
+        .flag("KEYS_BY_EIGHT")
+        .constant("WG", wg)
+        .constant("SUBGROUPS", COOP_SUBGROUPS)
+        .constant("CHUNKS", heads.dim / (COOP_SUBGROUPS * shape.size))
+        .constant("PIECES", COOP_KEYS * words / wg)
+        .constant("QUADS_EACH", heads.dim / 4 / team)
+        .constant("PLAIN_EACH", (heads.dim - heads.rope) / 4 / team)
+        .constant("TEAM_BITS", team.ilog2())
+        .constant("SPLIT_KEYS", COOP_KEYS)
+        .constant("MAX_PARTS", heads.max_parts);
+    Some(keys_variant(variant, heads.dim, page_rows, segments))
+}
+
+/// Parts of each row's attention, to be merged.
+pub fn record_parts(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, keys: &[u32]) {
+    let dialect = pass.dialect();
+    let (variant, heads_each, staged) = match attention_coop_variant(dialect, sizes.sizes(), sizes.page_rows, sizes.segments()) {
+        Some(variant) => (variant, COOP_HEADS, COOP_KEYS),
+        None => plain(dialect, sizes, false),
+    };
+    let most_keys = keys.iter().copied().max().unwrap_or(0);
+    let grid = [sizes.heads / heads_each, sizes.parts(dialect, most_keys), pass.t()];
+    let bindings = bindings(sizes, buffers, [buffers.partial.into(), buffers.stats.into()]);
+    pass.launch(variant, &params(sizes, buffers, staged), bindings, grid);
+    pass.rec.by_position();
+    pass.rec.cost(cost::attention(pass.dialect(), sizes.heads, sizes.dim, keys, false));
+}
+
+/// Attention of each row over all its keys at once.
+pub fn record_whole(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, keys: &[u32]) {
+    let (variant, heads_each, staged) = plain(pass.dialect(), sizes, true);
+    let bindings = bindings(sizes, buffers, [sizes.sinks.into(), (&buffers.out.slice).into()]);
+    pass.launch(variant, &params(sizes, buffers, staged), bindings, [sizes.heads / heads_each, 1, pass.t()]);
+    pass.rec.by_position();
+    pass.rec.cost(cost::attention(pass.dialect(), sizes.heads, sizes.dim, keys, true));
+}
+
+/// The variant of `attention`, the heads that a workgroup serves, and the keys that it stages at a time.
+fn plain(dialect: &Dialect, sizes: &Attention<'_>, whole: bool) -> (Variant, u32, u32) {
+    let variant = attention_variant(dialect, sizes.sizes(), sizes.page_rows, sizes.segments(), whole);
+    (variant, heads_each(sizes.heads), staged_keys(dialect.kv))
+}
+
+fn params(sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, staged: u32) -> AttentionParams {
+    AttentionParams {
+        heads: sizes.heads,
+        q_stride: buffers.q.stride,
+        window: sizes.window,
+        ratio: sizes.ratio,
+        top_k: sizes.top_k,
+        ring_rows: sizes.ring_rows,
+        max_pages: sizes.max_pages,
+        scale: 1.0 / (sizes.dim as f32).sqrt(),
+        rope: sizes.rope,
+        angle_set: u32::from(sizes.ratio > 0),
+        norm_eps: sizes.norm_eps,
+        staged,
+        page_bits: sizes.page_rows.trailing_zeros(),
+    }
+}
+
+/// What both kernels bind, with two of their own between the inputs and the pools.
+fn bindings(sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, between: [Binding; 2]) -> Vec<Binding> {
+    let mut bindings = bind([buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.angles]);
+    bindings.extend(between.into_iter().chain(sizes.pools()));
+    bindings
+}
+
+/// Puts the parts together, and writes as many rings as one launch can beside it.
+pub fn record_merge(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, rings: &Rings<'_>) {
+    let mut ring_parts = rings.parts().into_iter();
+    let first = ring_parts.next().map(RingPart::filled);
+    let (count, workgroups) = first.as_ref().map_or((0, 0), |part| (part.rings, part.workgroups));
+    let params = AttentionMergeParams {
+        sources: first.as_ref().map(|part| part.sources).unwrap_or_default(),
+        places: first.as_ref().map(|part| part.places).unwrap_or_default(),
+        heads: sizes.heads,
+        window: sizes.window,
+        ratio: sizes.ratio,
+        top_k: sizes.top_k,
+        rope: sizes.rope,
+        angle_set: u32::from(sizes.ratio > 0),
+        ring_workgroups: workgroups,
+        parts: sizes.max_parts,
+    };
+    let mut bindings = bind([buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice]);
+    bindings.extend(binding(buffers.out_int8));
+    bindings.extend(first.into_iter().flat_map(|part| part.bindings));
+    let variant = with_int8_output(merge_variant(pass.dialect(), sizes.sizes(), count > 0), buffers.out_int8.is_some());
+    pass.launch(variant, &params, bindings, [sizes.heads + count * workgroups, pass.t(), 1]);
+    ring_parts.for_each(|part| record_ring_part(pass, part, buffers.rows));
+}
+
+/// `rings`: whether it writes rings, too. Layers have different numbers of them but share one variant, because code that is not in the
+/// instruction cache any more is fetched whenever the kernel starts.
+fn merge_variant(dialect: &Dialect, heads: Heads, rings: bool) -> Variant {
+    let variant = dialect.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts);
+    let variant = variant.constant("SPLIT_KEYS", split_keys(dialect, heads)).constant("PARTS_EACH", heads.max_parts.div_ceil(2));
+    if rings { variant.constant("RINGS", RINGS as u32) } else { variant }
+}
+
+const _: () = assert!(WG * 2 >= 512, "an invocation owns one pair of a head of up to 512 channels");
+
+fn attention_variants(dialect: &Dialect) -> Vec<Variant> {
+    let (heads, mut all) = (sample_heads(), Vec::new());
+    for (page_rows, segments) in sample_segments() {
+        let has_long_kernels = dialect.cooperative().is_some();
+        let plain = [false, true].into_iter().filter(|whole| !whole || !has_long_kernels);
+        all.extend(plain.map(|whole| attention_variant(dialect, heads, page_rows, segments, whole)));
+        all.extend(attention_coop_variant(dialect, heads, page_rows, segments));
+    }
+    all
+}
+
+fn merge_variants(dialect: &Dialect) -> Vec<Variant> {
+    let mut all = [false, true].map(|rings| merge_variant(dialect, sample_heads(), rings)).to_vec();
+    if dialect.caps.subgroup.is_some() {
+        all.push(with_int8_output(merge_variant(dialect, sample_heads(), true), true));
+    }
+    all
+}

@@ -1,0 +1,36 @@
+//! Attention over the sliding window and compressed rows: one key, which is the value too, for all heads.
+
+pub(super) mod few;
+mod keys;
+pub(super) mod long;
+pub(super) mod q_rope;
+
+pub use keys::{Attention, AttentionBuffers, MAX_PARTS};
+pub use long::score_bytes;
+pub use q_rope::{QRope, record_q_rope};
+
+use super::kv::{Rings, record_ring_store};
+use super::pass::Pass;
+
+/// `out[t, h]` = attention of query head h over the keys that row t sees; then `rings`, which it may have read, take the newest rows.
+/// `keys`: how many keys each row sees (T). `beside` records what the rings take and attention does not wait for.
+pub fn record_attention(
+    pass: &mut Pass<'_>,
+    sizes: &Attention<'_>,
+    buffers: &AttentionBuffers<'_>,
+    rings: &Rings<'_>,
+    keys: &[u32],
+    beside: impl FnOnce(&mut Pass<'_>),
+) {
+    if pass.rows.are_few() {
+        few::record_parts(pass, sizes, buffers, keys);
+        beside(pass);
+        return few::record_merge(pass, sizes, buffers, rings);
+    }
+    match pass.dialect().cooperative() {
+        Some(shape) => long::record_cooperative(pass, shape, sizes, buffers, keys),
+        None => few::record_whole(pass, sizes, buffers, keys),
+    }
+    beside(pass);
+    record_ring_store(pass, rings, buffers.rows);
+}

@@ -1,0 +1,38 @@
+//! The declaration of a kernel: its name, its parameters and every variant of it that a device may select.
+//!
+//! Parameters are plain data whose layout equals the shader's `struct Params`; the tests reflect every shader and compare. The shader is the
+//! file of the kernel's name under `shaders/`. What a launch costs is said where it is recorded, because it depends on the arguments.
+
+use super::context::Dialect;
+use crate::gpu::Variant;
+
+/// Kernels that share their parameters and the code that chooses their variants.
+pub struct Kernel {
+    /// Their names.
+    pub names: &'static [&'static str],
+    /// Bytes of their parameters.
+    pub bytes: usize,
+    /// The parameters' members: name and byte offset.
+    pub fields: &'static [(&'static str, usize)],
+    /// Every variant that a device may select, with V4 Flash's sizes, and others where they choose other code.
+    pub variants: fn(&Dialect) -> Vec<Variant>,
+}
+
+/// Declares the kernels of a family: `Params for "kernel" | "kernel" in variants { field: type, ... }`.
+macro_rules! kernels {
+    ($($(#[$meta:meta])* $name:ident for $($kernel:literal)|+ in $variants:ident { $($field:ident: $ty:ty),* $(,)? })*) => {
+        $(
+            $(#[$meta])*
+            #[repr(C)]
+            #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+            pub struct $name { $(pub $field: $ty),* }
+        )*
+        /// The kernels of this file.
+        pub const KERNELS: &[$crate::kernels::kernel::Kernel] = &[$($crate::kernels::kernel::Kernel {
+            names: &[$($kernel),+],
+            bytes: size_of::<$name>(),
+            fields: &[$((stringify!($field), std::mem::offset_of!($name, $field))),*],
+            variants: $variants,
+        }),*];
+    };
+}

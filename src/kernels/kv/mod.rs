@@ -1,0 +1,10 @@
+//! What attention keeps of a row: window keys in rings, and compressed rows, made beside the low-rank queries from the same projections.
+
+pub(super) mod kv_row;
+pub(super) mod latents;
+pub(super) mod rings;
+
+pub use kv_row::KvRow;
+pub use latents::{Latents, LowQueries, record_latents};
+pub(super) use rings::{RINGS, RingPart, record_ring_part};
+pub use rings::{RingStore, Rings, record_ring_store};

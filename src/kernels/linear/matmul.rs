@@ -1,0 +1,190 @@
+//! The matrix products of long steps: plain tiles, or cooperative matrices where the device has them.
+
+use super::parts::{Grouping, launches, parts, row_table};
+use crate::gpu::{Binding, Slice, Variant};
+use crate::kernels::context::{CoopShape, Dialect, Strided, WG};
+use crate::kernels::cost;
+use crate::kernels::formats::{format_sets, with_formats, with_row_entries};
+use crate::kernels::matrix::Matrix;
+use crate::kernels::pass::{Pass, bind};
+use crate::quant::BlockFormat;
+
+kernels! {
+    MatmulParams for "matmul" | "matmul_coop" in matmul_variants {
+        ends_bases: [[u32; 4]; 4], tokens: u32, columns: u32, x_stride: u32, x_offset: u32, x_step: u32, y_stride: u32, y_offset: u32,
+        base_up: u32, format_up: u32, first_expert: u32, experts: u32, used: u32, limit: f32, padding_a: u32, padding_b: u32, padding_c: u32,
+    }
+    DecodeRunsParams for "decode_runs" in decode_runs_variants { base: u32, columns: u32, format: u32 }
+}
+
+/// See [`record_linear`](super::record_linear).
+pub fn record_matmul(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided) {
+    let t = pass.t();
+    let tile = Tile::choose(pass.dialect(), t);
+    let columns = matrices[0].columns;
+    // The parts of a launch read the same columns, or each the next ones.
+    let step = u32::from(grouping != Grouping::Shared);
+    for run in launches(&parts(matrices, grouping), step) {
+        let params = MatmulParams {
+            ends_bases: row_table(run).1,
+            tokens: t,
+            columns,
+            x_stride: x.stride,
+            x_offset: x.offset + run[0].group * columns,
+            x_step: step * columns,
+            y_stride: y.stride,
+            y_offset: y.offset + run[0].y_row,
+            ..Default::default()
+        };
+        let formats: Vec<_> = run.iter().map(|p| p.format).collect();
+        let mut bindings = vec![tile.weights(run[0].arena)];
+        bindings.extend(bind([&x.slice, &y.slice]));
+        bindings.extend(pass.kit.tables(&formats));
+        let tiles = run.iter().map(|p| p.rows.div_ceil(tile.rows)).sum();
+        pass.launch(tile.variant(&formats, columns, x.half, y.half), &params, bindings, [tiles, t.div_ceil(tile.tokens), 1]);
+        pass.rec.cost(cost::linear(run, columns, grouping.rows(), (x, y), t));
+    }
+}
+
+/// `y` = the weights of a matrix in one slice, rounded to f16 as cooperative kernels stage them; for `verify`. -> y (R, C rounded up to runs of 32) f32.
+pub fn record_decode_runs(pass: &mut Pass<'_>, matrix: &Matrix, y: &Slice) {
+    let (formats, slice) = ([matrix.format], &matrix.slices[0]);
+    let params = DecodeRunsParams { base: slice.base, columns: matrix.columns, format: matrix.format as u32 };
+    let bindings = [Binding::Twice(slice.arena.clone()), y.into()].into_iter().chain(pass.kit.tables(&formats)).collect();
+    pass.launch(decode_runs_variant(&formats), &params, bindings, [matrix.columns.div_ceil(32 * WG), slice.rows, 1]);
+}
+
+fn decode_runs_variant(formats: &[BlockFormat]) -> Variant {
+    let variant = Variant::new("decode_runs").flag("F16").flag("RAGGED").constant("WG", WG);
+    with_formats(with_runs(variant, formats), formats)
+}
+
+/// Formats whose runs `lib/formats/runs` loads as they are stored, and decodes later.
+const RUNS: [BlockFormat; 7] = [
+    BlockFormat::F16,
+    BlockFormat::Q8_0,
+    BlockFormat::Q2K,
+    BlockFormat::Iq2Xxs,
+    BlockFormat::Q8_0x8,
+    BlockFormat::Iq2Xxsx8,
+    BlockFormat::Q2Kx4,
+];
+
+/// Those of which it fetches four runs at a time.
+const WIDE_RUNS: [BlockFormat; 2] = [BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4];
+const WIDE_COLUMNS: u32 = 128;
+
+/// `variant` of a kernel that imports `lib/formats/runs`, which some of `formats` cannot use.
+fn with_runs(variant: Variant, formats: &[BlockFormat]) -> Variant {
+    variant.flag_if(!formats.iter().all(|f| RUNS.contains(f)), "DECODED")
+}
+
+/// A matmul's workgroup: which kernel, and the part of y that it makes.
+pub struct Tile {
+    pub variant: Variant,
+    /// Rows of x.
+    pub tokens: u32,
+    /// Rows of W.
+    pub rows: u32,
+    /// Operands are rounded to f16.
+    pub half: bool,
+}
+
+impl Tile {
+    /// The tile for experts that meet `mean` rows each, some more and some fewer: with a little room, so that most need one tile. A full
+    /// large tile costs 0.7 times as much a token, but just above the small tile's size nearly half of it is empty.
+    pub fn for_experts(dialect: &Dialect, mean: u32) -> Self {
+        let (roomy, few) = (mean + mean / 4, Self::few(dialect));
+        Self::choose(dialect, if mean + mean / 32 <= few { roomy.min(few) } else { roomy })
+    }
+
+    /// Most rows of a small cooperative tile.
+    fn few(dialect: &Dialect) -> u32 {
+        dialect.cooperative().map_or(0, |shape| 4 * shape.size)
+    }
+
+    /// The tile on a device for matrices that meet `tokens` rows each: cooperative where it has the matrices and the workgroup memory.
+    pub fn choose(dialect: &Dialect, tokens: u32) -> Self {
+        let Some(shape) = dialect.cooperative() else {
+            return Self { variant: Variant::new("matmul"), tokens: 64, rows: 64, half: false };
+        };
+        // Of weights that few tokens share, as little as possible of the tile should be empty; and what they share is then decoded best by
+        // small workgroups, of which others go on while one waits.
+        let few = Self::few(dialect) >= tokens;
+        let (subgroups_t, subgroups_w) = (if few { 1 } else { 2 }, 4);
+        let shape = if few { CoopShape { depth: 32, ..shape } } else { shape };
+        let blocks_t = tokens.div_ceil(subgroups_t * shape.size).next_power_of_two().clamp(1, 4);
+        let invocations = subgroups_t * subgroups_w * shape.subgroup;
+        let (tile_t, tile_w) = (subgroups_t * blocks_t * shape.size, subgroups_w * 2 * shape.size);
+        let variant = shape
+            .variant("matmul_coop")
+            .constant("SUBGROUPS_T", subgroups_t)
+            .constant("SUBGROUPS_W", subgroups_w)
+            .constant("BLOCKS_T", blocks_t)
+            .constant("X_PIECES", (tile_t * shape.depth / 8).div_ceil(invocations))
+            .flag_if(tile_w * shape.depth == 32 * invocations, "RUN_32")
+            .constant("W_PIECES", tile_w * shape.depth / 8 / invocations);
+        Self { variant, tokens: tile_t, rows: tile_w, half: true }
+    }
+
+    /// The variant for rows of `columns` weights in `formats`, and for rows of f16 where x or y are.
+    pub fn variant(&self, formats: &[BlockFormat], columns: u32, x_half: bool, y_half: bool) -> Variant {
+        let variant = match self.variant.value("DEPTH") {
+            Some(depth) => {
+                let is_wide = formats.iter().all(|f| *f == formats[0]) && WIDE_RUNS.contains(&formats[0]);
+                let held = if is_wide && self.variant.has("RUN_32") { WIDE_COLUMNS / depth } else { 1 };
+                self.variant.clone().constant("HELD", held).flag_if(!columns.is_multiple_of(held * depth), "RAGGED")
+            }
+            None => self.variant.clone(),
+        };
+        let variant = variant.flag_if(x_half, "X_F16").flag_if(y_half, "Y_F16");
+        let variant = if self.half { with_runs(variant, formats) } else { variant };
+        with_row_entries(variant, formats)
+    }
+
+    /// How the kernel binds the arena of its weights: cooperative ones by words and by 16 bytes.
+    pub fn weights(&self, arena: &Slice) -> Binding {
+        if self.half { Binding::Twice(arena.clone()) } else { arena.into() }
+    }
+}
+
+fn matmul_variants(dialect: &Dialect) -> Vec<Variant> {
+    let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
+    let tiles = if tiles[0].half { &tiles[..] } else { &tiles[..1] };
+    let mut all = Vec::new();
+    for formats in format_sets() {
+        for (i, flags) in [&[][..], &["EXPERTS"], &["EXPERTS", "GATE_UP"]].iter().enumerate() {
+            for (j, tile) in tiles.iter().enumerate() {
+                let half = tile.half && (i + j) % 2 == 1;
+                // Whole stages, and rows that end within one.
+                for columns in if tile.half { &[4096, 264][..] } else { &[4096] } {
+                    all.push(flags.iter().fold(tile.variant(formats, *columns, half, half), |v, flag| v.flag(flag)));
+                }
+            }
+        }
+    }
+    all
+}
+
+fn decode_runs_variants(dialect: &Dialect) -> Vec<Variant> {
+    if dialect.caps.f16 { format_sets().map(decode_runs_variant).collect() } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{Caps, Cooperative};
+    use crate::num::KvType;
+
+    #[test]
+    fn experts_get_large_tiles_where_small_ones_would_mostly_be_two() {
+        let full = Caps { subgroup: Some(32), f16: true, invocations: 1024, workgroup_bytes: 48 << 10, ..Caps::portable() };
+        let tile = |cooperative, mean| {
+            let dialect = Dialect { caps: Caps { cooperative, ..full.clone() }, kv: KvType::F16, exact: false };
+            Tile::for_experts(&dialect, mean).tokens
+        };
+        let means = [3, 20, 48, 54, 63, 64, 96, 300];
+        assert_eq!(means.map(|mean| tile(Cooperative::Size16, mean)), [16, 32, 64, 64, 64, 128, 128, 128]);
+        assert_eq!(means.map(|mean| tile(Cooperative::None, mean)), [64; 8], "the portable kernel has one size");
+    }
+}

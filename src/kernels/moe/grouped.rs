@@ -1,0 +1,106 @@
+//! The routed experts of many rows: their pairs of row and expert sorted by expert, and matrix products of each expert's rows.
+
+use super::layer::{Moe, MoeScratch};
+use crate::gpu::{Binding, Slice, Variant};
+use crate::kernels::context::{Dialect, Strided, WG};
+use crate::kernels::cost;
+use crate::kernels::formats::row_entry;
+use crate::kernels::linear::{MatmulParams, Tile};
+use crate::kernels::matrix::{Experts, ExpertsSlice};
+use crate::kernels::pass::{Pass, bind};
+use crate::kernels::router::Chosen;
+
+kernels! {
+    MoeGroupParams for "moe_group" in group_variants { pairs: u32, experts: u32 }
+    MoeCombineParams for "moe_combine" in combine_variants { dim: u32, used: u32 }
+}
+
+/// See [`record_moe`](super::record_moe).
+pub fn record_grouped(pass: &mut Pass<'_>, moe: &Moe<'_>, chosen: Chosen<'_>, scratch: &MoeScratch<'_>, x: &Strided, y: &Slice) {
+    let (t, experts) = (pass.t(), moe.gate_up.experts);
+    let pairs = t * moe.used;
+    let tile = Tile::for_experts(pass.dialect(), pairs / experts);
+    let params = MoeGroupParams { pairs, experts };
+    let bindings = bind([chosen.experts, scratch.pairs, scratch.tiles]);
+    pass.launch(group_variant(pass.dialect(), tile.tokens), &params, bindings, [experts, 1, 1]);
+
+    let launch = Launch { tile: &tile, pairs, scratch };
+    for slice in &moe.gate_up.slices {
+        let stack = moe.gate_up;
+        let variant = tile.variant(&stack.formats, stack.columns, x.half, scratch.act.half).flag("EXPERTS").flag("GATE_UP");
+        let params = MatmulParams {
+            base_up: slice.bases[1],
+            format_up: stack.formats[1] as u32,
+            limit: moe.limit,
+            ..expert_params(stack, slice, moe.used)
+        };
+        launch.record(pass, stack, slice, (variant, params, tile.rows / 2), [&x.slice, &scratch.act.slice]);
+    }
+    for slice in &moe.down.slices {
+        let stack = moe.down;
+        let variant = tile.variant(&stack.formats, stack.columns, scratch.act.half, false).flag("EXPERTS");
+        let params = expert_params(stack, slice, moe.used);
+        launch.record(pass, stack, slice, (variant, params, tile.rows), [&scratch.act.slice, scratch.out]);
+    }
+    let dim = moe.down.rows;
+    let params = MoeCombineParams { dim, used: moe.used };
+    let grid = [(dim / 4).div_ceil(WG), t, 1];
+    pass.launch(pass.kit.variant("moe_combine"), &params, bind([scratch.out, chosen.weights, y]), grid);
+}
+
+/// Parameters of the matrix products of one slice of experts.
+fn expert_params(stack: &Experts, slice: &ExpertsSlice, used: u32) -> MatmulParams {
+    let mut ends_bases = [[0; 4]; 4];
+    ends_bases[0][..2].copy_from_slice(&[row_entry(slice.rows, stack.formats[0]), slice.bases[0]]);
+    MatmulParams {
+        ends_bases,
+        columns: stack.columns,
+        x_stride: stack.columns,
+        y_stride: stack.rows,
+        y_offset: slice.first_row,
+        first_expert: slice.first_expert,
+        experts: slice.experts,
+        used,
+        ..Default::default()
+    }
+}
+
+/// What the launches of all experts' products have in common.
+struct Launch<'a> {
+    tile: &'a Tile,
+    /// T * used.
+    pairs: u32,
+    scratch: &'a MoeScratch<'a>,
+}
+
+impl Launch<'_> {
+    /// `rows`: of the experts' matrix that a workgroup makes.
+    fn record(
+        &self,
+        pass: &mut Pass<'_>,
+        stack: &Experts,
+        slice: &ExpertsSlice,
+        (variant, params, rows): (Variant, MatmulParams, u32),
+        [x, y]: [&Slice; 2],
+    ) {
+        // How many tiles there are only the GPU knows. The launch is for the most there can be, and the workgroups of the rest leave at once.
+        let most_tiles = self.pairs.div_ceil(self.tile.tokens) + stack.experts.min(self.pairs);
+        let mut bindings = bind([self.scratch.tiles, self.scratch.pairs]);
+        bindings.extend([self.tile.weights(&slice.arena), Binding::from(x), Binding::from(y)]);
+        bindings.extend(pass.kit.tables(&stack.formats));
+        pass.launch(variant, &params, bindings, [slice.rows.div_ceil(rows), most_tiles, 1]);
+        pass.rec.cost(cost::experts_many(stack, slice, self.pairs));
+    }
+}
+
+fn group_variant(dialect: &Dialect, tile: u32) -> Variant {
+    dialect.variant("moe_group").constant("TILE", tile)
+}
+
+fn group_variants(dialect: &Dialect) -> Vec<Variant> {
+    [16, 64, 128].map(|tokens| group_variant(dialect, Tile::choose(dialect, tokens).tokens)).to_vec()
+}
+
+fn combine_variants(dialect: &Dialect) -> Vec<Variant> {
+    vec![dialect.variant("moe_combine")]
+}

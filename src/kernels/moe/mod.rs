@@ -1,0 +1,26 @@
+//! The experts of a layer: mat-vec products for few rows, with their fast twins on int8, and matrix products by expert for many.
+
+pub(super) mod few;
+pub(super) mod few_int8;
+pub(super) mod grouped;
+mod layer;
+
+pub use few_int8::{MoeInt8, record_moe_int8};
+pub use layer::{Moe, MoeScratch};
+
+use super::context::Strided;
+use super::pass::Pass;
+use super::router::Chosen;
+use super::rows::Rows;
+use crate::gpu::Slice;
+
+/// `y[t] += sum_k weights[t, k] expert(experts[t, k])(x[t])`. x (T, D) -> y (T, D), added to.
+pub fn record_moe(pass: &mut Pass<'_>, moe: &Moe<'_>, chosen: Chosen<'_>, scratch: &MoeScratch<'_>, x: &Strided, y: &Slice) {
+    match pass.rows {
+        Rows::Few(_) => {
+            few::record_gate_up(pass, moe, &x.slice, chosen, &scratch.act.slice);
+            few::record_down(pass, moe, &scratch.act.slice, chosen, y);
+        }
+        Rows::Many(_) => grouped::record_grouped(pass, moe, chosen, scratch, x, y),
+    }
+}
