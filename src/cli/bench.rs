@@ -4,14 +4,17 @@ use super::args::{DeviceArgs, ModelArgs};
 use super::common::{load, watched};
 use super::screen::{interrupted, note, put};
 use super::source::Source;
+use crate::Error;
 use crate::engine::{Engine, LoadOptions, Session, TokenId, Watch};
 use crate::measure::{
-    Beside, CapturedStep, Speed, decode_step, events, fill, generate_together, measured_warm, prefill_and_decode, prefill_step, prompt,
-    prompt_beside, read_bandwidth, trace,
+    Beside, CapturedStep, CaseTime, Speed, decode_step, events, fill, generate_together, measured_warm, prefill_and_decode, prefill_step,
+    prompt, prompt_beside, read_bandwidth, time_cases, trace,
 };
 use crate::model::Model;
+use crate::num::KvType;
 use crate::progress::Unit;
-use anyhow::{Context, Result, bail};
+use crate::verify::{Family, Selection, Shapes};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -39,7 +42,16 @@ pub struct Bench {
     /// A table of every kind of launch of one decode step, with a row of each session, and one prefill step at the last context: how
     /// many, time, bandwidth
     #[arg(long)]
+    launches: bool,
+    /// No model: a table of every kernel by itself, on the cases that `verify` checks, with weights that no cache holds
+    #[arg(long, conflicts_with_all = ["model", "effort_table", "rows", "frontiers", "n", "sessions", "beside", "launches", "trace"])]
     kernels: bool,
+    /// Shapes of these cases: tiny, flash (those of V4 Flash) or all [default: flash, tiny where shaders run on the CPU]
+    #[arg(long, requires = "kernels")]
+    shapes: Option<Shapes>,
+    /// Only this family of kernels: embed, norm, linear, hc, kv, compressor, indexer, attention, router, moe, sample or stream
+    #[arg(long, requires = "kernels")]
+    family: Option<Family>,
     /// Write a trace of one prefill step and one decode step at the last context, for chrome://tracing or Perfetto, and its sums by kernel
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -48,11 +60,18 @@ pub struct Bench {
     json: bool,
 }
 
+/// Bytes that copies of inputs may take on a device that does not tell its memory, and where shaders run on the CPU.
+const COPIES: u64 = 2 << 30;
+const SOFTWARE_COPIES: u64 = 256 << 20;
+
 /// Tokens that sessions have room for beside a long prompt.
 const BESIDE_TOKENS: u32 = 8192;
 
 impl Bench {
     pub fn run(self) -> Result<()> {
+        if self.kernels {
+            return self.run_kernels();
+        }
         if self.n < 2 || self.frontiers.first().is_none_or(|first| *first == 0) || !self.frontiers.is_sorted_by(|a, b| a < b) {
             bail!("bench needs ascending context lengths and at least 2 tokens to decode");
         }
@@ -70,7 +89,7 @@ impl Bench {
         let context = room.next_multiple_of(512).min(model.config.max_context);
         let options = LoadOptions { sessions: self.sessions, ..self.device.options(context) };
         let mut engine = load(&model, None, &options, &self.device)?;
-        if self.kernels {
+        if self.launches {
             engine.gpu()?.has_timestamps()?;
         }
         let bytes = model.bytes_per_token();
@@ -111,7 +130,7 @@ impl Bench {
         if let Some(file) = &self.trace {
             run_trace(&mut engine, &mut sessions[0], tokens, file)?;
         }
-        if self.kernels {
+        if self.launches {
             let context = *self.frontiers.last().unwrap_or(&0) as usize;
             self.run_launches(&mut engine, &mut sessions, &prompts, context, bandwidth)?;
         }
@@ -160,6 +179,31 @@ impl Bench {
             let header = "beside_prompt_tokens,prompt_s,others,context,alone_tps_each,beside_tps_each,least_share,longest_gap_s";
             format!("{header}\n{tokens},{seconds:.2},{others},{context},{before:.2},{beside:.2},{share:.3},{gap:.3}\n")
         })
+    }
+
+    /// A line for each kernel of each case, as they are measured.
+    fn run_kernels(&self) -> Result<()> {
+        let adapter = self.device.device.find()?.ok_or_else(|| anyhow!("the device cpu has no launches to measure"))?;
+        let gpu = adapter.open(self.device.open())?;
+        let bandwidth = read_bandwidth(&gpu)?;
+        note(&format!("{}: {}; memory reads measured at {:.0} GB/s", gpu.name(), gpu.caps().summary(), bandwidth / 1e9));
+        if gpu.has_timestamps().is_err() {
+            note("the device has no timestamps inside a pass: times are the host's, the way to the device and back included");
+        }
+        let memory = if gpu.is_software() { SOFTWARE_COPIES } else { adapter.memory_bytes.map_or(COPIES, |bytes| bytes / 4) };
+        let kv = self.device.kv.unwrap_or(if self.device.exact { KvType::F32 } else { KvType::F16 });
+        let shapes = self.shapes.unwrap_or(if gpu.is_software() { Shapes::Tiny } else { Shapes::Flash });
+        let selection = Selection { kv, exact: self.device.exact, shapes, family: self.family };
+        if !self.json {
+            put(&CaseTime::header())?;
+        }
+        let mut show =
+            |time: &CaseTime| put(&if self.json { time.json() } else { time.text() }).map_err(|error| Error::Refused(format!("{error:#}")));
+        time_cases(&gpu, selection, (bandwidth, memory), interrupted(), &mut show)?;
+        if !self.json {
+            note(CaseTime::footer());
+        }
+        Ok(())
     }
 
     /// A table of a prefill step that ends at `context`, and one of the decode step behind it.

@@ -32,6 +32,7 @@ use perplexity::Perplexity;
 use quantize::Quantize;
 use render::Render;
 use run::Run;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use synth::Synth;
 use tokenize::Tokenize;
@@ -75,9 +76,14 @@ enum Command {
     Synth(Synth),
 }
 
-/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own).
+/// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    run(std::env::args_os())
+}
+
+/// Runs the program with `arguments`, of which the first is its name. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own).
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = Arguments::parse_from(arguments);
     if let Some(filter) = &crate::debug::environment().log {
         let level = filter.parse().unwrap_or(tracing_subscriber::filter::LevelFilter::WARN);
         tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();

@@ -4,7 +4,7 @@ use super::screen::put;
 use crate::engine::DeviceChoice;
 use crate::gpu::{Cooperative, OpenOptions, adapters, kernels};
 use crate::num::KvType;
-use crate::verify::{Report, check};
+use crate::verify::{Family, Report, Selection, Shapes, check};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,12 @@ pub struct Verify {
     /// Only this way of opening it
     #[arg(long)]
     way: Option<Way>,
+    /// Shapes of the cases: tiny, flash (those of V4 Flash, some 4 GB) or all [default: all, tiny where shaders run on the CPU]
+    #[arg(long)]
+    shapes: Option<Shapes>,
+    /// Only this family of kernels: embed, norm, linear, hc, kv, compressor, indexer, attention, router, moe, sample or stream
+    #[arg(long)]
+    family: Option<Family>,
     /// Name every check, not only the failed ones
     #[arg(long)]
     all: bool,
@@ -86,7 +92,8 @@ impl Verify {
             let mut launched = BTreeSet::new();
             for &way in Way::value_variants().iter().filter(|way| self.way.is_none_or(|only| only == **way)) {
                 let gpu = adapter.open(way.options())?;
-                let report = check(&gpu, way.kv(), way == Way::Exact)?;
+                let shapes = self.shapes.unwrap_or(if gpu.is_software() { Shapes::Tiny } else { Shapes::All });
+                let report = check(&gpu, Selection { kv: way.kv(), exact: way == Way::Exact, shapes, family: self.family })?;
                 failed += report.outcomes.iter().filter(|o| o.failure.is_some()).count();
                 let title = format!("{} ({}, {}), {way}: {} cache", adapter.name, adapter.backend, adapter.driver, way.kv());
                 self.report(&title, &gpu.caps().summary(), &report)?;

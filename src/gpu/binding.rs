@@ -40,6 +40,19 @@ impl Binding {
         first.into_iter().chain(rest)
     }
 
+    /// The same of other ranges.
+    #[must_use]
+    pub fn map(&self, of: impl Fn(&Slice) -> Slice) -> Self {
+        match self {
+            Self::One(slice) => Self::One(of(slice)),
+            Self::Twice(slice) => Self::Twice(of(slice)),
+            Self::Pool(segments) => Self::Pool(segments.iter().map(&of).collect()),
+            Self::Merged(slice) => Self::Merged(of(slice)),
+            Self::Unused(slice) => Self::Unused(of(slice)),
+            Self::Prefetch { ranges, sink } => Self::Prefetch { ranges: ranges.iter().map(&of).collect(), sink: sink.as_ref().map(&of) },
+        }
+    }
+
     /// The word for its kind; none for one plain range.
     pub(super) fn kind(&self) -> Option<&'static str> {
         match self {

@@ -3,6 +3,7 @@
 use super::executor::{Executor, Gpu};
 use super::recording::Recording;
 use crate::Result;
+use std::time::Instant;
 
 /// Passes whose median is a measurement, and the seconds that each should take.
 const PASSES: usize = 5;
@@ -17,12 +18,11 @@ const WARM_SECONDS: f64 = 0.05;
 impl Gpu {
     /// Seconds that one run of `recording`'s launches takes, one after another and repeated until a pass takes a few milliseconds: the
     /// median of several passes. `before` runs first, untimed, until the device's clocks are up; it is what leaves the buffers as the
-    /// launches may find them.
+    /// launches may find them. A device without timestamps is timed by the host's clock, which counts the way to the device and back too.
     ///
     /// # Errors
-    /// There are no timestamps; the device fails.
+    /// The device fails.
     pub fn time(&self, before: &Recording, recording: &Recording) -> Result<f64> {
-        self.has_timestamps()?;
         let first = self.passes(before, 1)?.iter().sum::<f64>();
         if first < WARM_SECONDS {
             self.passes(before, (WARM_SECONDS / first.max(1e-4)).ceil() as usize)?;
@@ -37,9 +37,23 @@ impl Gpu {
         Ok(seconds[PASSES / 2] / repeats as f64)
     }
 
+    /// The seconds of each of `count` passes.
     fn passes(&self, recording: &Recording, count: usize) -> Result<Vec<f64>> {
+        if self.caps().timestamps { self.stamped_passes(recording, count) } else { self.clocked_passes(recording, count) }
+    }
+
+    fn stamped_passes(&self, recording: &Recording, count: usize) -> Result<Vec<f64>> {
         match self.executor() {
             Executor::Wgpu(queue) => queue.passes(recording, count),
         }
+    }
+
+    fn clocked_passes(&self, recording: &Recording, count: usize) -> Result<Vec<f64>> {
+        let pass = |_| {
+            let started = Instant::now();
+            self.run(recording)?;
+            Ok(started.elapsed().as_secs_f64())
+        };
+        (0..count).map(pass).collect()
     }
 }

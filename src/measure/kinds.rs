@@ -57,16 +57,17 @@ pub fn label(variant: &Variant, kinds: &[Kind<'_>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::Binding;
 
     #[test]
     fn kinds_differ_in_variant_or_grid_and_are_told_apart_by_what_differs() {
         let matvec = |lanes| Variant::new("matvec").flag("FORMAT_Q8_0").constant("WG", 256).constant("LANES", lanes);
         let mut step = Recording::new();
         for (variant, x, bytes) in [(matvec(32), 1, 5), (matvec(32), 2, 5), (matvec(16), 1, 0), (matvec(32), 1, 6), (matvec(16), 1, 7)] {
-            step.dispatch(variant, &0u32, Vec::new(), [x, 1, 1]);
+            step.dispatch(variant, &0u32, Vec::<Binding>::new(), [x, 1, 1]);
             step.cost(Cost { bytes, flops: 1 });
         }
-        step.dispatch(Variant::new("matmul").flag("EXPERTS"), &0u32, Vec::new(), [1, 1, 1]);
+        step.dispatch(Variant::new("matmul").flag("EXPERTS"), &0u32, Vec::<Binding>::new(), [1, 1, 1]);
         let kinds = kinds(&step);
         assert_eq!(kinds.iter().map(|k| k.launches.len()).collect::<Vec<_>>(), [2, 1, 2, 1]);
         assert_eq!(kinds[0].cost(), Cost { bytes: 11, flops: 2 });

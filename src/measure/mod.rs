@@ -2,6 +2,7 @@
 //! who prints it and who may interrupt it is not known here.
 
 mod bandwidth;
+mod cases;
 mod kinds;
 mod launches;
 mod scores;
@@ -12,6 +13,7 @@ mod trace;
 mod workload;
 
 pub use bandwidth::read_bandwidth;
+pub use cases::{CaseTime, time_cases};
 pub use launches::{CapturedStep, decode_step, prefill_step};
 pub use scores::{Scores, score};
 pub use sessions::{Beside, fill, generate_together, prompt_beside};

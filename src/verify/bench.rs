@@ -12,15 +12,26 @@ use fastrand::Rng;
 /// Words behind an output that must stay untouched.
 const GUARD: usize = 64;
 
+/// What becomes of the recordings of cases.
+pub enum Purpose<'g> {
+    /// They run, and what they make is compared with the reference.
+    Check(Report),
+    /// They go, with their cases' names, to somebody who measures them. No reference is computed.
+    Collect(&'g mut Collector<'g>),
+}
+
+/// Takes a case's name and its recording.
+pub type Collector<'g> = dyn FnMut(&str, &Recording) -> Result<()> + 'g;
+
 /// A device under test.
 pub struct Bench<'g> {
     /// The device.
     pub gpu: &'g Gpu,
     /// Its kit.
     pub kit: Kit,
-    /// Seeded anew for each case.
+    /// Where all inputs come from.
     pub rng: Rng,
-    report: Report,
+    purpose: Purpose<'g>,
 }
 
 /// An output buffer with its guard band.
@@ -38,13 +49,21 @@ impl Output {
 
 impl<'g> Bench<'g> {
     /// For `gpu` and the choices in `kit`.
-    pub fn new(gpu: &'g Gpu, kit: Kit) -> Self {
-        Self { gpu, kit, rng: Rng::with_seed(0), report: Report::default() }
+    pub fn new(gpu: &'g Gpu, kit: Kit, purpose: Purpose<'g>) -> Self {
+        Self { gpu, kit, rng: Rng::with_seed(0), purpose }
     }
 
-    /// What was found so far.
+    /// What was found; nothing where recordings were collected.
     pub fn into_report(self) -> Report {
-        self.report
+        match self.purpose {
+            Purpose::Check(report) => report,
+            Purpose::Collect(_) => Report::default(),
+        }
+    }
+
+    /// Rows of a piece of a prompt at a model's shapes. A device that runs shaders on the CPU would take minutes for as many as a GPU gets.
+    pub fn piece(&self) -> u32 {
+        if self.gpu.is_software() { 32 } else { 2048 }
     }
 
     /// Whether activations of `rows` may be f16: on devices with cooperative matrices kernels of long steps take them and leave them.
@@ -100,11 +119,17 @@ impl<'g> Bench<'g> {
         Ok(Output { buffer: self.gpu.buffer_with("output", &words)?, words: values.len() })
     }
 
-    /// Random weights of `format`: the bytes, and a matrix of them in `slices` slices of about equal height.
+    /// Random weights of `format`: the bytes, and a matrix of them in `slices` slices of about equal height. Of many rows only the first
+    /// [`DISTINCT_ROWS`] are drawn, and repeated.
     pub fn matrix(&mut self, format: BlockFormat, rows: usize, columns: usize, slices: usize) -> Result<(Vec<u8>, Matrix)> {
         let stride = format.row_bytes(columns).unwrap_or(0);
+        let drawn = rows.min(DISTINCT_ROWS) * stride;
         let mut bytes = vec![0u8; rows * stride];
-        random_rows(format, 0.05, &mut self.rng, &mut bytes);
+        random_rows(format, 0.05, &mut self.rng, &mut bytes[..drawn]);
+        for first in (drawn..bytes.len()).step_by(drawn) {
+            let count = drawn.min(bytes.len() - first);
+            bytes.copy_within(..count, first);
+        }
         let each = rows.div_ceil(slices);
         let parts = bytes.chunks(each * stride).enumerate();
         let slices = parts
@@ -115,6 +140,18 @@ impl<'g> Bench<'g> {
             })
             .collect::<Result<_>>()?;
         Ok((bytes, Matrix { format, rows: rows as u32, columns: columns as u32, slices }))
+    }
+
+    /// In how many slices a device holds `bytes` of weights.
+    pub fn slices(&self, bytes: usize) -> usize {
+        bytes.div_ceil(self.gpu.caps().max_binding_bytes.saturating_sub(1024) as usize).max(1)
+    }
+
+    /// How many of the experts of these formats one binding holds on a device.
+    pub fn experts_each(&self, formats: &[BlockFormat], (experts, rows, columns): (usize, usize, usize)) -> usize {
+        let each: usize = formats.iter().map(|format| rows * format.row_bytes(columns).unwrap_or(0)).sum();
+        let room = self.gpu.caps().max_binding_bytes.min(self.gpu.caps().max_buffer_bytes) as usize;
+        (room.saturating_sub(1024) / each).clamp(1, experts)
     }
 
     /// Random matrices of these formats and rows behind one another in one buffer.
@@ -133,7 +170,8 @@ impl<'g> Bench<'g> {
         Ok(made)
     }
 
-    /// Random weights of all experts, members one behind the other in slices of `experts_each` experts.
+    /// Random weights of all experts, members one behind the other in slices of `experts_each` experts. Of a large stack only the first
+    /// [`DISTINCT_EXPERTS`] are drawn, and repeated: [`expert_of`] finds the bytes of each.
     pub fn experts(
         &mut self,
         formats: &[BlockFormat],
@@ -142,7 +180,7 @@ impl<'g> Bench<'g> {
     ) -> Result<(Vec<Vec<u8>>, Experts)> {
         let mut members = Vec::new();
         for format in formats {
-            let mut bytes = vec![0u8; experts * rows * format.row_bytes(columns).unwrap_or(0)];
+            let mut bytes = vec![0u8; experts.min(DISTINCT_EXPERTS) * rows * format.row_bytes(columns).unwrap_or(0)];
             random_rows(*format, 0.05, &mut self.rng, &mut bytes);
             members.push(bytes);
         }
@@ -152,8 +190,8 @@ impl<'g> Bench<'g> {
             let (mut arena, mut bases) = (vec![0xa5u8; 256], Vec::new());
             for bytes in &members {
                 bases.push(arena.len() as u32);
-                let each = bytes.len() / experts;
-                arena.extend(&bytes[first * each..(first + count) * each]);
+                let each = bytes.len() / experts.min(DISTINCT_EXPERTS);
+                (first..first + count).for_each(|e| arena.extend(&bytes[e % DISTINCT_EXPERTS * each..][..each]));
                 arena.resize(arena.len().next_multiple_of(256) + 256, 0xa5);
             }
             let (first_expert, experts) = (first as u32, count as u32);
@@ -163,16 +201,24 @@ impl<'g> Bench<'g> {
         Ok((members, Experts { formats: formats.to_vec(), experts, rows, columns, slices }))
     }
 
-    /// Runs what `record` records for `rows` and returns what it made of `outputs`, or says in the outcomes that a guard band was written to.
-    pub fn run(&mut self, case: &str, outputs: &[&Output], rows: Rows, record: impl FnOnce(&mut Pass<'_>)) -> Result<Vec<Made>> {
+    /// Runs what `record` records for `rows` and returns what it made of `outputs`, or says in the outcomes that a guard band was written to. Nothing
+    /// where recordings are collected: the case ends there.
+    pub fn run(&mut self, case: &str, outputs: &[&Output], rows: Rows, record: impl FnOnce(&mut Pass<'_>)) -> Result<Option<Vec<Made>>> {
         let mut recording = Recording::new();
         record(&mut Pass { rec: &mut recording, kit: &self.kit, rows });
+        let report = match &mut self.purpose {
+            Purpose::Check(report) => report,
+            Purpose::Collect(collector) => {
+                collector(case, &recording)?;
+                return Ok(None);
+            }
+        };
         for output in outputs {
             recording.download(output.buffer.all());
         }
         let all = self.gpu.run(&recording)?;
         let launches: Vec<_> = recording.dispatches().iter().map(|d| Ok((d, self.gpu.writes(&d.variant)?))).collect::<Result<_>>()?;
-        self.report.launched.extend(launches.iter().map(|(dispatch, _)| dispatch.variant.kernel()));
+        report.launched.extend(launches.iter().map(|(dispatch, _)| dispatch.variant.kernel()));
         let mut made = Vec::new();
         for (bytes, output) in all.iter().zip(outputs) {
             let mut words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
@@ -188,12 +234,12 @@ impl<'g> Bench<'g> {
             }
             made.push(own);
         }
-        Ok(made)
+        Ok(Some(made))
     }
 
     /// Records a failure that is not a matter of size.
     pub fn fail(&mut self, kernel: &'static str, case: &str, failure: String) {
-        self.report.outcomes.push(Outcome::failed(kernel, case, failure));
+        self.push(Outcome::failed(kernel, case, failure));
     }
 
     /// Compares `got`, floats that `made` holds, with the reference.
@@ -209,10 +255,57 @@ impl<'g> Bench<'g> {
     /// Values that were there before are no result, however right they are.
     fn note(&mut self, made: &Made, case: &str, outcome: Outcome) {
         match made.by() {
-            Some(_) => self.report.outcomes.push(outcome),
+            Some(_) => self.push(outcome),
             None => self.fail(made.kernel(), case, "no launch may write to this output, or several kernels do".into()),
         }
     }
+
+    fn push(&mut self, outcome: Outcome) {
+        if let Purpose::Check(report) = &mut self.purpose {
+            report.outcomes.push(outcome);
+        }
+    }
+}
+
+/// Rows of a matrix that differ: a prime, so that rows at distances that are powers of two do.
+const DISTINCT_ROWS: usize = 4099;
+
+/// Experts of a stack that differ. Neighbours of any expert do, and those at distances that are powers of two.
+const DISTINCT_EXPERTS: usize = 13;
+
+/// The reference's view of one expert of `stack`, whose `member` was made of `bytes` by [`Bench::experts`].
+pub fn expert_of<'a>(stack: &Experts, member: usize, bytes: &'a [u8], expert: u32) -> reference::Matrix<'a> {
+    let distinct = stack.experts.min(DISTINCT_EXPERTS as u32);
+    let rows = (stack.rows * distinct) as usize;
+    let all = reference::Matrix { format: stack.formats[member], rows, columns: stack.columns as usize, bytes };
+    all.part((expert % distinct * stack.rows) as usize, stack.rows as usize)
+}
+
+/// At most `most` of `0..count`, spread evenly and with the first and the last among them: what is compared where all would take the reference
+/// too long.
+pub fn sampled(count: usize, most: usize) -> Vec<usize> {
+    if count <= most { (0..count).collect() } else { (0..most).map(|i| i * (count - 1) / (most - 1)).collect() }
+}
+
+/// The most tokens and the most rows of weights for which results are compared.
+pub const MOST_TOKENS: usize = 130;
+/// See [`MOST_TOKENS`].
+pub const MOST_ROWS: usize = 256;
+
+/// The named rows of a matrix, by themselves.
+pub fn weights_at(matrix: &Matrix, bytes: &[u8], rows: &[usize]) -> Vec<u8> {
+    let stride = bytes.len() / matrix.rows as usize;
+    rows.iter().flat_map(|row| &bytes[row * stride..][..stride]).copied().collect()
+}
+
+/// The named values of the named tokens, of `values` in rows of `stride`.
+pub fn picked(values: &[f32], tokens: &[usize], places: &[usize], stride: usize) -> Vec<f32> {
+    tokens.iter().flat_map(|token| places.iter().map(move |place| values[token * stride + place])).collect()
+}
+
+/// The `rows` of all `columns` that are named, of `values` in rows of `stride` from `first` on.
+pub fn rows_at(values: &[f32], rows: &[usize], stride: usize, first: usize, columns: usize) -> Vec<f32> {
+    rows.iter().flat_map(|row| &values[row * stride + first..][..columns]).copied().collect()
 }
 
 /// At least `columns` columns, in whole blocks of `format`.

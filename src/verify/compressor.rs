@@ -1,31 +1,42 @@
-//! Checks of compressed rows.
+//! Compressed rows: what is pooled from a window when it closes.
 
 use crate::Result;
 use crate::kernels::{Compress, Pool, Rows, Strided, Window, Windows, record_compress};
+use crate::model::Config;
 use crate::reference::{self, Candidates};
 use crate::verify::bench::{Bench, Output};
 use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
 use crate::verify::outcome::Made;
 
-/// All checks of this file.
-pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+/// Both ratios, frontiers in one buffer and in two, a window at a session's start and one that the step began in the middle of.
+pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     for ratio in [4, 128] {
         for segments in [1, 2] {
-            compress(bench, ratio, 128, segments)?;
+            compress(bench, ratio, (128, 64), ratio, segments)?;
         }
     }
-    compress(bench, 4, 512, 1)
+    compress(bench, 4, (512, 64), 4, 1)
 }
 
-fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> Result<()> {
+/// The compressors of V4 Flash and its indexer.
+pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
+    let (c, tokens) = (Config::flash(), bench.piece());
+    for (ratio, dim) in [(4, c.head_dim), (4, c.index_dim), (128, c.head_dim)] {
+        compress(bench, ratio, (dim as usize, c.rope_dim as usize), tokens.max(ratio), 1)?;
+    }
+    Ok(())
+}
+
+/// One session runs `tokens` tokens from its start, another closes a window that it was in the middle of.
+fn compress(bench: &mut Bench<'_>, ratio: u32, (dim, rope): (usize, usize), tokens: u32, segments: usize) -> Result<()> {
     let kv = bench.kit.dialect.kv;
-    let case = format!("ratio {ratio}, {dim} channels, {segments} frontier buffers");
-    let (slots, rope) = (2usize, 64usize.min(dim));
+    let case = format!("ratio {ratio}, {dim} channels, {tokens} tokens from the start, {segments} frontier buffers");
+    let slots = 2usize;
     let ring = (if ratio == 4 { 16 } else { 136 }) as usize;
     let width = if ratio == 4 { 2 * dim } else { dim };
     let page_rows = 512 / ratio as usize;
     // One session in the middle of a window, one at its very start.
-    let runs = [(1u32, 2 * ratio - 3, ratio + 5), (0, 0, ratio)];
+    let runs = [(1u32, 2 * ratio - 3, ratio + 5), (0, 0, tokens)];
     let rows = rows_of(&runs);
     let (tokens, stride) = (rows.len(), 2 * width + 8);
     let inputs = bench.floats_around(0.2, 1.5, tokens * stride);
@@ -38,12 +49,14 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
         }
     }
     let turns = angles(windows.len(), rope);
-    // Pages out of order; page 0 belongs to slot 1.
-    let page_table = [3u32, 2, 0, 1];
+    // Pages out of order, those of slot 1 first.
+    let pages_each = (tokens as usize).div_ceil(512).max(2);
+    let page_table: Vec<u32> = (0..2 * pages_each as u32).rev().collect();
     let page_words = page_rows * kv.words(dim as u32) as usize;
 
     let token = |slot: u32, position: u32| -> &[f32] {
-        let t = rows.iter().position(|r| r.slot == slot && r.position == position);
+        let run = rows.iter().position(|r| r.slot == slot).map(|t| &rows[t]);
+        let t = run.filter(|r| position >= r.first_position).map(|r| (r.first_row + position - r.first_position) as usize);
         match t {
             Some(t) => &inputs[t * stride + 4..][..2 * width],
             None => &frontier[(slot as usize * ring + position as usize % ring) * 2 * width..][..2 * width],
@@ -66,7 +79,7 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
         (start..start + ratio).for_each(|p| add(p, usize::from(ratio == 4)));
         let mut row = reference::rms_norm(&reference::pool(&candidates), &norm, 1e-6);
         reference::rotate(&mut row, turn);
-        let page = page_table[slot as usize * 2 + window.index as usize / page_rows] as usize;
+        let page = page_table[slot as usize * pages_each + window.index as usize / page_rows] as usize;
         places.push(page * page_rows + window.index as usize % page_rows);
         want.extend(row);
     }
@@ -74,8 +87,9 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
     let held = (slots * ring).div_ceil(segments);
     let frontier_words: Vec<u32> = frontier.iter().map(|v| v.to_bits()).collect();
     let frontier_gpu = pool(bench, &frontier_words, 2 * width, held)?;
-    let outs = [bench.output_with(&vec![0.0; 3 * page_words])?, bench.output_with(&vec![0.0; page_words])?];
-    let pages = Pool { segments: outs.iter().map(Output::slice).collect(), held: 3 };
+    let held = 2 * pages_each - 1;
+    let outs = [bench.output_with(&vec![0.0; held * page_words])?, bench.output_with(&vec![0.0; page_words])?];
+    let pages = Pool { segments: outs.iter().map(Output::slice).collect(), held: held as u32 };
     let [ape_gpu, norm_gpu, table_gpu] = [bench.upload(&ape)?, bench.upload(&norm)?, bench.upload(&page_table)?];
     let [windows_gpu, angles_gpu] = [bench.upload(&windows)?, bench.upload(&flat(&turns))?];
     let [rows_gpu, live_gpu] = [bench.upload(&rows)?, bench.upload(&[1u32, 1])?];
@@ -87,7 +101,7 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
         eps: 1e-6,
         ring: ring as u32,
         page_rows: page_rows as u32,
-        max_pages: 2,
+        max_pages: pages_each as u32,
         ape: &ape_gpu,
         norm: &norm_gpu,
         frontier: &frontier_gpu,
@@ -99,6 +113,7 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, dim: usize, segments: usize) -> R
         let windows = Windows { list: &windows_gpu, angles: &angles_gpu, first: 0, count, rows: &rows_gpu, live: &live_gpu };
         record_compress(pass, &sizes, &windows, &inputs);
     })?;
+    let Some(made) = made else { return Ok(()) };
     let made = Made::joined(made);
     let mut all = unpack(kv, &made.words);
     let written: Vec<f32> = places.iter().flat_map(|place| all[place * dim..][..dim].to_vec()).collect();

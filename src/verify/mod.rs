@@ -1,38 +1,76 @@
-//! Every kernel against the reference: cases with random inputs, what the kernels make of them on a device, and what they should make.
+//! The kernels' cases. A case has random inputs, which are the same each time, the recording that computes something of them, and the reference
+//! that says what it should be. [`check`] compares the two on a device; [`collect`] hands the recordings to somebody who measures them.
+//!
+//! A family is a file or folder: its `tiny` cases reach every branch of its kernels with little work, its `flash` cases have the shapes of V4
+//! Flash. There the reference computes some rows and tokens only, spread over all.
 
 mod attention;
 mod bench;
 mod cached;
 mod compressor;
+mod embed;
+mod family;
+mod following;
 mod hc;
 mod indexer;
 mod kv;
 mod linear;
 mod moe;
+mod norm;
 mod outcome;
+mod rounded;
+mod router;
+mod sample;
+mod stream;
 
 use crate::Result;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Recording};
 use crate::kernels::Kit;
 use crate::num::KvType;
-use bench::Bench;
+use bench::{Bench, Purpose};
+pub use family::{Family, Shapes};
 pub use outcome::{Outcome, Report};
 
-/// Runs all checks on `gpu`, with `kv` caches; `exact`: without cooperative matrices.
+/// Which cases of which kernels.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection {
+    /// Type of cached rows.
+    pub kv: KvType,
+    /// Kernels of f32 activations, without cooperative matrices.
+    pub exact: bool,
+    /// Shapes of the cases.
+    pub shapes: Shapes,
+    /// Only this family.
+    pub family: Option<Family>,
+}
+
+/// Runs the selected cases on `gpu` and compares them with the reference.
 ///
 /// # Errors
 /// The device failed; a kernel that computes something else than the reference is an outcome, not an error.
-pub fn check(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Report> {
-    let mut bench = Bench::new(gpu, Kit::new(gpu, kv, exact)?);
-    linear::plain::run(&mut bench)?;
-    hc::run(&mut bench)?;
-    linear::int8::run(&mut bench)?;
-    moe::plain::run(&mut bench)?;
-    moe::int8::run(&mut bench)?;
-    cached::run(&mut bench)?;
-    compressor::run(&mut bench)?;
-    indexer::run(&mut bench)?;
-    attention::run(&mut bench)?;
-    kv::latents::run(&mut bench)?;
-    Ok(bench.into_report())
+pub fn check(gpu: &Gpu, selection: Selection) -> Result<Report> {
+    let bench = Bench::new(gpu, Kit::new(gpu, selection.kv, selection.exact)?, Purpose::Check(Report::default()));
+    Ok(run(bench, selection)?.into_report())
+}
+
+/// Gives each case's name and recording to `collector`, while the buffers that the recording names are alive and hold its inputs.
+///
+/// # Errors
+/// The device failed, or `collector` says so.
+pub fn collect(gpu: &Gpu, selection: Selection, collector: &mut dyn FnMut(&str, &Recording) -> Result<()>) -> Result<()> {
+    run(Bench::new(gpu, Kit::new(gpu, selection.kv, selection.exact)?, Purpose::Collect(collector)), selection)?;
+    Ok(())
+}
+
+fn run<'g>(mut bench: Bench<'g>, selection: Selection) -> Result<Bench<'g>> {
+    for family in Family::ALL.into_iter().filter(|own| selection.family.is_none_or(|only| only == *own)) {
+        for (cases, shapes) in family.cases().into_iter().zip([Shapes::Tiny, Shapes::Flash]) {
+            if [shapes, Shapes::All].contains(&selection.shapes) {
+                // A family's inputs do not depend on what ran before it.
+                bench.rng.seed(0);
+                cases(&mut bench)?;
+            }
+        }
+    }
+    Ok(bench)
 }

@@ -44,7 +44,7 @@ fn a_long_prompt_slows_the_sessions_beside_it_and_does_not_stop_them() {
 
 #[test]
 fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
-    let text = ok(&["bench", "--frontiers", "60", "-n", "3", "--rows", "32", "--kernels", "--json"]);
+    let text = ok(&["bench", "--frontiers", "60", "-n", "3", "--rows", "32", "--launches", "--json"]);
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (step, families) in [("decode", &["dense matrices", "experts", "attention"][..]), ("prefill", &["dense matrices", "experts"])] {
         let of_step: Vec<&Value> = rows.iter().filter(|row| row["step"] == step).collect();
@@ -70,18 +70,18 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
         let is_row = |row: &Value| row["kernel"].as_str().is_some_and(|kernel| kernel.starts_with(start)) && row["gb_per_s"].is_f64();
         assert!(rows.iter().any(|row| row["step"] == "decode" && is_row(row)), "{start} is not in\n{text}");
     }
-    let text = ok(&["bench", "--frontiers", "40", "-n", "2", "--rows", "32", "--sessions", "3", "--kernels"]);
+    let text = ok(&["bench", "--frontiers", "40", "-n", "2", "--rows", "32", "--sessions", "3", "--launches"]);
     let (_, decode) = text.split_once("\ndecode step of 3 row(s) at position 39: ").unwrap();
     // One workgroup more where it asks for weights ahead.
     let is_of_three = |line: &str| line.starts_with("hc_pre") && [" 3x1x1 ", " 4x1x1 "].iter().any(|grid| line.contains(grid));
     assert!(decode.lines().any(is_of_three), "{text}");
-    let line = refused(&["bench", "--frontiers", "20", "-n", "2", "--kernels", "--device", "cpu"]);
+    let line = refused(&["bench", "--frontiers", "20", "-n", "2", "--launches", "--device", "cpu"]);
     assert_eq!(line, "dwarfstar: the device cpu has no launches to measure");
 }
 
 #[test]
 fn decode_steps_of_a_large_models_formats_take_few_launches() {
-    let text = ok(&["bench", "-m", path(tiny()), "--frontiers", "40", "-n", "2", "--kernels"]);
+    let text = ok(&["bench", "-m", path(tiny()), "--frontiers", "40", "-n", "2", "--launches"]);
     let (_, decode) = text.split_once("\ndecode step of 1 row(s) at position 39: ").unwrap();
     // A device without products of int8 has kernels of its own, and needs more of them.
     if decode.contains("matvec_int8") {
@@ -98,7 +98,7 @@ fn decode_steps_of_a_large_models_formats_take_few_launches() {
 
 #[test]
 fn experts_that_fit_in_a_binding_take_one_launch_a_layer() {
-    let args = ["bench", "-m", path(tiny()), "--frontiers", "4", "-n", "2", "--kernels"];
+    let args = ["bench", "-m", path(tiny()), "--frontiers", "4", "-n", "2", "--launches"];
     // Behind the grid, which is the only field like it.
     let launches =
         |line: &str| -> Option<u32> { line.split_whitespace().skip_while(|field| field.split('x').count() != 3).nth(1)?.parse().ok() };

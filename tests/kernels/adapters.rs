@@ -2,7 +2,7 @@
 
 use dwarfstar::gpu::{AdapterKind, Caps, Gpu, OpenOptions, adapters};
 use dwarfstar::num::KvType;
-use dwarfstar::verify::{Report, check};
+use dwarfstar::verify::{Report, Selection, Shapes, check};
 use std::sync::OnceLock;
 
 /// Opens every adapter in the given way.
@@ -42,7 +42,8 @@ impl Way {
             each(self.options, |gpu| {
                 all.extend(self.caches.iter().map(|&(kv, exact)| {
                     let name = format!("{}, {kv} cache", gpu.name());
-                    Found { name, caps: gpu.caps().clone(), kv, exact, report: check(gpu, kv, exact).unwrap() }
+                    let report = check(gpu, Selection { kv, exact, shapes: Shapes::Tiny, family: None }).unwrap();
+                    Found { name, caps: gpu.caps().clone(), kv, exact, report }
                 }));
             });
             all

@@ -1,26 +1,43 @@
-//! Checks of the launch that makes queries, keys and compressed rows of few rows: against the kernels that make each by itself, as a long step
+//! The launch that makes queries, keys and compressed rows of few rows: against the kernels that make each by itself, as a long step
 //! has them, which other checks compare with the reference.
 
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{Compress, KvRow, Latents, LowQueries, Pool, Rows, Strided, Window, Windows, record_latents};
+use crate::model::Config;
 use crate::verify::bench::{Bench, Output};
 use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
 
-const Q_RANK: usize = 256;
-const DIM: usize = 128;
-const INDEX_DIM: usize = 64;
-const ROPE: usize = 32;
+/// Sessions, each with a row in the page table.
 const SLOTS: usize = 2;
 
-/// All checks of this file.
-pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+/// Channels: of low-rank queries, keys and what is rotated of them.
+#[derive(Clone, Copy)]
+struct Sizes {
+    q_rank: usize,
+    dim: usize,
+    rope: usize,
+}
+
+/// Layers without compressor, with one, and with the indexer's too; queries that other launches norm.
+pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
+    let (sizes, index_dim) = (Sizes { q_rank: 256, dim: 128, rope: 32 }, 64);
     for with_queries in [true, false] {
-        latents(bench, 0, &[], with_queries)?;
-        latents(bench, 128, &[DIM], with_queries)?;
-        latents(bench, 4, &[DIM, INDEX_DIM], with_queries)?;
+        latents(bench, sizes, 0, &[], with_queries)?;
+        latents(bench, sizes, 128, &[sizes.dim], with_queries)?;
+        latents(bench, sizes, 4, &[sizes.dim, index_dim], with_queries)?;
     }
     Ok(())
+}
+
+/// Layers of V4 Flash.
+pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
+    let c = Config::flash();
+    let [q_rank, dim, rope, index_dim] = [c.q_rank, c.head_dim, c.rope_dim, c.index_dim].map(|n| n as usize);
+    let sizes = Sizes { q_rank, dim, rope };
+    let with_queries = !bench.kit.dialect.int8();
+    latents(bench, sizes, 128, &[dim], with_queries)?;
+    latents(bench, sizes, 4, &[dim, index_dim], with_queries)
 }
 
 /// What a run leaves: queries if asked for, keys, and the pages of each compressor.
@@ -31,10 +48,10 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn new(bench: &Bench<'_>, tokens: usize, page_words: &[usize], with_queries: bool) -> Result<Self> {
-        let words = bench.kit.dialect.kv.words(DIM as u32) as usize;
+    fn new(bench: &Bench<'_>, sizes: Sizes, tokens: usize, page_words: &[usize], with_queries: bool) -> Result<Self> {
+        let words = bench.kit.dialect.kv.words(sizes.dim as u32) as usize;
         Ok(Self {
-            low: if with_queries { Some(bench.output(tokens * Q_RANK)?) } else { None },
+            low: if with_queries { Some(bench.output(tokens * sizes.q_rank)?) } else { None },
             kv: bench.output(tokens * words)?,
             pages: page_words.iter().map(|&words| bench.output_with(&vec![0.0; words])).collect::<Result<_>>()?,
         })
@@ -44,15 +61,16 @@ impl Outputs {
         [&self.kv].into_iter().chain(&self.pages).chain(&self.low).collect()
     }
 
-    fn low(&self) -> Option<Strided> {
-        self.low.as_ref().map(|output| Strided::whole(&output.slice(), Q_RANK as u32))
+    fn low(&self, rank: usize) -> Option<Strided> {
+        self.low.as_ref().map(|output| Strided::whole(&output.slice(), rank as u32))
     }
 }
 
 /// One session in the middle of a window and one at its start, with a compressor for each of `dims`.
-fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool) -> Result<()> {
+fn latents(bench: &mut Bench<'_>, widths: Sizes, ratio: u32, dims: &[usize], with_queries: bool) -> Result<()> {
     let kv_type = bench.kit.dialect.kv;
-    let case = format!("ratio {ratio}, {} compressors{}", dims.len(), if with_queries { "" } else { ", no queries" });
+    let Sizes { q_rank, dim: key_dim, rope } = widths;
+    let case = format!("keys of {key_dim}, ratio {ratio}, {} compressors{}", dims.len(), if with_queries { "" } else { ", no queries" });
     let rows = rows_of(&[(1, (2 * ratio).saturating_sub(2), 5), (0, 0, 4)]);
     let tokens = rows.len();
     let ring = if ratio == 4 { 16 } else { 136 };
@@ -62,11 +80,11 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
         let x = bench.floats_around(0.2, 1.5, tokens * stride);
         Ok::<_, crate::Error>(Strided::whole(&bench.upload(&x)?, stride as u32))
     };
-    let inputs = activations(Q_RANK + DIM)?;
+    let inputs = activations(q_rank + key_dim)?;
     let mut fresh = activations(dims.iter().map(|&dim| 2 * width(dim)).sum())?;
 
     // All vectors in one buffer, as a model's are: each starts at a multiple of 64 floats.
-    let lengths = [Q_RANK, DIM].into_iter().chain(dims.iter().flat_map(|&dim| [ratio as usize * width(dim), dim]));
+    let lengths = [q_rank, key_dim].into_iter().chain(dims.iter().flat_map(|&dim| [ratio as usize * width(dim), dim]));
     let (mut vectors, mut places) = (vec![0f32; 64], Vec::new());
     for length in lengths {
         places.push((vectors.len() as u64 * 4, length as u64 * 4));
@@ -84,7 +102,7 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
         .collect();
     let page_rows = 512 / ratio.max(1);
     let page_words: Vec<usize> = dims.iter().map(|&dim| (SLOTS as u32 * page_rows * kv_type.words(dim as u32)) as usize).collect();
-    let [ours, theirs] = [(); 2].map(|()| Outputs::new(bench, tokens, &page_words, with_queries));
+    let [ours, theirs] = [(); 2].map(|()| Outputs::new(bench, widths, tokens, &page_words, with_queries));
     let (ours, theirs) = (ours?, theirs?);
     let frontiers = dims
         .iter()
@@ -95,12 +113,12 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
         })
         .collect::<Result<Vec<_>>>()?;
     let page_table = bench.upload(&[1u32, 0])?;
-    let [angles_gpu, turns] = [bench.upload(&flat(&angles(2 * tokens, ROPE)))?, bench.upload(&flat(&angles(list.len().max(1), ROPE)))?];
+    let [angles_gpu, turns] = [bench.upload(&flat(&angles(2 * tokens, rope)))?, bench.upload(&flat(&angles(list.len().max(1), rope)))?];
     // A list is never empty in GPU memory.
     let windows_gpu = bench.upload(&[&list[..], &[Window { last_row: 0, index: 0 }]].concat())?;
     let [rows_gpu, live] = [bench.upload(&rows)?, bench.upload(&[1u32, 1])?];
     let windows = Windows { list: &windows_gpu, angles: &turns, first: 0, count: list.len() as u32, rows: &rows_gpu, live: &live };
-    let key = KvRow { dim: DIM as u32, rope: ROPE as u32, compressed: ratio > 0, eps: 1e-6 };
+    let key = KvRow { dim: key_dim as u32, rope: rope as u32, compressed: ratio > 0, eps: 1e-6 };
 
     let pools = |outputs: &Outputs| -> Vec<Pool> {
         outputs.pages.iter().map(|output| Pool { segments: vec![output.slice()], held: SLOTS as u32 }).collect()
@@ -111,7 +129,7 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
         let sizes = Compress {
             ratio,
             dim: dim as u32,
-            rope: ROPE as u32,
+            rope: rope as u32,
             eps: key.eps,
             ring: ring as u32,
             page_rows,
@@ -126,12 +144,12 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
         compressors.push((sizes, std::mem::replace(&mut fresh, next)));
     }
 
-    let (our_low, their_low) = (ours.low(), theirs.low());
+    let (our_low, their_low) = (ours.low(q_rank), theirs.low(q_rank));
     let (our_kv, their_kv) = (ours.kv.slice(), theirs.kv.slice());
-    let queries = |y| LowQueries { x: inputs.clone(), rank: Q_RANK as u32, norm: &vectors[0], y };
+    let queries = |y| LowQueries { x: inputs.clone(), rank: q_rank as u32, norm: &vectors[0], y };
     let together = Latents {
         queries: our_low.as_ref().map(queries),
-        keys: inputs.at(Q_RANK as u32),
+        keys: inputs.at(q_rank as u32),
         key,
         kv_norm: &vectors[1],
         angles: &angles_gpu,
@@ -155,6 +173,7 @@ fn latents(bench: &mut Bench<'_>, ratio: u32, dims: &[usize], with_queries: bool
         record_latents(pass, &together);
         launches[1] = pass.rec.dispatches().len();
     })?;
+    let (Some(want), Some(got)) = (want, got) else { return Ok(()) };
     // A compressor of which no window closes launches nothing.
     let closing = if list.is_empty() { 0 } else { dims.len() };
     if launches != [1 + usize::from(with_queries) + closing, 1] {

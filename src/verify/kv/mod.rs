@@ -1,3 +1,22 @@
-//! Checks of what fills a session's memory.
+//! What makes and keeps keys: latents of few rows, keys and queries of many, and rings.
 
-pub mod latents;
+mod keys;
+mod latents;
+mod rings;
+
+use super::bench::Bench;
+use crate::Result;
+
+/// Shapes that reach every branch.
+pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
+    keys::tiny(bench)?;
+    rings::tiny(bench)?;
+    latents::tiny(bench)
+}
+
+/// The shapes of V4 Flash.
+pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
+    keys::flash(bench)?;
+    rings::flash(bench)?;
+    latents::flash(bench)
+}

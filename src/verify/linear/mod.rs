@@ -1,4 +1,22 @@
-//! Checks of dense matrices.
+//! Dense matrices, by f32 and f16 rows, by rows rounded to int8, and by rows that are normalised on the way.
 
-pub mod int8;
-pub mod plain;
+mod int8;
+mod normed;
+mod plain;
+
+use super::bench::Bench;
+use crate::Result;
+
+/// Shapes that reach every branch.
+pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
+    plain::tiny(bench)?;
+    int8::tiny(bench)?;
+    normed::tiny(bench)
+}
+
+/// The shapes of V4 Flash.
+pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
+    plain::flash(bench)?;
+    int8::flash(bench)?;
+    normed::flash(bench)
+}

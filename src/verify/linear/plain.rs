@@ -1,78 +1,70 @@
-//! Checks of embedding, norms, dense matrices, and of what reads memory.
+//! Matrices that multiply f32 and f16 rows: `matvec`, `matmul` and its cooperative form, and what that one decodes.
 
 use crate::Result;
-use crate::kernels::{
-    Grouping, Matrix, Row, Rows, SAMPLED, Strided, record_decode_runs, record_embed, record_linear, record_mtp_join, record_rms_norm,
-    record_stream_read,
-};
+use crate::kernels::{Grouping, Matrix, Pass, Rows, Strided, record_decode_runs, record_linear};
+use crate::model::Config;
 use crate::quant::BlockFormat;
 use crate::reference;
-use crate::verify::bench::{Bench, view, whole_blocks};
+use crate::verify::bench::{Bench, MOST_ROWS, MOST_TOKENS, picked, rows_at, sampled, view, weights_at, whole_blocks};
 use crate::verify::outcome::Limit;
 
-/// All checks of this file.
-pub fn run(bench: &mut Bench<'_>) -> Result<()> {
+/// Every format, every size of code, and rows and columns that fill no tile.
+pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     for format in BlockFormat::ALL {
-        embed(bench, format, 1)?;
         // Of the kinds of tiles the small and the large: how many rows one holds does not change how weights are read.
         for rows in [Rows::Few(1), Rows::Few(13), Rows::Many(5), Rows::Many(130)] {
-            linear(bench, format, rows, 1, whole_blocks(format, 512))?;
+            linear(bench, format, rows, (77, whole_blocks(format, 512)), 1)?;
         }
-        decode_runs(bench, format, whole_blocks(format, 512))?;
+        decode_runs(bench, format, 9, whole_blocks(format, 512))?;
     }
-    decode_runs(bench, BlockFormat::F16, 264)?;
-    decode_runs(bench, BlockFormat::Bf16, 264)?;
-    embed(bench, BlockFormat::F16, 3)?;
+    decode_runs(bench, BlockFormat::F16, 9, 264)?;
+    decode_runs(bench, BlockFormat::Bf16, 9, 264)?;
     for rows in [Rows::Few(2), Rows::Few(3), Rows::Few(5), Rows::Few(16), Rows::Many(1), Rows::Many(17), Rows::Many(40), Rows::Many(70)] {
-        linear(bench, BlockFormat::Q8_0, rows, 3, 512)?;
+        linear(bench, BlockFormat::Q8_0, rows, (77, 512), 3)?;
     }
     // Rows that end within what is staged at a time.
     for rows in [Rows::Many(5), Rows::Many(17), Rows::Many(130)] {
-        linear(bench, BlockFormat::F16, rows, 1, 264)?;
-        linear(bench, BlockFormat::Q8_0, rows, 1, 288)?;
+        linear(bench, BlockFormat::F16, rows, (77, 264), 1)?;
+        linear(bench, BlockFormat::Q8_0, rows, (77, 288), 1)?;
     }
     several_matrices(bench)?;
     for rows in [Rows::Few(2), Rows::Many(1), Rows::Many(5), Rows::Many(41)] {
-        grouped(bench, rows)?;
+        grouped(bench, BlockFormat::Q8_0, rows, (3, 40, 256))?;
     }
-    norm(bench)?;
-    stream(bench)
-}
-
-fn embed(bench: &mut Bench<'_>, format: BlockFormat, slices: usize) -> Result<()> {
-    let (ids, dim, tokens) = (50, whole_blocks(format, 512), 7u32);
-    let case = format!("{format} {ids}x{dim} in {slices} slices");
-    let (bytes, table) = bench.matrix(format, ids, dim, slices)?;
-    let ids: Vec<u32> = (0..tokens).map(|t| t * 8 + 1).collect();
-    // The last row takes the id that the sampler left for its slot.
-    let rows: Vec<Row> = (0..tokens)
-        .map(|t| Row { slot: t % 3, token: if t + 1 == tokens { SAMPLED } else { ids[t as usize] }, ..Row::default() })
-        .collect();
-    let (rows, sampled) = (bench.upload(&rows)?, bench.upload(&[ids[6], 3, 5])?);
-    let out = bench.output(tokens as usize * 4 * dim)?;
-    let made = bench.run(&case, &[&out], Rows::Many(tokens), |pass| record_embed(pass, &table, &rows, &sampled, &out.slice()))?;
-    let mut want = Vec::new();
-    for id in ids {
-        let mut row = vec![0f32; dim];
-        view(&table, &bytes).row(id as usize, &mut row);
-        want.extend(row.repeat(4));
-    }
-    // Formats with a minimum multiply and subtract in one step on the GPU, in two on the CPU.
-    let limit = if matches!(format, BlockFormat::Q2K | BlockFormat::Q2Kx4 | BlockFormat::Q4K) { Limit::F32 } else { Limit::EXACT };
-    bench.compare(&made[0], &case, &made[0].floats(), &want, limit);
     Ok(())
 }
 
+/// The matrices of V4 Flash: low ranks of queries with the keys, queries, output, shared gate and up, router, and for few rows the head.
+pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
+    let c = Config::flash();
+    let [dim, q_rank, heads, low, shared] =
+        [c.dim, c.q_rank, c.heads * c.head_dim, c.o_groups * c.o_rank, 2 * c.expert_width].map(|n| n as usize);
+    let dense = BlockFormat::Q8_0.on_device(dim);
+    let shapes =
+        [(dense, q_rank + 512, dim), (dense, heads, q_rank), (dense, dim, low), (dense, shared, dim), (BlockFormat::F16, 256, dim)];
+    for rows in [Rows::Few(1), Rows::Few(8), Rows::Many(bench.piece())] {
+        for (format, outputs, columns) in shapes {
+            linear(bench, format, rows, (outputs, columns), 1)?;
+        }
+        grouped(bench, dense, rows, (c.o_groups as usize, c.o_rank as usize, heads / c.o_groups as usize))?;
+    }
+    let slices = bench.slices(c.vocabulary as usize * dense.row_bytes(dim).unwrap_or(0));
+    linear(bench, dense, Rows::Few(1), (c.vocabulary as usize, dim), slices)?;
+    decode_runs(bench, dense, 256, dim)
+}
+
 /// What cooperative kernels decode, where there are halves to decode to.
-fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, columns: usize) -> Result<()> {
+fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, rows: usize, columns: usize) -> Result<()> {
     if !bench.kit.dialect.caps.f16 {
         return Ok(());
     }
-    let (case, rows) = (format!("{format} 9x{columns}"), 9);
+    let case = format!("{format} {rows}x{columns}");
     let (bytes, matrix) = bench.matrix(format, rows, columns, 1)?;
     let padded = columns.next_multiple_of(32);
     let out = bench.output(rows * padded)?;
-    let made = bench.run(&case, &[&out], Rows::Many(rows as u32), |pass| record_decode_runs(pass, &matrix, &out.slice()))?;
+    let Some(made) = bench.run(&case, &[&out], Rows::Many(rows as u32), |pass| record_decode_runs(pass, &matrix, &out.slice()))? else {
+        return Ok(());
+    };
     // A product with what is behind the columns must be zero, whatever x is.
     let mut want = vec![0f32; rows * padded];
     want.chunks_exact_mut(padded).enumerate().for_each(|(r, row)| view(&matrix, &bytes).row(r, &mut row[..columns]));
@@ -80,23 +72,29 @@ fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, columns: usize) -> Re
     Ok(())
 }
 
-fn linear(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, slices: usize, columns: usize) -> Result<()> {
-    let (tokens, outputs) = (rows.count() as usize, 77);
+fn linear(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (outputs, columns): (usize, usize), slices: usize) -> Result<()> {
+    let tokens = rows.count() as usize;
     let case = format!("{format} {outputs}x{columns}, {rows:?}, {slices} slices");
     let (bytes, matrix) = bench.matrix(format, outputs, columns, slices)?;
     // x and y are parts of wider rows.
     let wide = bench.floats(tokens * (columns + 24));
-    let own: Vec<f32> = wide.chunks_exact(columns + 24).flat_map(|row| &row[16..16 + columns]).copied().collect();
-    let want = reference::linear(&view(&matrix, &bytes), &own);
+    let (some_tokens, some_rows) = (sampled(tokens, MOST_TOKENS), sampled(outputs, MOST_ROWS));
+    let mut want = None;
     let halves: &[bool] = if bench.takes_half(rows) { &[false, true] } else { &[false] };
     for (&x_half, &y_half) in halves.iter().flat_map(|x| halves.iter().map(move |y| (x, y))) {
         let x = Strided::whole(&bench.upload_elements(&wide, x_half)?, columns as u32 + 24).at(16).with_f16(x_half);
         let stride = outputs.next_multiple_of(2);
         let out = bench.elements(tokens * stride, y_half)?;
         let y = Strided::whole(&out.slice(), stride as u32).with_f16(y_half);
-        let made = bench.run(&case, &[&out], rows, |pass| record_linear(pass, &[&matrix], Grouping::Shared, &x, &y))?;
-        let got: Vec<f32> = made[0].elements(y_half).chunks_exact(stride).flat_map(|row| row[..outputs].to_vec()).collect();
-        bench.compare(&made[0], &case, &got, &want, made[0].limit());
+        let record = |pass: &mut Pass<'_>| record_linear(pass, &[&matrix], Grouping::Shared, &x, &y);
+        let Some(made) = bench.run(&case, &[&out], rows, record)? else { continue };
+        let want = want.get_or_insert_with(|| {
+            let some = weights_at(&matrix, &bytes, &some_rows);
+            let own = rows_at(&wide, &some_tokens, columns + 24, 16, columns);
+            reference::linear(&reference::Matrix { format, rows: some_rows.len(), columns, bytes: &some }, &own)
+        });
+        let got = picked(&made[0].elements(y_half), &some_tokens, &some_rows, stride);
+        bench.compare(&made[0], &case, &got, want, made[0].limit());
     }
     Ok(())
 }
@@ -115,7 +113,8 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
         let out = bench.output(tokens as usize * total)?;
         let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, half: false };
         let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
-        let made = bench.run(&case, &[&out], Rows::Few(tokens), |pass| record_linear(pass, &matrices, Grouping::Shared, &x, &y))?;
+        let record = |pass: &mut Pass<'_>| record_linear(pass, &matrices, Grouping::Shared, &x, &y);
+        let Some(made) = bench.run(&case, &[&out], Rows::Few(tokens), record)? else { continue };
         let mut want = vec![0f32; tokens as usize * total];
         let mut first = 0;
         for (bytes, matrix) in &built {
@@ -136,66 +135,25 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-fn grouped(bench: &mut Bench<'_>, rows: Rows) -> Result<()> {
-    let (groups, rank, columns, tokens) = (3, 40, 256, rows.count() as usize);
-    let case = format!("{groups} groups of q8_0 {rank}x{columns}, {rows:?}");
-    let (bytes, matrix) = bench.matrix(BlockFormat::Q8_0, groups * rank, columns, 1)?;
+/// `groups` groups of `rank` rows, each with `columns` columns of its own.
+fn grouped(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (groups, rank, columns): (usize, usize, usize)) -> Result<()> {
+    let (tokens, half) = (rows.count() as usize, bench.takes_half(rows));
+    let case = format!("{groups} groups of {format} {rank}x{columns}, {rows:?}");
+    let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 1)?;
     let input = bench.floats(tokens * groups * columns);
-    let x = Strided::whole(&bench.upload(&input)?, (groups * columns) as u32);
+    let x = Strided::whole(&bench.upload_elements(&input, half)?, (groups * columns) as u32).with_f16(half);
     let out = bench.output(tokens * groups * rank)?;
     let y = Strided::whole(&out.slice(), (groups * rank) as u32);
     let grouping = Grouping::Rows(rank as u32);
-    let made = bench.run(&case, &[&out], rows, |pass| record_linear(pass, &[&matrix], grouping, &x, &y))?;
-    let want = reference::linear_grouped(&view(&matrix, &bytes), groups, &input);
-    bench.compare(&made[0], &case, &made[0].floats(), &want, made[0].limit());
-    Ok(())
-}
-
-fn norm(bench: &mut Bench<'_>) -> Result<()> {
-    for (tokens, columns, stride) in [(5usize, 196, 212), (3, 768, 800)] {
-        let case = format!("{tokens} rows of {columns}");
-        let wide = bench.floats(tokens * stride);
-        let weight = bench.floats(columns);
-        let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, half: false };
-        let weight_gpu = bench.upload(&weight)?;
-        let own: Vec<f32> = wide.chunks_exact(stride).flat_map(|row| &row[8..8 + columns]).copied().collect();
-        let want = reference::rms_norm(&own, &weight, 1e-6);
-        for &half in bench.halves() {
-            let out = bench.elements(tokens * columns, half)?;
-            let y = Strided::whole(&out.slice(), columns as u32).with_f16(half);
-            let made = bench.run(&case, &[&out], Rows::Many(tokens as u32), |pass| {
-                record_rms_norm(pass, &x, (&weight_gpu, 1e-6), &y, columns as u32);
-            })?;
-            bench.compare(&made[0], &case, &made[0].elements(half), &want, made[0].limit());
-        }
-    }
-
-    let (dim, tokens) = (72usize, 3usize);
-    let (embedding, streams) = (bench.floats(tokens * dim), bench.floats(tokens * 4 * dim));
-    let (embedding_gpu, streams_gpu, out) = (bench.upload(&embedding)?, bench.upload(&streams)?, bench.output(tokens * 4 * dim)?);
-    let made = bench.run("3 tokens of 72", &[&out], Rows::Many(tokens as u32), |pass| {
-        record_mtp_join(pass, &embedding_gpu, &streams_gpu, &out.slice(), dim as u32);
-    })?;
-    let want: Vec<f32> = streams.iter().enumerate().map(|(i, s)| s + embedding[i / (4 * dim) * dim + i % dim]).collect();
-    bench.compare(&made[0], "3 tokens of 72", &made[0].floats(), &want, Limit::F32);
-    Ok(())
-}
-
-/// The yardstick of the benchmarks. An invocation writes its number only if all that it reads adds up to a certain word: here one of each
-/// workgroup meets it, in another turn and another component each.
-fn stream(bench: &mut Bench<'_>) -> Result<()> {
-    const WRITES: u32 = 0x9e37_79b9;
-    let (workgroups, vectors) = (3, 1900);
-    let case = format!("{vectors} vectors by {workgroups} workgroups");
-    let mut source = vec![0u32; 4 * vectors];
-    let mut want = [0; 3];
-    for (component, vector) in [(3, 1800), (1, 520), (2, 770)] {
-        source[4 * vector + component] = WRITES;
-        want[vector / 256 % 3] = vector as u32 % 256;
-    }
-    let source = bench.upload(&source)?;
-    let sums = bench.output(want.len())?;
-    let made = bench.run(&case, &[&sums], Rows::Many(1), |pass| record_stream_read(pass, &source, &sums.slice(), workgroups))?;
-    bench.compare_ids(&made[0], &case, &made[0].words, &want);
+    let record = |pass: &mut Pass<'_>| record_linear(pass, &[&matrix], grouping, &x, &y);
+    let Some(made) = bench.run(&case, &[&out], rows, record)? else { return Ok(()) };
+    let tokens = sampled(tokens, MOST_TOKENS);
+    let each = sampled(rank, MOST_ROWS / 2);
+    let some_rows: Vec<usize> = (0..groups).flat_map(|group| each.iter().map(move |row| group * rank + row)).collect();
+    let some = weights_at(&matrix, &bytes, &some_rows);
+    let weights = reference::Matrix { format, rows: some_rows.len(), columns, bytes: &some };
+    let want = reference::linear_grouped(&weights, groups, &rows_at(&input, &tokens, groups * columns, 0, groups * columns));
+    let got = picked(&made[0].floats(), &tokens, &some_rows, groups * rank);
+    bench.compare(&made[0], &case, &got, &want, made[0].limit());
     Ok(())
 }

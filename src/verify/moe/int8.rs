@@ -1,39 +1,60 @@
-//! Checks of experts that multiply activations rounded to int8, with the router before them and the streams behind.
+//! Routed experts that multiply activations rounded to int8, with the router before them and the streams behind.
 
 use crate::Result;
 use crate::kernels::{
-    Chosen, Experts, Moe, MoeInt8, Quantized, Router, Routing, Row, Rows, SAMPLED, SharedAct, Strided, record_hc_mix, record_moe_int8,
+    Chosen, Moe, MoeInt8, Quantized, Router, Routing, Row, Rows, SAMPLED, SharedAct, Strided, record_hc_mix, record_moe_int8,
 };
+use crate::model::Config;
 use crate::quant::BlockFormat;
 use crate::reference::{self, Choice};
-use crate::verify::bench::{Bench, view, whole_blocks};
-use crate::verify::linear::int8::Following;
+use crate::verify::bench::{Bench, expert_of, view, whole_blocks};
+use crate::verify::following::Following;
 use crate::verify::outcome::{Made, NOTHING};
 
-/// All checks of this file, where the device has a use for int8.
-pub fn run(bench: &mut Bench<'_>) -> Result<()> {
-    if !bench.kit.dialect.int8() {
-        return Ok(());
-    }
+/// Every format, numbers of tokens in every size of code, experts in slices.
+pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     let stored = [BlockFormat::Iq2Xxs, BlockFormat::Q2K];
     let pair = [BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4];
+    // With two experts of 512 rows a token: some workgroups have rows of two tokens.
+    let sizes = |formats: [BlockFormat; 2], dim| (8, whole_blocks(formats[1], 512), dim);
+    in_companies(bench, pair, &[1, 2, 3, 5, 8, 16], sizes(pair, 2048), (2, 8))?;
+    for tokens in [1, 7] {
+        moe(bench, stored, tokens, sizes(stored, 512), (3, 8), Choosing::Hashed)?;
+    }
+    for format in BlockFormat::ALL {
+        moe(bench, [format; 2], 2, sizes([format; 2], whole_blocks(format, 256)), (2, 3), Choosing::Scored)?;
+    }
+    moe(bench, pair, 3, sizes(pair, 4096), (2, 5), Choosing::Scored)?;
+    moe(bench, stored, 1, sizes(stored, 7168), (3, 5), Choosing::Hashed)?;
+    Ok(())
+}
+
+/// The experts of V4 Flash in the formats of q2.
+pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
+    let c = Config::flash();
+    let (dim, width, experts) = (c.dim as usize, c.expert_width as usize, c.experts as usize);
+    let formats = [BlockFormat::Iq2Xxs.on_device(dim), BlockFormat::Q2K.on_device(width)];
+    let each = bench.experts_each(&[formats[0]; 2], (experts, width, dim));
+    in_companies(bench, formats, &[1, 8], (experts, width, dim), (c.experts_used as usize, each))
+}
+
+/// [`moe`] for each number of tokens: the first token's bits are those that it has alone.
+fn in_companies(
+    bench: &mut Bench<'_>,
+    formats: [BlockFormat; 2],
+    companies: &[usize],
+    sizes: (usize, usize, usize),
+    of_experts: (usize, usize),
+) -> Result<()> {
     let mut alone = Vec::new();
-    for tokens in [1, 2, 3, 5, 8, 16] {
-        let Some(made) = moe(bench, pair, tokens, (8, 2048), Choosing::Scored)? else { continue };
+    for &tokens in companies {
+        let Some(made) = moe(bench, formats, tokens, sizes, of_experts, Choosing::Scored)? else { continue };
         if tokens == 1 {
             alone = made.words;
         } else if !made.words.starts_with(&alone) {
             bench.fail(made.kernel(), &format!("{tokens} tokens"), "the first token's bits differ from those it has alone".into());
         }
     }
-    for tokens in [1, 7] {
-        moe(bench, stored, tokens, (8, 512), Choosing::Hashed)?;
-    }
-    for format in BlockFormat::ALL {
-        moe(bench, [format; 2], 2, (3, whole_blocks(format, 256)), Choosing::Scored)?;
-    }
-    moe(bench, pair, 3, (5, 4096), Choosing::Scored)?;
-    moe(bench, stored, 1, (5, 7168), Choosing::Hashed)?;
     Ok(())
 }
 
@@ -49,12 +70,14 @@ fn moe(
     bench: &mut Bench<'_>,
     formats: [BlockFormat; 2],
     tokens: usize,
-    (experts_each, dim): (usize, usize),
+    (experts, width, dim): (usize, usize, usize),
+    (used, experts_each): (usize, usize),
     choosing: Choosing,
 ) -> Result<Option<Made>> {
-    // With two experts of 512 rows a token: some workgroups have rows of two tokens.
-    let used = if choosing == Choosing::Scored { 2 } else { 3 };
-    let (experts, width, limit) = (8usize, whole_blocks(formats[1], 512), 2.0);
+    if !bench.kit.dialect.int8() {
+        return Ok(None);
+    }
+    let limit = 2.0;
     let case = format!("{} and {} of {dim}, {choosing:?}, {tokens} tokens, {experts_each} experts a slice", formats[0], formats[1]);
     // The same weights and the same first row whatever the step.
     bench.rng.seed(7);
@@ -67,8 +90,10 @@ fn moe(
     let up = gate + width + 4;
     let mut inputs = bench.floats(16 * stride)[..tokens * stride].to_vec();
     let mut bias = bench.floats_around(0.0, 0.2, experts);
-    // Ties among the best, and experts that no score chooses.
-    bias[2..5].fill(2.0);
+    // Ties among the best, and experts that no score chooses. A model's experts are used about evenly.
+    if experts == 8 {
+        bias[2..5].fill(2.0);
+    }
     for (t, row) in inputs.chunks_exact_mut(stride).enumerate() {
         match t % 4 {
             1 => row[4..][..experts].fill(-0.5),
@@ -131,9 +156,19 @@ fn moe(
         MoeInt8 { x: &x_gpu, x_int8: &x_int8, act: &act_slice, act_int8: &act_out, shared_down: &shared_down, y: &y_slice, update: None };
     let step = Rows::Few(tokens as u32);
     let outputs = [&act, &act_int8, &y, &chosen, &weights, &shared_act, &shared_int8];
-    let mut made = bench.run(&case, &outputs, step, |pass| {
+    let made = bench.run(&case, &outputs, step, |pass| {
         record_moe_int8(pass, &moe, &int8, &routing, |_| ());
     })?;
+    // The streams behind the experts, which the last launch may leave too.
+    let following = Following::new(bench, dim, tokens)?;
+    let update = following.update(&y_slice);
+    let int8 = MoeInt8 { update: Some(update), ..int8 };
+    let [next, mix] = following.outputs();
+    let mut has_left = false;
+    let left = bench.run(&case, &[next, mix, &y], step, |pass| {
+        has_left = record_moe_int8(pass, &moe, &int8, &routing, |_| ());
+    })?;
+    let (Some(mut made), Some(left)) = (made, left) else { return Ok(None) };
     // Formats without units go through the f32 kernels.
     let [rounds_x, rounds_act] = [(&made[0], "moe_gate_up_int8"), (&made[2], "moe_down_int8")].map(|(made, int8)| made.kernel() == int8);
     let got_act = made[0].floats();
@@ -152,28 +187,21 @@ fn moe(
         let product = reference::linear(&view(&shared_down, &shared_bytes), &left_shared[t * width..][..width]);
         sums.iter_mut().zip(product).for_each(|(sum, v)| *sum += f64::from(v));
         for pair in t * used..(t + 1) * used {
-            let [gate, up] = [0, 1].map(|m| expert_part(&gate_up_bytes[m], &gate_up, chosen[pair]));
+            let [gate, up] = [0, 1].map(|m| expert_of(&gate_up, m, &gate_up_bytes[m], chosen[pair]));
             want_act.extend(reference::gate_up(&gate, &up, &own, limit));
             let act = if rounds_act { &left_act } else { &got_act };
-            let product = reference::linear(&expert_part(&down_bytes[0], &down, chosen[pair]), &act[pair * width..][..width]);
+            let product = reference::linear(&expert_of(&down, 0, &down_bytes[0], chosen[pair]), &act[pair * width..][..width]);
             sums.iter_mut().zip(product).for_each(|(sum, v)| *sum += f64::from(weights[pair]) * f64::from(v));
         }
         want.extend(sums.iter().map(|&v| v as f32));
     }
     bench.compare(&made[0], &case, &got_act, &want_act, made[0].limit());
     bench.compare(&made[2], &case, &made[2].floats(), &want, made[2].limit());
-    // The streams behind the experts: what hc_mix makes of the same y, bit by bit.
-    let following = Following::new(bench, dim, tokens)?;
-    let update = following.update(&y_slice);
-    let int8 = MoeInt8 { update: Some(update), ..int8 };
-    let [next, mix] = following.outputs();
-    let mut has_left = false;
-    let left = bench.run(&case, &[next, mix, &y], step, |pass| {
-        has_left = record_moe_int8(pass, &moe, &int8, &routing, |_| ());
-    })?;
+    // What hc_mix makes of the same y, bit by bit.
     let apart = bench.run(&case, &[next, mix, &y], step, |pass| {
         record_hc_mix(pass, update.weights, update.x, Some(update.residual), update.mix);
     })?;
+    let Some(apart) = apart else { return Ok(None) };
     let kernel = left[2].kernel();
     if has_left && !left.iter().map(|own| &own.words).eq(apart.iter().map(|own| &own.words)) {
         bench.fail(kernel, &case, "leaves other streams than hc_mix would".into());
@@ -187,10 +215,4 @@ fn moe(
         bench.fail(kernel, &case, format!("leaves the streams: {has_left}"));
     }
     Ok(Some(made.swap_remove(2)))
-}
-
-fn expert_part<'a>(bytes: &'a [u8], stack: &Experts, expert: u32) -> reference::Matrix<'a> {
-    let (rows, columns) = ((stack.rows * stack.experts) as usize, stack.columns as usize);
-    let format = stack.formats[0];
-    reference::Matrix { format, rows, columns, bytes }.part((expert * stack.rows) as usize, stack.rows as usize)
 }

@@ -1,4 +1,19 @@
-//! Checks of the experts.
+//! The routed experts, by f32 and f16 rows, and by rows rounded to int8.
 
-pub mod int8;
-pub mod plain;
+mod int8;
+mod plain;
+
+use super::bench::Bench;
+use crate::Result;
+
+/// Shapes that reach every branch.
+pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
+    plain::tiny(bench)?;
+    int8::tiny(bench)
+}
+
+/// The shapes of V4 Flash.
+pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
+    plain::flash(bench)?;
+    int8::flash(bench)
+}
