@@ -11,6 +11,7 @@ mod headers;
 mod imports;
 mod modules;
 mod places;
+mod speed;
 mod syntax;
 mod texts;
 
