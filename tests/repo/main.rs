@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod adding;
 mod architecture;
 mod circles;
+mod documents;
 mod headers;
 mod imports;
 mod modules;
