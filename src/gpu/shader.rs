@@ -11,7 +11,7 @@
 //! Values reach a shader only as typed constants (`const NAME: u32 = value;`), never by text replacement. `enable` lines and the variable
 //! that holds a kernel's `struct Params` are written here, because they depend on the device and not on the kernel.
 
-use super::sources::{EXTENSIONS, import_source, kernel_source};
+use super::sources::{EXTENSIONS, import_source};
 use super::variant::Variant;
 use crate::{Error, Result};
 use std::collections::HashSet;
@@ -31,7 +31,7 @@ pub fn assemble(variant: &Variant, immediates: bool) -> Result<String> {
         text.push_str(&format!("const {name}: u32 = {value}u;\n"));
     }
     let mut assembler = Assembler { variant, imported: HashSet::new(), out: text, bindings: 0 };
-    let (path, body) = kernel_source(variant.kernel())?;
+    let (path, body) = variant.source()?;
     let lines: Vec<&str> = body.lines().collect();
     assembler.block(path, &lines)?;
     if assembler.out.contains("struct Params") {
@@ -204,6 +204,17 @@ mod tests {
     fn bindings_are_numbered_in_order() {
         let text = "@group(0) @binding(auto) a\n#for I 2\n@group(0) @binding(auto) b$I\n#end";
         assert_eq!(expand(&Variant::new("x"), text), "@group(0) @binding(0) a\n@group(0) @binding(1) b0\n@group(0) @binding(2) b1\n");
+    }
+
+    #[test]
+    fn a_kernel_of_ones_own_is_assembled_like_the_others_under_a_name_of_its_own() {
+        let text = "#ifdef SCALE\n@group(0) @binding(auto) var<storage> x: array<f32>;\n#endif\n@compute @workgroup_size(1) fn mine() {}";
+        let variant = Variant::of_text("mine", text).unwrap().constant("SCALE", 3);
+        let lines =
+            ["const SCALE: u32 = 3u;", "@group(0) @binding(0) var<storage> x: array<f32>;", "@compute @workgroup_size(1) fn mine() {}"];
+        assert_eq!(assemble(&variant, true).unwrap().lines().collect::<Vec<_>>(), lines);
+        let error = Variant::of_text("embed", text).unwrap_err().to_string();
+        assert!(error.ends_with("\"embed\" is built in (embed/embed)"), "{error}");
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! One way to compile a kernel.
 
-use super::sources::{kernel_path, known_name, stem};
+use super::sources::{kernel_path, kernel_source, known_name, stem};
 use crate::{Error, Result};
+use std::borrow::Cow;
 use std::fmt;
 
 /// One way to compile a kernel: the kernel's name, flags that switch lines on, and constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
     kernel: &'static str,
+    /// The text of a kernel that is not built in.
+    text: Option<&'static str>,
     flags: Vec<&'static str>,
     constants: Vec<(&'static str, u32)>,
 }
@@ -15,7 +18,27 @@ pub struct Variant {
 impl Variant {
     /// The plain variant of `kernel`, which is the name of a shader file without its folder.
     pub fn new(kernel: &'static str) -> Self {
-        Self { kernel, flags: Vec::new(), constants: Vec::new() }
+        Self { kernel, text: None, flags: Vec::new(), constants: Vec::new() }
+    }
+
+    /// The plain variant of a kernel that is not built in. `kernel` is its name and entry point, `text` its WGSL, in which the directives of
+    /// the shader assembler hold. A recording that was saved with it cannot be loaded: the text is not saved.
+    ///
+    /// # Errors
+    /// A built-in kernel has this name.
+    pub fn of_text(kernel: &'static str, text: &'static str) -> Result<Self> {
+        match kernel_path(kernel) {
+            None => Ok(Self { text: Some(text), ..Self::new(kernel) }),
+            Some(path) => Err(Error::Text(format!("a kernel of your own needs a name of its own: {kernel:?} is built in ({path})"))),
+        }
+    }
+
+    /// Path and text of its kernel, before directives are followed.
+    ///
+    /// # Errors
+    /// There is no such kernel, or its file cannot be read.
+    pub(super) fn source(&self) -> Result<(&'static str, Cow<'static, str>)> {
+        self.text.map_or_else(|| kernel_source(self.kernel), |text| Ok((self.kernel, Cow::Borrowed(text))))
     }
 
     /// The variant whose names were written somewhere else: all must be names that the built-in shaders know.
@@ -30,6 +53,7 @@ impl Variant {
         }
         Ok(Self {
             kernel: stem(path),
+            text: None,
             flags: flags.iter().map(|flag| known(flag)).collect::<Result<_>>()?,
             constants: constants.iter().map(|(name, value)| Ok((known(name)?, *value))).collect::<Result<_>>()?,
         })

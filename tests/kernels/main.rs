@@ -6,6 +6,7 @@
 mod adapters;
 mod flights;
 mod names;
+mod own;
 mod recordings;
 mod sizes;
 mod transfers;

@@ -56,7 +56,7 @@ fn drawn_otherwise(page: &str, table: &[Row]) -> Vec<Breach> {
 }
 
 /// What stands in code type outside of blocks of code, with the number of its line.
-fn code(page: &str) -> Vec<(usize, &str)> {
+pub(super) fn code(page: &str) -> Vec<(usize, &str)> {
     let mut is_block = false;
     let mut found = Vec::new();
     for (i, line) in page.lines().enumerate() {

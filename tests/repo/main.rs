@@ -5,12 +5,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod adding;
 mod architecture;
 mod circles;
+mod documents;
 mod headers;
 mod imports;
 mod modules;
 mod places;
+mod speed;
 mod syntax;
 mod texts;
 
