@@ -6,7 +6,7 @@ use crate::Result;
 use crate::kernels::{Quantized, Rows};
 use crate::reference;
 
-/// Words of `x` in rows of `columns`, laid out as `lib/quantize` says.
+/// Words of `x` in rows of `columns`, laid out as `lib/numbers/quantize` says.
 fn words_of(x: &[f32], columns: usize) -> Vec<u32> {
     let mut words = Vec::new();
     for row in x.chunks_exact(columns) {

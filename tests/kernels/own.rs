@@ -7,7 +7,7 @@ const TRIPLE: &str = "
 struct Params { values: u32, shift: f32 }
 @group(0) @binding(auto) var<storage, read> x: array<f32>;
 @group(0) @binding(auto) var<storage, read_write> y: array<f32>;
-#import lib/reduce
+#import lib/reduce/workgroup
 
 @compute @workgroup_size(WG)
 fn triple(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
