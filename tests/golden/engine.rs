@@ -168,8 +168,8 @@ fn draft_block_equals_the_golden() {
 fn rounded_activations_stay_close_and_do_not_depend_on_their_company() {
     let folder = tempfile::tempdir().unwrap();
     let (_, tokens) = nano();
-    // A few more windows of 4 than the indexer takes.
-    let tokens = &tokens[..48];
+    // The compared rows see more windows of 4 than the indexer takes. Logits of the large vocabulary cost more than the layers do.
+    let (before, tokens) = tokens[..48].split_at(30);
     for (shape, recipe, cap) in [("nano", "q8", 256 << 10), ("nano", "q2", 256 << 10), ("tiny", "q2", 2 << 20)] {
         let path = folder.path().join(format!("{shape}-{recipe}.gguf"));
         let parsed = recipe.parse().unwrap();
@@ -186,6 +186,9 @@ fn rounded_activations_stay_close_and_do_not_depend_on_their_company() {
                 let options = LoadOptions { exact: exactly, ..exact(i, OpenOptions { binding_cap, ..Default::default() }) };
                 let mut engine = load(&model, &options);
                 let mut session = engine.open().unwrap();
+                for chunk in before.chunks(step) {
+                    engine.step(Generated, vec![Part::given(&mut session, chunk, Vec::new())], &mut NoTaps).unwrap();
+                }
                 let got = logits(&mut engine, &mut session, (Generated, step), tokens, &mut NoTaps);
                 (got, engine.gpu().unwrap().held_bytes(), engine.plan().unwrap().total())
             };
