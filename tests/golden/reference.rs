@@ -72,20 +72,22 @@ fn check_all(model: &str, prompts: &[&str], steps: &[usize]) {
 
 #[test]
 fn nano_equals_the_golden() {
-    check_all("nano-s1", &["short", "medium"], &[0, 1, 5, 64]);
-    check_all("nano-s1", &["long"], &[0, 5]);
+    check_all("nano-s1", &["short"], &[0, 1, 5, 64]);
+    check_all("nano-s1", &["medium"], &[0, 5]);
+    check_all("nano-s1", &["long"], &[64]);
 }
 
 #[test]
 fn micro_equals_the_golden() {
     check_all("micro-s1", &["short"], &[0, 1, 5, 64]);
-    check_all("micro-s1", &["medium"], &[0, 5]);
+    check_all("micro-s1", &["medium"], &[5]);
     check_all("micro-s1", &["long"], &[64]);
 }
 
 #[test]
 fn nano_in_the_checkpoint_formats_equals_the_golden() {
-    check_all("nano-s1-fp", &["short", "long"], &[0, 5]);
+    check_all("nano-s1-fp", &["short"], &[0, 5]);
+    check_all("nano-s1-fp", &["long"], &[0]);
 }
 
 #[test]
@@ -93,19 +95,21 @@ fn dropped_tokens_leave_no_trace() {
     let Some(folder) = golden("nano-s1-fp") else { return };
     let model = Model::open(&folder).unwrap();
     let reference = Reference::new(&model);
-    let tokens: Vec<u32> = (0..300u32).map(|i| i * 37 % 512).collect();
+    let tokens: Vec<u32> = (0..268u32).map(|i| i * 37 % 512).collect();
+    let mut fresh = State::new(&model.config, KvType::F32);
+    let (whole, _) = reference.step(&mut fresh, &tokens, &[], &mut NoTaps);
+    let (mut held, mut base) = (0, State::new(&model.config, KvType::F32));
     // Cuts on, before and after the borders of windows of 4 and 128.
-    for (kept, dropped) in [(120, 8), (127, 5), (128, 8), (130, 3), (255, 1), (256, 8), (0, 5)] {
-        let mut state = State::new(&model.config, KvType::F32);
-        if kept > 0 {
-            reference.step(&mut state, &tokens[..kept], &[], &mut NoTaps);
+    for (kept, dropped) in [(0, 5), (120, 8), (127, 5), (128, 8), (130, 3), (255, 1), (256, 8)] {
+        if kept > held {
+            reference.step(&mut base, &tokens[held..kept], &[], &mut NoTaps);
+            held = kept;
         }
+        let mut state = base.clone();
         let wrong: Vec<u32> = (0..dropped).map(|i| i * 91 % 512).collect();
         reference.step(&mut state, &wrong, &[], &mut NoTaps);
         state.drop_last(&model.config, dropped);
         let (after, _) = reference.step(&mut state, &tokens[kept..], &[], &mut NoTaps);
-        let mut fresh = State::new(&model.config, KvType::F32);
-        let (whole, _) = reference.step(&mut fresh, &tokens, &[], &mut NoTaps);
         assert!(after == whole[whole.len() - after.len()..], "{dropped} tokens dropped at {kept}");
     }
 }
