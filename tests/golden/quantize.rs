@@ -188,7 +188,7 @@ fn the_bytes_are_the_same_for_any_number_of_threads_and_after_an_interruption() 
         });
         one.install(|| quantize(&Files::open(&folder).unwrap(), &late, plain("q2"), &stop))
     });
-    assert!(stopped.unwrap_err().to_string().contains("the same command goes on from here"));
+    assert!(stopped.unwrap_err().to_string().contains("the same command continues from here"));
     assert!(!late.exists() && path("late.gguf.partial").exists());
     // Another recipe does not go on with it; the same one does.
     for end in [".partial", ".partial.json"] {
