@@ -81,7 +81,7 @@ fn a_snapshot_of_another_engine_is_refused() {
     session.sync(&mut one, &tokens[..5], quiet()).unwrap();
     let snapshot = one.snapshot(&session).unwrap();
     let mut foreign = other.open().unwrap();
-    assert_eq!(other.restore(&mut foreign, &snapshot).unwrap_err().to_string(), "the snapshot is of another engine");
+    assert_eq!(other.restore(&mut foreign, &snapshot).unwrap_err().to_string(), "the snapshot was made by another engine");
     assert!(one.fork(&session).unwrap_err().to_string().contains("in use"), "there is room for one session");
 }
 

@@ -1,7 +1,7 @@
 //! Rendering one turn into the prompt.
 
 use super::prompt::Prompt;
-use super::turns::{Body, UserPart, Turn};
+use super::turns::{Body, Turn, UserPart};
 use super::values::{truthy, wrong};
 use crate::error::{Error, Result};
 use crate::text::json::{self, Argument, Arguments};

@@ -20,23 +20,15 @@ enum At {
     /// Between tags.
     Between,
     /// After the mark of a tag, which ends at `>`.
-    Tag {
-        closes: bool,
-        text: String,
-    },
+    Tag { closes: bool, text: String },
     /// Inside the name of a parameter.
     Key,
     /// Between the name of a parameter and its value.
     AfterKey(String),
     /// Inside the value of a parameter.
-    Value {
-        is_string: bool,
-    },
+    Value { is_string: bool },
     /// After the mark of a closing tag in a value. A tag that closes a parameter ends the value; any other belongs to the value.
-    Closing {
-        is_string: bool,
-        text: String,
-    },
+    Closing { is_string: bool, text: String },
 }
 
 impl CallReader {
