@@ -1,4 +1,4 @@
-//! `dwarfstar bench` on the bundled model: several sessions, and where a step's time goes.
+//! `dwarfstar bench` on the bundled model: several sessions, and the table of kernels.
 
 use super::{dwarfstar, gpu, ok, path, refused, run, stdout, tiny};
 use serde_json::Value;
@@ -8,7 +8,7 @@ fn sessions_decode_together_and_are_counted_together() {
     for device in [gpu(), "cpu"] {
         let output = run(&["bench", "--frontiers", "20,40", "-n", "3", "--sessions", "2", "--device", device]);
         let text = stdout(&output);
-        // The first steps of two rows compile kernels of their own.
+        // The first steps of two rows compile kernels that steps of one row do not use.
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(errors.matches(" compiled meanwhile: measured again\n").count() > 0, device == gpu(), "{errors}");
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
@@ -35,7 +35,7 @@ fn a_long_prompt_slows_the_sessions_beside_it_and_does_not_stop_them() {
     let text = ok(&["bench", "--frontiers", "20", "-n", "4", "--sessions", "3", "--beside", "130", "--json"]);
     let row: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!((&row["beside_prompt_tokens"], &row["others"]), (&130.into(), &2.into()));
-    // How much of their speed the others keep depends on the machine; that they get tokens while the prompt runs does not.
+    // The share of their speed that the others keep depends on the machine. That they get tokens while the prompt runs does not.
     for figure in ["alone_tps_each", "beside_tps_each", "least_share", "longest_gap_s", "prompt_s"] {
         assert!(row[figure].as_f64().unwrap() > 0.0, "{row}");
     }
@@ -72,7 +72,7 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
     }
     let text = ok(&["bench", "--frontiers", "40", "-n", "2", "--rows", "32", "--sessions", "3", "--kernels"]);
     let (_, decode) = text.split_once("\ndecode step of 3 row(s) at position 39: ").unwrap();
-    // One workgroup more where it asks for weights ahead.
+    // The launch has one workgroup more where the device prefetches weights.
     let is_of_three = |line: &str| line.starts_with("hc_pre") && [" 3x1x1 ", " 4x1x1 "].iter().any(|grid| line.contains(grid));
     assert!(decode.lines().any(is_of_three), "{text}");
     let line = refused(&["bench", "--frontiers", "20", "-n", "2", "--kernels", "--device", "cpu"]);
@@ -80,18 +80,18 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
 }
 
 #[test]
-fn decode_steps_of_a_large_models_formats_take_few_launches() {
+fn generated_steps_in_the_formats_of_large_models_take_few_launches() {
     let text = ok(&["bench", "-m", path(tiny()), "--frontiers", "40", "-n", "2", "--kernels"]);
     let (_, decode) = text.split_once("\ndecode step of 1 row(s) at position 39: ").unwrap();
-    // A device without products of int8 has kernels of its own, and needs more of them.
+    // A device without int8 products has other kernels and needs more launches.
     if decode.contains("matvec_int8") {
         for kernel in
             ["matvec_normed", "matvec_int8      LEAVE", "moe_gate_up_int8 ONE_TOKEN ROUTED", "moe_down_int8    SHARED W_Q2_K LEAVE"]
         {
             assert!(decode.lines().any(|line| line.starts_with(kernel)), "{kernel} is not in\n{decode}");
         }
-        // Two layers each of 14, 15 with a compressor and 18 with an indexer too, of which 3, 4 and 5 run beside others; and 5 around them, of
-        // which the first has none to wait for.
+        // Two layers have 14 launches, two with a compressor 15, and two with an indexer too 18; of these, 3, 4 and 5 overlap others. 5 launches
+        // come before and after the layers, the first of which waits for none.
         assert!(decode.starts_with("99 launches, 74 in turn\n"), "{decode}");
     }
 }
@@ -99,10 +99,10 @@ fn decode_steps_of_a_large_models_formats_take_few_launches() {
 #[test]
 fn experts_that_fit_in_a_binding_take_one_launch_a_layer() {
     let args = ["bench", "-m", path(tiny()), "--frontiers", "4", "-n", "2", "--kernels"];
-    // Behind the grid, which is the only field like it.
+    // The number of launches follows the grid, which is the only field with two `x`.
     let launches =
         |line: &str| -> Option<u32> { line.split_whitespace().skip_while(|field| field.split('x').count() != 3).nth(1)?.parse().ok() };
-    // So large that the first binding would end within a stack of gates, or of downs.
+    // With these sizes the first arena would end within the stack of gate or of down matrices.
     for cap in ["1100000", "1400000"] {
         let output = dwarfstar(&args).env("DWARFSTAR_BINDING_CAP", cap).output().unwrap();
         let (_, decode) = stdout(&output).split_once("\ndecode step of 1 row(s) at position 3: ").unwrap();

@@ -1,4 +1,4 @@
-//! The engine on every adapter found, against the outputs of other implementations: logits, greedy tokens, expert and indexer choices.
+//! The engine on every adapter, against the outputs of other implementations: logits, greedy tokens, and the choices of router and indexer.
 
 use crate::recorder::{Recorder, assert_same_sets};
 use crate::running::{bits, each_adapter, exact, greedy, load, logits, nano, quiet};
@@ -51,8 +51,8 @@ fn check(folder: &Path, prompt: &str, steps: &[(RowKind, usize)], options: &Load
     assert!(held <= plan && held > plan / 2, "{held} bytes of GPU memory in use, the plan says {plan}");
 }
 
-// Pieces of prompts give the same bits wherever they are cut, and generated rows however many share a step (`timeline.rs`): one run of each kind
-// stands for all.
+// A prompt gives the same bits wherever it is cut, and a generated row for any number of rows in its step (`timeline.rs`). So one length of
+// each kind stands for all.
 const WHOLE: (RowKind, usize) = (Prompt, 1000);
 const FEW: (RowKind, usize) = (Generated, 16);
 const ONE: (RowKind, usize) = (Generated, 1);
@@ -141,7 +141,7 @@ fn draft_block_equals_the_golden() {
     }
 }
 
-/// Decode steps on activations rounded to int8, where the device has them.
+/// Generated steps on activations rounded to int8, where the device has such kernels.
 #[test]
 fn rounded_activations_stay_close_and_do_not_depend_on_their_company() {
     let folder = tempfile::tempdir().unwrap();
@@ -153,7 +153,7 @@ fn rounded_activations_stay_close_and_do_not_depend_on_their_company() {
             let request = Request { recipe: parsed, overrides: &[], importance: None, draft: false };
             quantize(&Files::open(&golden("nano-s1-fp").unwrap()).unwrap(), &path, request, quiet().cancel).unwrap();
         } else {
-            // Of random weights, wide enough for every kernel of decode steps.
+            // A model of random weights that is wide enough for every kernel of generated steps.
             synth(&path, Shape::Tiny, None, parsed, 1, &v4_tokenizer_json().unwrap()).unwrap();
         }
         let model = Model::open(&path).unwrap();
@@ -167,9 +167,10 @@ fn rounded_activations_stay_close_and_do_not_depend_on_their_company() {
             };
             let (alone, held, plan) = run(false, 1, None);
             assert!(held <= plan, "{held} bytes of GPU memory in use, the plan says {plan}");
-            // Near ties of a random model's router go the other way now and then, which moves that row by more than any rounding.
+            // Rounding can turn a near tie in the router of a random model, which changes that row by more than any rounding. So the median
+            // is compared.
             let (want, vocabulary) = (run(true, 1, None).0, model.config.vocabulary as usize);
-            // Everything split over many bindings adds up in another order, which is not bit-identical but as close.
+            // Matrices that are split over many bindings are summed in another order, which gives other bits and the same error.
             for (what, got) in [("whole", &alone), ("split", &run(false, 1, Some(cap)).0)] {
                 let mut errors: Vec<f64> = got.chunks(vocabulary).zip(want.chunks(vocabulary)).map(|(a, b)| relative_l2(a, b)).collect();
                 errors.sort_by(f64::total_cmp);
@@ -201,13 +202,13 @@ fn steps_are_shortened_where_memory_is_short() {
     let (model, _) = nano();
     let caps = Caps::portable();
     let layout = Layout::new(&model, None, &caps).unwrap();
-    let of = |rows| Capacity { context: 8192, sessions: 1, rows, kv: KvType::F16 };
-    let plan = |rows, there| MemoryPlan::within(&model.config, &layout, of(rows), &caps, 512, there).unwrap();
+    let capacity = |rows| Capacity { context: 8192, sessions: 1, rows, kv: KvType::F16 };
+    let plan = |rows, available| MemoryPlan::within(&model.config, &layout, capacity(rows), &caps, 512, available).unwrap();
     let totals = [4096, 2048, 1024, 512].map(|rows| plan(rows, None).total());
     assert!(totals.is_sorted_by(|more, fewer| more > fewer), "{totals:?}");
-    for (there, rows) in [(totals[0], 4096), (totals[0] - 1, 2048), (totals[1] - 1, 1024), (totals[2] - 1, 512), (0, 512)] {
-        assert_eq!(plan(4096, Some(there)).capacity, of(rows), "{there} of {totals:?}");
+    for (available, rows) in [(totals[0], 4096), (totals[0] - 1, 2048), (totals[1] - 1, 1024), (totals[2] - 1, 512), (0, 512)] {
+        assert_eq!(plan(4096, Some(available)).capacity, capacity(rows), "{available} of {totals:?}");
     }
-    assert_eq!(plan(700, Some(0)).capacity, of(512));
-    assert_eq!(plan(300, Some(0)).capacity, of(300));
+    assert_eq!(plan(700, Some(0)).capacity, capacity(512));
+    assert_eq!(plan(300, Some(0)).capacity, capacity(300));
 }

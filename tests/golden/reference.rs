@@ -1,4 +1,4 @@
-//! The reference forward pass against the outputs of other implementations, every file of the golden models.
+//! The reference forward pass against the outputs of other implementations, on every file of the golden models.
 
 use crate::recorder::{Recorder, assert_same_sets};
 use crate::support::{assert_same_best, best, floats, golden, ids, relative_l2};
@@ -8,7 +8,7 @@ use dwarfstar::num::KvType;
 use dwarfstar::reference::{Reference, State};
 use std::path::Path;
 
-/// Logits of `tokens`, `step` at a time (0: all at once).
+/// Logits of `tokens`, which run `step` at a time, or all at once where `step` is 0.
 fn run(reference: &Reference, model: &Model, tokens: &[u32], step: usize, taps: &mut dyn Taps) -> (State, Vec<f32>) {
     let mut state = State::new(&model.config, KvType::F32);
     let mut logits = Vec::new();
@@ -42,7 +42,7 @@ fn check(folder: &Path, prompt: &str, step: usize) {
             let width = view.shape[1];
             let want = ids(&file, &format!("l{l}.indexer.topk_ids"));
             let all = &seen.ids[&Tap::Selected(l)];
-            // The golden keeps no more columns than there are rows.
+            // The golden file has no more columns than there are compressed rows.
             let top_k = model.config.index_top_k as usize;
             let got: Vec<u32> = all.chunks_exact(top_k).flat_map(|row| row[..width].iter().copied()).collect();
             assert_same_sets(&got, &want, width, &format!("{label}: indexer {l}"));
@@ -94,7 +94,7 @@ fn dropped_tokens_leave_no_trace() {
     let model = Model::open(&folder).unwrap();
     let reference = Reference::new(&model);
     let tokens: Vec<u32> = (0..300u32).map(|i| i * 37 % 512).collect();
-    // Cuts on, before and after the borders of windows of 4 and 128.
+    // Cuts at, before and after the borders of windows of 4 and 128.
     for (kept, dropped) in [(120, 8), (127, 5), (128, 8), (130, 3), (255, 1), (256, 8), (0, 5)] {
         let mut state = State::new(&model.config, KvType::F32);
         if kept > 0 {
@@ -104,8 +104,8 @@ fn dropped_tokens_leave_no_trace() {
         reference.step(&mut state, &wrong, &[], &mut NoTaps);
         state.drop_last(&model.config, dropped);
         let (after, _) = reference.step(&mut state, &tokens[kept..], &[], &mut NoTaps);
-        let mut fresh = State::new(&model.config, KvType::F32);
-        let (whole, _) = reference.step(&mut fresh, &tokens, &[], &mut NoTaps);
+        let mut uncut = State::new(&model.config, KvType::F32);
+        let (whole, _) = reference.step(&mut uncut, &tokens, &[], &mut NoTaps);
         assert!(after == whole[whole.len() - after.len()..], "{dropped} tokens dropped at {kept}");
     }
 }

@@ -1,4 +1,4 @@
-//! A row's bits depend on its own timeline alone: not on where a prompt was cut, how long a step is, what else runs in it, or what was dropped.
+//! The bits of a row depend on its own timeline alone: not on where a prompt was cut, on the other rows of a step, or on dropped tokens.
 
 use crate::running::{bits, each_adapter, exact, load, logits, nano};
 use crate::support::relative_l2;
@@ -7,7 +7,7 @@ use dwarfstar::engine::{Engine, LoadOptions, Part, Session, TokenId, Want};
 use dwarfstar::gpu::OpenOptions;
 use dwarfstar::model::NoTaps;
 
-/// Every way to run the kernels: exact or not, and how the device is opened.
+/// Every way to run the kernels: a name, whether they are exact, and how the device is opened.
 fn ways() -> [(&'static str, bool, OpenOptions); 5] {
     let best = OpenOptions::default();
     [
@@ -22,7 +22,7 @@ fn ways() -> [(&'static str, bool, OpenOptions); 5] {
 #[test]
 fn prompts_cut_anywhere_give_the_same_bits() {
     let (model, tokens) = nano();
-    // Beyond the window of 128, and four windows of 4 beyond what the indexer takes.
+    // More tokens than the sliding window has, and four more compressed rows than the indexer chooses.
     let tokens = &tokens[..150];
     each_adapter(|i| {
         for (way, is_exact, open) in ways() {
@@ -31,17 +31,18 @@ fn prompts_cut_anywhere_give_the_same_bits() {
                 let mut session = engine.open().unwrap();
                 let (mut got, mut rest) = (Vec::new(), tokens);
                 for size in sizes.iter().copied().chain([tokens.len()]) {
-                    let (piece, behind) = rest.split_at(size.min(rest.len()));
+                    let (piece, after) = rest.split_at(size.min(rest.len()));
                     if !piece.is_empty() {
                         got.extend(logits(&mut engine, &mut session, (Prompt, size), piece, &mut NoTaps));
                     }
-                    rest = behind;
+                    rest = after;
                 }
                 engine.close(session);
                 bits(&got)
             };
             let want = run(&[]);
-            // Pieces on both sides of the kernels' tiles and of the borders of windows, a row by itself first and two late.
+            // Pieces shorter and longer than the kernels' tiles, cut on both sides of the borders of windows. The first has one row, a late one
+            // two.
             let sizes = [1, 16, 17, 33, 62, 2];
             let row = run(&sizes).iter().zip(&want).position(|(a, b)| a != b).map(|at| at / model.config.vocabulary as usize);
             assert_eq!(row, None, "{way}, pieces of {sizes:?}: the first row that differs");
@@ -102,7 +103,7 @@ fn rows_of_a_decode_step_do_not_depend_on_their_company() {
         for exactly in [true, false] {
             let options = LoadOptions { sessions: 6, exact: exactly, ..exact(i, OpenOptions::default()) };
             let mut engine = load(&model, &options);
-            // The row alone, after histories that end inside, at and behind windows of 4, 16 and 128.
+            // The row alone, after histories that end inside, at and after the borders of windows of 4, 16 and 128.
             for history in [0usize, 3, 15, 127, 130] {
                 let open = |engine: &mut Engine, len: usize| {
                     let mut session = engine.open().unwrap();
@@ -118,20 +119,20 @@ fn rows_of_a_decode_step_do_not_depend_on_their_company() {
                 // The same row first, in the middle and last among rows of other sessions, 1 to 5 each.
                 for (place, others) in [(0, &[1usize][..]), (1, &[1, 1]), (2, &[5, 2, 1]), (3, &[4, 5, 3, 3]), (0, &[5, 5, 2, 3])] {
                     let mut sessions: Vec<Session> = (0..others.len()).map(|n| open(&mut engine, 11 * n + 2)).collect();
-                    let mut own = engine.fork(&base).unwrap();
+                    let mut tested = engine.fork(&base).unwrap();
                     let mut parts: Vec<Part<'_>> = sessions
                         .iter_mut()
                         .zip(others)
                         .enumerate()
                         .map(|(n, (session, &count))| Part::given(session, &tokens[11 * n + 2..][..count], Vec::new()))
                         .collect();
-                    parts.insert(place, Part::given(&mut own, &tokens[history..][..1], last(1)));
+                    parts.insert(place, Part::given(&mut tested, &tokens[history..][..1], last(1)));
                     let got = step(&mut engine, parts);
                     assert!(got == want, "history {history}, beside {others:?}, place {place}, exact {exactly}");
-                    sessions.into_iter().chain([own]).for_each(|session| engine.close(session));
+                    sessions.into_iter().chain([tested]).for_each(|session| engine.close(session));
                 }
                 engine.close(base);
-                // And as one of several rows of its own session, whose earlier rows are decode steps both times.
+                // The same row as the last of several rows of its session. The earlier rows are generated ones in both cases.
                 for count in [2usize, 8, 16].into_iter().filter(|count| history + 1 >= *count) {
                     let before = history + 1 - count;
                     let mut session = open(&mut engine, before);
@@ -150,23 +151,23 @@ fn dropped_tokens_leave_no_trace() {
     let (model, tokens) = nano();
     each_adapter(|i| {
         let mut engine = load(&model, &LoadOptions { sessions: 2, ..exact(i, OpenOptions::default()) });
-        // Cuts on, before and after the borders of windows of 4, 16 and 128, and of pages of 512 tokens with 140 tokens repeated.
+        // Cuts at, before and after the borders of windows of 4, 16 and 128.
         for (kept, dropped) in [(120, 8), (127, 5), (128, 8), (130, 3), (255, 1), (256, 8), (0, 5), (9, 8)] {
             let mut cut = engine.open().unwrap();
             let wrong: Vec<TokenId> = (0..dropped).map(|i| i * 91 % 512).collect();
             logits(&mut engine, &mut cut, (Generated, 16), &tokens[..kept], &mut NoTaps);
-            let mut fresh = engine.fork(&cut).unwrap();
+            let mut uncut = engine.fork(&cut).unwrap();
             logits(&mut engine, &mut cut, (Generated, 3), &wrong, &mut NoTaps);
             engine.drop_last(&mut cut, wrong.len()).unwrap();
             assert_eq!(cut.tokens(), &tokens[..kept]);
-            // Until every window that was open at the cut has closed.
+            // The sessions continue until every window that was open at the cut has closed.
             let end = (kept + 1).next_multiple_of(128) + 4;
             let [after, want] =
-                [&mut cut, &mut fresh].map(|session| logits(&mut engine, session, (Generated, 16), &tokens[kept..end], &mut NoTaps));
+                [&mut cut, &mut uncut].map(|session| logits(&mut engine, session, (Generated, 16), &tokens[kept..end], &mut NoTaps));
             assert!(bits(&after) == bits(&want), "{dropped} tokens dropped at {kept}");
             assert!(engine.drop_last(&mut cut, 9).is_err());
             engine.close(cut);
-            engine.close(fresh);
+            engine.close(uncut);
         }
     });
 }
@@ -179,7 +180,8 @@ fn launches_that_do_not_follow_from_positions_are_the_same_in_every_step() {
             let mut engine = load(&model, &LoadOptions { exact: is_exact, ..exact(i, OpenOptions::default()) });
             let mut session = engine.open().unwrap();
             logits(&mut engine, &mut session, (Prompt, 120), &tokens[..120], &mut NoTaps);
-            // Over the borders of a window of 128, and of two of 4; the labels of all launches, and of those that are not marked.
+            // The steps cross the borders of a window of 128 and of several windows of 4. Each has the labels of all its launches, and of those
+            // that are not marked as following from positions.
             let steps: Vec<[Vec<String>; 2]> = (120..130)
                 .map(|at| {
                     engine.gpu().unwrap().capture(true);
