@@ -50,8 +50,8 @@ pub trait Backend {
     /// Waits for the results of a step.
     fn wait(&mut self, ticket: Ticket) -> Result<StepOutput>;
 
-    /// Cuts a session to its first `position` tokens. A cut to 0 is always possible, any other only by [`REWIND`](crate::model::REWIND) tokens
-    /// or fewer.
+    /// Cuts a session to its first `position` tokens. A cut to 0 is always possible, any other only by [`REWIND`](crate::model::REWIND)
+    /// tokens or fewer.
     fn rewind(&mut self, slot: u32, position: u32);
 
     /// Copies the state of a session of `position` tokens, after all steps that were submitted.

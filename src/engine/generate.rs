@@ -15,8 +15,8 @@ impl Session {
     /// of tokens that the session holds.
     ///
     /// # Errors
-    /// Where the tokens do not fit in the context or the vocabulary, or the device fails. Cancelling is not an error; the session then holds
-    /// the first of the tokens.
+    /// Where the tokens do not fit in the context or the vocabulary, or the device fails. Cancelling is not an error; the session then
+    /// holds the first of the tokens.
     pub fn sync(&mut self, engine: &mut Engine, tokens: &[TokenId], watch: Watch<'_>) -> Result<usize> {
         let request = Request { prompt: tokens.to_vec(), generation: None };
         Ok(self.run(engine, request, watch, |_| ControlFlow::Continue(()))?.reused)

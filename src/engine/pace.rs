@@ -42,8 +42,8 @@ impl Pace {
         rate.map_or(0.0, |rate| rows as f64 / rate)
     }
 
-    /// Records the duration of a piece of `rows` rows. A piece with fewer rows than planned is ignored, because it is slower a row, and so is
-    /// one during which kernels were compiled.
+    /// Records the duration of a piece of `rows` rows. A piece with fewer rows than planned is ignored, because it is slower a row, and so
+    /// is one during which kernels were compiled.
     pub fn measured(&mut self, plan: Plan, rows: usize, seconds: f64, has_compiled: bool) {
         if rows >= plan.rows && !has_compiled {
             let rate = if plan.is_shared { &mut self.shared } else { &mut self.alone };

@@ -1,8 +1,8 @@
-//! The only loop that runs streams. It runs prompts in pieces, lets sessions generate together, and keeps several steps queued on the device.
+//! The only loop that runs streams. It runs prompts in pieces, lets sessions generate together, and keeps steps queued on the device.
 //!
-//! Each [`Request`] becomes a stream. Pieces of prompts and steps that generate alternate in the device's queue and never share a step. While
-//! sessions generate, prompts get a fixed share of the device's time, so that a long prompt slows the others down and does not stop them.
-//! Measured time decides when a row runs, never what it computes.
+//! Each [`Request`] becomes a stream. Pieces of prompts and steps that generate alternate in the device's queue and never share a step.
+//! While sessions generate, prompts get a fixed share of the device's time, so that a long prompt slows the others down and does not stop
+//! them. Measured time decides when a row runs, never what it computes.
 
 use super::pace::Plan;
 use super::session::Session;
@@ -129,8 +129,8 @@ impl Scheduler {
         events
     }
 
-    /// Like [`Scheduler::turn`], for callers that must not block: lands the steps that are done, and submits the next ones. Returns no events
-    /// while the device works.
+    /// Like [`Scheduler::turn`], for callers that must not block: lands the steps that are done, and submits the next ones. Returns no
+    /// events while the device works.
     pub fn poll(&mut self, engine: &mut Engine) -> Vec<Event> {
         let mut events = self.fill(engine);
         // Where asking fails, the device has failed, and landing the step gives the error.
@@ -200,8 +200,8 @@ impl Scheduler {
         Ok(steps <= engine.look_ahead() && self.submit_step(engine)?)
     }
 
-    /// Submits a piece of the waiting prompts: rows of the first one, and of the next ones if that one ends before the piece is full. A prompt
-    /// that is not finished then queues behind the others.
+    /// Submits a piece of the waiting prompts: rows of the first one, and of the next ones if that one ends before the piece is full. A
+    /// prompt that is not finished then queues behind the others.
     fn submit_piece(&mut self, engine: &mut Engine, is_shared: bool) -> Result<()> {
         let (submitted, compiled) = (Instant::now(), engine.compiled());
         let mut plan = engine.pace.plan(is_shared);
@@ -225,8 +225,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Submits a step with one row of each session that generates. Where there are more sessions than rows, they take turns. Returns whether
-    /// any session could take a row.
+    /// Submits a step with one row of each session that generates. Where there are more sessions than rows, they take turns. Returns
+    /// whether any session could take a row.
     fn submit_step(&mut self, engine: &mut Engine) -> Result<bool> {
         let submitted = Instant::now();
         let (look_ahead, most) = (engine.look_ahead(), engine.max_rows().min(DECODE_ROWS as usize));
@@ -248,7 +248,7 @@ impl Scheduler {
         Ok(true)
     }
 
-    /// Gives the results of a step to its streams. The step ran from its submission, or from the end of the previous step if that was later.
+    /// Gives the results of a step to its streams. The step ran from its submission, or from the end of the previous step if that is later.
     fn landed(&mut self, engine: &mut Engine, output: Result<StepOutput>, rows: FlightRows, submitted: Instant, events: &mut Vec<Event>) {
         let began = self.last_landed.map_or(submitted, |last| last.max(submitted));
         let now = Instant::now();

@@ -4,8 +4,8 @@ use super::step::TokenId;
 
 /// One timeline of tokens on an engine. It occupies a slot of the device until [`Engine::close`](super::Engine::close).
 ///
-/// A row may be submitted before its token is known, because the previous step samples that token. The newest token may also be known before
-/// its row is submitted. So known tokens and submitted rows are counted separately.
+/// A row may be submitted before its token is known, because the previous step samples that token. The newest token may also be known
+/// before its row is submitted. So known tokens and submitted rows are counted separately.
 #[derive(Debug, Default)]
 pub struct Session {
     pub(super) slot: u32,

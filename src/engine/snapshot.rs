@@ -30,8 +30,8 @@ impl Snapshot {
     }
 }
 
-/// A store of snapshots, so that a prompt need not be run twice. The scheduler asks it before it runs a prompt, and offers it the session of
-/// each stream that ends.
+/// A store of snapshots, so that a prompt need not be run twice. The scheduler asks it before it runs a prompt, and offers it the session
+/// of each stream that ends.
 pub trait CheckpointStore {
     /// The longest snapshot whose tokens are the beginning of `prompt`, if it has more than `more_than` tokens.
     fn find(&mut self, prompt: &[TokenId], more_than: usize) -> Option<Snapshot>;

@@ -1,4 +1,4 @@
-//! A stream: one request on its way through the scheduler. It counts the tokens that were submitted and those that are known, and ends itself.
+//! A stream: one request on its way through the scheduler. It counts submitted and known tokens, and decides when it ends.
 
 use super::session::Session;
 use super::step::{SampleRequest, TokenId, Unsampled, Want};
@@ -119,8 +119,8 @@ fn reusable(session: &Session, tokens: &[TokenId]) -> usize {
 }
 
 impl Stream {
-    /// Cuts the session to its common beginning with the prompt. Where tokens are generated, the last token of the prompt always runs, because
-    /// its logits are needed.
+    /// Cuts the session to its common beginning with the prompt. Where tokens are generated, the last token of the prompt always runs,
+    /// because its logits are needed.
     pub fn new(id: StreamId, engine: &mut Engine, mut session: Session, request: Request) -> Self {
         let Request { prompt, generation } = request;
         let limit = generation.as_ref().map_or(0, |generation| generation.limit.min(engine.context() - prompt.len()));

@@ -267,8 +267,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Cuts a session to its first `kept` tokens. The session has no rows in flight. `kept` is 0, or at most [`REWIND`] less than the number
-    /// of rows.
+    /// Cuts a session to its first `kept` tokens. The session has no rows in flight. `kept` is 0, or at most [`REWIND`] less than the
+    /// number of rows.
     pub(super) fn cut(&mut self, session: &mut Session, kept: usize) {
         if kept < session.position() {
             self.backend.rewind(session.slot, kept as u32);

@@ -129,8 +129,8 @@ impl Reference {
         linear(&self.output.matrix(), &hc_head(&self.head_hc.view(), &self.head_norm, x, self.constants()))
     }
 
-    /// Runs the draft block. Row t joins `x[t]`, the streams after the last layer, with `next_tokens[t]`, the token that follows; its logits
-    /// predict the token after that one. -> (T, vocabulary), empty where no block is loaded or no next token is known.
+    /// Runs the draft block. Row t joins `x[t]`, the streams after the last layer, with `next_tokens[t]`, the token that follows; its
+    /// logits predict the token after that one. -> (T, vocabulary), empty where no block is loaded or no next token is known.
     pub fn draft(&self, state: &mut LayerState, first: u32, x: &[f32], next_tokens: &[u32]) -> Vec<f32> {
         let Some(mtp) = self.mtp.as_ref().filter(|_| !next_tokens.is_empty()) else { return Vec::new() };
         let (dim, eps) = (self.config.dim as usize, self.config.norm_eps);
@@ -311,7 +311,8 @@ impl Reference {
 }
 
 /// The values and gates that the window starting at position `start` pools (SPEC 3.2). For ratio 4 a token has two sets of `dim` channels:
-/// the window pools the first set of the tokens of the window before it, and the second set of its tokens. For ratio 128 a token has one set.
+/// the window pools the first set of the tokens of the window before it, and the second set of its tokens. For ratio 128 a token has one
+/// set.
 fn candidates<'a>(state: &'a CompressorState, weights: &Compressor, start: u32) -> Candidates<'a> {
     let (ratio, width, dim) = (weights.ratio, weights.kv.matrix().rows, weights.norm.len());
     let mut out = Candidates::default();

@@ -1,4 +1,4 @@
-//! The forward pass in plain Rust: f32 values, f64 sums, simple loops. It is the truth that kernels are compared with, and the device `cpu`.
+//! The forward pass in plain Rust: f32 values, f64 sums, simple loops. Kernels are compared with it, and it is the device `cpu`.
 //!
 //! Each kernel family has a file. [`Reference`] runs a whole model with their functions, in chunks of any length; the state between chunks
 //! is that of SPEC 5. `tests/golden/reference.rs` compares it with the outputs of other implementations.

@@ -30,7 +30,8 @@ pub fn expert(expert: &Expert<'_>, x: &[f32], limit: f32) -> Vec<f32> {
     linear(&expert.down, &gate_up(&expert.gate, &expert.up, x, limit))
 }
 
-/// Adds the routed experts: `y[t] += sum_k weight[k] expert_k(x[t])`. The loop runs over experts, so that each is decoded once. x, y (T, D).
+/// Adds the routed experts: `y[t] += sum_k weight[k] expert_k(x[t])`. x, y (T, D). The loop runs over experts, so that each is decoded
+/// once.
 pub fn routed<'a>(experts: impl Fn(u32) -> Expert<'a>, count: u32, routes: &[Routed], x: &[f32], y: &mut [f32], limit: f32) {
     let dim = x.len() / routes.len().max(1);
     let mut sums: Vec<f64> = y.iter().map(|&v| f64::from(v)).collect();

@@ -90,8 +90,8 @@ fn generated_steps_in_the_formats_of_large_models_take_few_launches() {
         {
             assert!(decode.lines().any(|line| line.starts_with(kernel)), "{kernel} is not in\n{decode}");
         }
-        // Two layers have 14 launches, two with a compressor 15, and two with an indexer too 18; of these, 3, 4 and 5 overlap others. 5 launches
-        // come before and after the layers, the first of which waits for none.
+        // Two layers have 14 launches, two with a compressor 15, and two with an indexer too 18; of these, 3, 4 and 5 overlap others. 5
+        // launches come before and after the layers, the first of which waits for none.
         assert!(decode.starts_with("99 launches, 74 in turn\n"), "{decode}");
     }
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 const HEADER_TIMES: usize = 24;
 
 /// The same multiple for JSON that is kept as `serde_json::Value`. An array of one-digit numbers takes most: an element of 2 bytes takes 72
-/// bytes, three times while the vector doubles, and 8 bytes for the digit. That is 112 times its size. `config.json` may have at most 1 MiB.
+/// bytes, three times while the vector doubles, and 8 bytes for the digit. That is 112 times its size. `config.json` has at most 1 MiB.
 const JSON_TIMES: usize = 128;
 
 /// Bytes of memory that do not depend on the size of the input, such as messages.

@@ -1,4 +1,4 @@
-//! Arbitrary hyper-parameters. A model is bound or refused in one line. A few numbers in a file never cause a panic or a large amount of work.
+//! Arbitrary hyper-parameters. A model is bound or refused in one line. A few numbers in a file never cause a panic or very long work.
 
 use crate::support::golden;
 use dwarfstar::convert::{Shape, directory, hyper_parameters};

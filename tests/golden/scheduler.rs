@@ -206,7 +206,10 @@ fn a_cancelled_stream_leaves_the_others_and_a_usable_session() {
         let (_, mut session, report) = back.remove(back.iter().position(|(stream, ..)| *stream == ids[1]).unwrap());
         assert_eq!(report.ending, Ending::Cancelled);
         let held = [&tokens[50..80], &said].concat();
-        assert!(held.starts_with(session.tokens()) && session.tokens().len() >= 33, "it holds the tokens that the caller got, or all but the last");
+        assert!(
+            held.starts_with(session.tokens()) && session.tokens().len() >= 33,
+            "it holds the tokens that the caller got, or all but the last"
+        );
         // The rows that ran beyond the cancellation left no trace.
         let next = [&held[..], &tokens[5..15]].concat();
         let (continued, _) = generate(&mut engine, &mut session, &next, Sampling::GREEDY, 6, &[]);

@@ -55,8 +55,8 @@ fn options(body: &Value) -> SplitOptions {
     SplitOptions { start, continues, tools: body["tools"].is_array() && body["tool_choice"] != "none", stop }
 }
 
-/// The row `json_mode_bare` is left out, because a server filters its content for JSON mode after splitting. In all rows, things that belong
-/// to HTTP are not compared: ids of calls, usage, finish reasons and the borders of chunks.
+/// The row `json_mode_bare` is left out, because a server filters its content for JSON mode after splitting. In all rows, things that
+/// belong to HTTP are not compared: ids of calls, usage, finish reasons and the borders of chunks.
 #[test]
 fn events_equal_those_of_the_serving_library() {
     let rows = rows("serve_stream.jsonl", 37);

@@ -41,8 +41,7 @@ fn prompts_cut_anywhere_give_the_same_bits() {
                 bits(&got)
             };
             let want = run(&[]);
-            // Pieces shorter and longer than the kernels' tiles, cut on both sides of the borders of windows. The first has one row, a late one
-            // two.
+            // Pieces shorter and longer than the kernels' tiles, cut on both sides of the borders of windows.
             let sizes = [1, 16, 17, 33, 62, 2];
             let row = run(&sizes).iter().zip(&want).position(|(a, b)| a != b).map(|at| at / model.config.vocabulary as usize);
             assert_eq!(row, None, "{way}, pieces of {sizes:?}: the first row that differs");
@@ -180,8 +179,8 @@ fn launches_that_do_not_follow_from_positions_are_the_same_in_every_step() {
             let mut engine = load(&model, &LoadOptions { exact: is_exact, ..exact(i, OpenOptions::default()) });
             let mut session = engine.open().unwrap();
             logits(&mut engine, &mut session, (Prompt, 120), &tokens[..120], &mut NoTaps);
-            // The steps cross the borders of a window of 128 and of several windows of 4. Each has the labels of all its launches, and of those
-            // that are not marked as following from positions.
+            // The steps cross the borders of a window of 128 and of several windows of 4. Each has the labels of all its launches, and of
+            // those that are not marked as following from positions.
             let steps: Vec<[Vec<String>; 2]> = (120..130)
                 .map(|at| {
                     engine.gpu().unwrap().capture(true);

@@ -11,8 +11,8 @@ use crate::num::KvType;
 use crate::{Error, Result};
 use std::convert::Infallible;
 
-/// Makes [`Buffers`] from a table of roles. A line of the table states a role and its size: the words of a row, the words of a row in layers
-/// with given ratios, or bytes.
+/// Makes [`Buffers`] from a table of roles. A line of the table states a role and its size: the words of a row, the words of a row in
+/// layers with given ratios, or bytes.
 macro_rules! buffers {
     (
         words of a row, with ($config:ident, $kv:ident): { $($(#[$row_doc:meta])* $row:ident: $row_words:expr,)* }
@@ -116,7 +116,7 @@ buffers! {
     bytes, with (n): {
         /// Products of the streams with the mixing matrix of the hyper-connections (T, slices, 32).
         mix: n.mix,
-        /// The sink of the prefetch: kernels write it under a condition that never holds, so that compilers do not drop the prefetching loads.
+        /// The sink of the prefetch: kernels write it under a condition that never holds, so that compilers keep the prefetching loads.
         prefetch_sink: 4,
         /// `normed` of a generated step rounded to int8.
         normed_int8: n.int8(1, c.dim),
@@ -199,8 +199,8 @@ impl Buffers {
         total
     }
 
-    /// Results of the routed experts of a prompt (T * used, D). They share the memory of `heads`, which nothing reads any more when the experts
-    /// run and whose rows are long enough.
+    /// Results of the routed experts of a prompt (T * used, D). They share the memory of `heads`, which nothing reads any more when the
+    /// experts run and whose rows are long enough.
     pub fn expert_outputs(&self) -> &Slice {
         &self.heads
     }

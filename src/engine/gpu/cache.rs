@@ -213,7 +213,8 @@ impl Cache {
         gpu.copy(&copies.collect::<Vec<_>>())
     }
 
-    /// The ranges of memory with the state of session `slot`, which has `position` tokens. Their number and sizes depend on the position alone.
+    /// The ranges of memory with the state of session `slot`, which has `position` tokens. Their number and sizes depend on the position
+    /// alone.
     ///
     /// # Errors
     /// Where the session is closed.

@@ -157,8 +157,8 @@ impl GpuBackend {
         (0..self.model.layers.len()).any(|l| inside.iter().any(|tap| taps.wants(tap(l))))
     }
 
-    /// Submits `segments` in about `submissions` submissions, and in more where taps want something. Returns the launches that are not submitted
-    /// yet, and adds the submissions to `tickets`.
+    /// Submits `segments` in about `submissions` submissions, and in more where taps want something. Returns the launches that are not
+    /// submitted yet, and adds the submissions to `tickets`.
     fn layers(
         &self,
         segments: impl Iterator<Item = Segment>,

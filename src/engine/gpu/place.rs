@@ -1,7 +1,7 @@
 //! Placing weights in GPU memory: packs tensors into arenas that are no larger than one binding may be.
 //!
-//! Matrices that one launch reads together are in one arena. A matrix that is larger than an arena is split between rows, and takes a launch
-//! for each part, so that tensors may have any size. Vectors are f32 and share one buffer.
+//! Matrices that one launch reads together are in one arena. A matrix that is larger than an arena is split between rows, and takes a
+//! launch for each part, so that tensors may have any size. Vectors are f32 and share one buffer.
 
 use crate::gpu::{Buffer, Caps, Gpu, Slice};
 use crate::kernels::{Experts, ExpertsSlice, Matrix, MatrixSlice};

@@ -59,8 +59,8 @@ impl MemoryPlan {
         Ok(plan)
     }
 
-    /// Like [`MemoryPlan::new`], with the rows of a step halved until the plan takes no more than `available` bytes or a step has `fewest` rows.
-    /// The result may still be too large.
+    /// Like [`MemoryPlan::new`], with the rows of a step halved until the plan takes no more than `available` bytes or a step has `fewest`
+    /// rows. The result may still be too large.
     ///
     /// # Errors
     /// Those of [`MemoryPlan::new`].

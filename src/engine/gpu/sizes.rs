@@ -165,7 +165,7 @@ impl StepCounts {
             // 64 heads are a multiple of every tile of cooperative matrices.
             coop_stats: if dialect.uses_half() { u64::from(c.heads.next_multiple_of(64)) * rows * 8 } else { 0 },
             mix: mix(Rows::Few(few)).max(mix(Rows::Many(capacity.rows))),
-            // Every fourth row of a session closes a window of 4, and every 128th one of 128. Each session may start just before such a row.
+            // Every 4th row of a session closes a window of 4, every 128th row one of 128. Each session may start just before such a row.
             windows: rows / 4 + rows / 128 + 2 * u64::from(capacity.sessions) + 2,
             logit_rows: (LOGIT_BYTES.min(caps.max_binding_bytes) / (u64::from(c.vocabulary) * 4)).clamp(1, rows),
         }

@@ -41,7 +41,7 @@ impl Turn<'_> {
     }
 }
 
-/// Appends the turns of `messages` to `turns`. Messages never merge into the turns that were there before, because the model has read those.
+/// Appends the turns of `messages` to `turns`. Messages never merge into earlier turns of `turns`, because the model has read those.
 pub(super) fn merge<'a>(turns: &mut Vec<Turn<'a>>, messages: impl Iterator<Item = &'a Value>, in_context: bool) -> Result<()> {
     let first = turns.len();
     for (index, message) in messages.enumerate() {

@@ -52,8 +52,8 @@ impl Recorder<'_> {
         self.data.rows.len() as u32
     }
 
-    /// The segments of all layers in order: attention, then experts. The embedding is in the first one. The last one writes the streams into
-    /// the buffer in which they started.
+    /// The segments of all layers in order: attention, then experts. The embedding is in the first one. The last one writes the streams
+    /// into the buffer in which they started.
     pub fn segments(&self) -> impl Iterator<Item = Segment> {
         let layers = &self.model.layers;
         layers.iter().enumerate().flat_map(|(l, layer)| {
@@ -126,8 +126,8 @@ impl Recorder<'_> {
         record_linear_int8(rec, self.kit, &matrices, Grouping::Shared, x, (y, None), self.data.step);
     }
 
-    /// The prefetch of `matrices`, which are in the order of their places. Only generated steps prefetch, because those of prompts are bound by
-    /// arithmetic.
+    /// The prefetch of `matrices`, which are in the order of their places. Only generated steps prefetch, because those of prompts are
+    /// bound by arithmetic.
     fn prefetch(&self, matrices: &[&Matrix]) -> Vec<Ahead> {
         if self.kit.dialect.int8() && self.data.step.are_few() { Ahead::of(matrices) } else { Vec::new() }
     }

@@ -36,8 +36,8 @@ impl Recorder<'_> {
         record_sample(rec, self.kit, &b.logits, &buffers, self.config.vocabulary, count);
     }
 
-    /// The launches of the draft block, which reads the last layer's streams and the tokens in `draft_rows`, and the streams that they write.
-    /// Afterwards the buffer `mix` is ready for the block's head.
+    /// The launches of the draft block, which reads the last layer's streams and the tokens in `draft_rows`, and the streams that they
+    /// write. Afterwards the buffer `mix` is ready for the block's head.
     pub fn draft(&self, mtp: &GpuMtp, cache: &LayerCache) -> (Recording, &Slice) {
         let (outer, between) = (&self.buffers.streams, &self.buffers.streams_between);
         let mut rec = Recording::new();
