@@ -38,7 +38,7 @@ impl File {
     /// errors.
     ///
     /// # Errors
-    /// As [`File::open`].
+    /// Those of [`File::open`].
     pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static, path: &Path) -> Result<Self> {
         Self::parse(path, Box::new(bytes))
     }

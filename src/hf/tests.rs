@@ -17,7 +17,7 @@ fn open(bytes: Vec<u8>) -> crate::Result<Safetensors> {
     Safetensors::from_bytes(bytes, Path::new(PATH))
 }
 
-/// The error of opening such a file, without the path. It must be a single line.
+/// The error of opening a file with this header and `data` bytes of data, without the path. It must be a single line.
 fn refusal(header: &str, data: usize) -> String {
     let line = open(file(header, data)).unwrap_err().to_string();
     assert!(!line.contains('\n'), "{line}");

@@ -48,7 +48,8 @@ weights! {
         attn_hc: HcWeights,
         /// q_a and kv of attention, proj of the indexer.
         inputs: Vec<Matrix>,
-        /// kv and gate of the compressor, and those of the indexer's. Only windows that close in the step wait for the products.
+        /// kv and gate of the compressor, then kv and gate of the indexer's compressor. The start of a layer needs their products only
+        /// where a window closes in the step.
         compressor_inputs: Vec<Matrix>,
         q_norm: Slice,
         /// q_b of attention.

@@ -61,7 +61,8 @@ impl Recorder<'_> {
             Some(normed) => normed.record(rec, &inputs, (&layer.q_norm, c.norm_eps), y),
             None => self.project(rec, slice::from_ref(queries[n]), (&low, None), y),
         };
-        // A query projection can overlap the launch before it: the indexer's the latents, that of attention the choice of the indexer.
+        // Each projection of queries is recorded where it can overlap the previous launch. The indexer's queries overlap the latents, those
+        // of attention overlap the choice of the indexer, or the latents where the indexer has nothing to choose.
         if let Some(cache) = cache.index.as_ref().filter(|_| self.selects(layer.ratio)) {
             let index_queries = Strided::whole(b.index_queries.of(number, step), c.index_heads * c.index_dim);
             project_queries(rec, 1, &index_queries);
