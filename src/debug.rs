@@ -1,4 +1,4 @@
-//! The environment variables of the program: the only place that reads them, one typed field each.
+//! The environment variables of the program. No other file reads them; each variable is one typed field.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// Version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What the environment says. Read once, at the first use.
+/// The environment variables, read once at the first use.
 #[derive(Debug, Default)]
 pub struct Environment {
     /// `DWARFSTAR_MODEL`: the model that commands use when `-m` is not given.
@@ -18,9 +18,9 @@ pub struct Environment {
     pub require_golden: bool,
     /// `DWARFSTAR_SHADERS`: a folder laid out like `shaders/` to read shaders from instead of the built-in ones.
     pub shaders: Option<PathBuf>,
-    /// `DWARFSTAR_BINDING_CAP`: pretend that a GPU can bind no more than so many bytes at once.
+    /// `DWARFSTAR_BINDING_CAP`: the number of bytes that one binding may have at most, so that tests can imitate a smaller GPU.
     pub binding_cap: Option<u64>,
-    /// `DWARFSTAR_LOG`: tracing filter: off, error, warn, info, debug or trace.
+    /// `DWARFSTAR_LOG`: the least severe messages to print: off, error, warn, info, debug or trace.
     pub log: Option<String>,
 }
 

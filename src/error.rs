@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-/// What can go wrong without being our own mistake.
+/// A failure that a correct program must expect: a bad input, a request that cannot be served, a device that gives up.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder that cannot be read or written, or that is not what it claims to be.

@@ -16,8 +16,8 @@
 //!
 //! Beside them stand [`error`], [`progress`] and [`debug`], which every room may import.
 //!
-//! `doc/architecture.md` says how the rooms fit together, `doc/spec.md` what the model computes. `tests/repo` fails when a room imports another
-//! one that it must not know.
+//! `doc/architecture.md` says how the rooms fit together, `doc/spec.md` what the model computes. `tests/repo` fails when a room imports
+//! another one that it must not know.
 
 pub mod cli;
 pub mod convert;

@@ -1,9 +1,9 @@
-//! Small floating point formats, bit-exact: FP8 e4m3fn, the power-of-two scale e8m0, FP4 e2m1. f16 and bf16 come from the crate `half`.
+//! Small floating-point formats, bit-exact: FP8 e4m3fn, the power-of-two scale e8m0, FP4 e2m1. The crate `half` provides f16 and bf16.
 //!
 //! Layouts and special values: SPEC 10; OCP Microscaling Formats v1.0 (e8m0, e2m1), OCP 8-bit Floating Point v1.0 (e4m3).
 
-/// Value of an FP8 e4m3fn code: sign, 4 exponent bits with bias 7, 3 mantissa bits. There is no infinity: the largest magnitude is 448,
-/// and 0x7f and 0xff are NaN. The smallest step is 2^-9.
+/// Value of an FP8 e4m3fn code: sign, 4 exponent bits with bias 7, 3 mantissa bits. The format has no infinity: the largest magnitude is
+/// 448, and the codes 0x7f and 0xff are NaN. The smallest step is 2^-9.
 pub const fn e4m3_to_f32(code: u8) -> f32 {
     let sign = (code as u32 >> 7) << 31;
     let exponent = (code as u32 >> 3) & 15;
@@ -11,14 +11,14 @@ pub const fn e4m3_to_f32(code: u8) -> f32 {
     let magnitude = match (exponent, mantissa) {
         (15, 7) => f32::NAN,
         (0, _) => mantissa as f32 / 512.0,
-        // 120 is the difference of the two biases, 127 - 7.
+        // 120 is the difference between the two exponent biases, 127 - 7.
         _ => f32::from_bits(((exponent + 120) << 23) | (mantissa << 20)),
     };
     f32::from_bits(magnitude.to_bits() | sign)
 }
 
-/// The e4m3fn code nearest to `value`, ties to the even code. Magnitudes above 448 and infinities become 448, as the quantisers of the
-/// model clamp before they convert; NaN stays NaN. The sign is kept, also of zero.
+/// The e4m3fn code nearest to `value`, ties to the even code. Magnitudes above 448 and infinities become 448, because the quantisers of
+/// the model clamp before they convert. NaN stays NaN. The sign is kept, even that of zero.
 pub fn e4m3_from_f32(value: f32) -> u8 {
     let sign = ((value.to_bits() >> 31) as u8) << 7;
     let magnitude = value.abs();
@@ -44,24 +44,24 @@ pub const fn e8m0_to_f32(code: u8) -> f32 {
     }
 }
 
-/// Values of the sixteen FP4 e2m1 codes: sign, 2 exponent bits, 1 mantissa bit. Code 8 is -0.
+/// Values of the sixteen FP4 e2m1 codes. A code has a sign, 2 exponent bits and 1 mantissa bit; code 8 is -0.
 pub const E2M1: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
-/// The e2m1 code nearest to `value`, ties to the even code. Magnitudes above 6 become 6; the format has no NaN, which becomes 0.
+/// The e2m1 code nearest to `value`, ties to the even code. Magnitudes above 6 become 6. NaN becomes 0, because the format has no NaN.
 pub fn e2m1_from_f32(value: f32) -> u8 {
     let m = value.abs();
-    // The midpoints between neighbours; `>=` where the upper neighbour is the even code.
+    // The code is the number of midpoints below the magnitude. `>=` stands where the upper neighbour is the even code.
     let code = [m > 0.25, m >= 0.75, m > 1.25, m >= 1.75, m > 2.5, m >= 3.5, m > 5.0].map(u8::from).iter().sum::<u8>();
     let sign = if value.is_sign_negative() && !value.is_nan() { 8 } else { 0 };
     sign | code
 }
 
-/// How cached rows are stored.
+/// The number format of cached rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KvType {
-    /// Half precision, two values a word.
+    /// IEEE half precision, two values in a 32-bit word.
     F16,
-    /// Single precision.
+    /// IEEE single precision.
     F32,
 }
 
@@ -82,7 +82,7 @@ impl KvType {
         }
     }
 
-    /// 32-bit words of a row of `values` values, an even number.
+    /// Number of 32-bit words in a row of `values` values. `values` is even.
     pub const fn words(self, values: u32) -> u32 {
         match self {
             Self::F16 => values / 2,
@@ -101,7 +101,7 @@ impl std::fmt::Display for KvType {
 mod tests {
     use super::*;
 
-    /// The definition, in f64 and without bit tricks.
+    /// The value of a code by the definition of the format, in f64 and without bit tricks.
     fn e4m3_by_definition(code: u8) -> f64 {
         let sign = if code & 0x80 != 0 { -1.0 } else { 1.0 };
         let (exponent, mantissa) = (i32::from((code >> 3) & 15), f64::from(code & 7));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn e4m3_table() {
+    fn every_e4m3_code_has_the_value_of_its_definition() {
         for code in 0..=255u8 {
             let (found, expected) = (e4m3_to_f32(code), e4m3_by_definition(code));
             if expected.is_nan() {
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(e4m3_to_f32(0x80).to_bits(), (-0.0f32).to_bits());
     }
 
-    /// Nearest code among `values` (sorted magnitudes, index = code), ties to even, by search.
+    /// The code whose value is nearest to `magnitude`, ties to even, found by search. `values` are sorted magnitudes, indexed by code.
     fn nearest(values: &[f64], magnitude: f64) -> usize {
         let mut best = 0;
         for (code, value) in values.iter().enumerate() {
@@ -141,10 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn rounding_is_nearest_even() {
+    fn values_round_to_the_nearest_code_and_ties_to_even() {
         let e4m3: Vec<f64> = (0..0x7f).map(e4m3_by_definition).collect();
         let e2m1: Vec<f64> = E2M1[..8].iter().map(|&v| f64::from(v)).collect();
-        // Every code, every midpoint, the f32 neighbours of each, and a fine sweep.
+        // A fine sweep, and of both formats every value, every midpoint and the f32 neighbours of every midpoint.
         let mut probes: Vec<f32> = (0..60_000u32).map(|i| i as f32 * 0.0087).collect();
         for values in [&e4m3, &e2m1] {
             for pair in values.windows(2) {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn e8m0_table() {
+    fn every_e8m0_code_is_a_power_of_two() {
         for code in 0..255u8 {
             assert_eq!(f64::from(e8m0_to_f32(code)), 2f64.powi(i32::from(code) - 127), "code {code}");
         }

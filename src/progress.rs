@@ -1,9 +1,9 @@
-//! Progress of long work: a bar on a terminal, nothing elsewhere. Always on stderr; stdout is for results.
+//! Progress of long work: a bar where stderr is a terminal, nothing elsewhere. It never uses stdout, which is for results.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::borrow::Cow;
 
-/// What a [`Progress`] counts; decides how the numbers are written.
+/// The unit that a [`Progress`] counts, which decides how its numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes, written as KiB, MiB, GiB, with a rate.
@@ -12,7 +12,7 @@ pub enum Unit {
     Items,
 }
 
-/// One piece of long work. Cheap to clone; clones share the bar, from any thread.
+/// The progress of one long piece of work. Clones are cheap and share the bar; any thread may use them.
 #[derive(Clone)]
 pub struct Progress(ProgressBar);
 
@@ -28,23 +28,23 @@ impl Progress {
         Self(bar.with_style(style.progress_chars("=> ")).with_prefix(label))
     }
 
-    /// Counts without showing anything.
+    /// A progress that counts and shows nothing.
     pub fn hidden() -> Self {
         Self(ProgressBar::hidden())
     }
 
-    /// `n` more are done.
+    /// Counts `n` more units as done.
     pub fn add(&self, n: u64) {
         self.0.inc(n);
     }
 
-    /// `done` of `total` are done.
+    /// Sets the progress to `done` of `total` units.
     pub fn set(&self, done: u64, total: u64) {
         self.0.set_length(total);
         self.0.set_position(done);
     }
 
-    /// What is worked on now, behind the numbers.
+    /// Shows after the numbers what is worked on now. Only a bar of [`Unit::Bytes`] has room for it.
     pub fn say(&self, what: impl Into<Cow<'static, str>>) {
         self.0.set_message(what);
     }

@@ -1,20 +1,20 @@
-//! Comments cite the specification as `SPEC 3.1 (step 5)`. Every citation must name a section and steps that doc/spec.md has.
+//! Comments cite the specification as in `SPEC 3.1 (step 5)`. Every citation must name a section and steps that `doc/spec.md` has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{fs, io};
 
-/// The numbers of the headings of doc/spec.md, and of the steps that each of them lists.
+/// The numbers of the sections of `doc/spec.md`, and of the steps that each of them lists.
 type Sections = BTreeMap<String, BTreeSet<u32>>;
 
-/// What a reference names.
+/// The section and the steps that a reference names.
 #[derive(Debug, PartialEq)]
 struct Reference {
     section: String,
     steps: Vec<u32>,
 }
 
-/// How many references a text has, and one line for each that names nothing.
+/// The number of references in a text, and one line for each wrong one.
 #[derive(Debug, Default)]
 struct Findings {
     references: usize,
@@ -25,10 +25,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Numbers of headings such as `### 3.1 Attention`, and of the items of numbered lists under them.
+/// Reads the numbers of headings such as `### 3.1 Attention`, and of the items of numbered lists under them.
 ///
 /// # Errors
-/// Two headings have the same number.
+/// Where two headings have the same number.
 fn sections(spec: &str) -> Result<Sections, String> {
     let mut sections = Sections::new();
     let mut current = None;
@@ -50,30 +50,30 @@ fn sections(spec: &str) -> Result<Sections, String> {
     Ok(sections)
 }
 
-/// Reads what stands behind the word that starts a reference: ` 3.1`, ` 3.1 (step 5)` or ` 3.1 (steps 4, 5)`. `None` for any other form,
-/// and where a second section or a step follows outside the parentheses, which would go unchecked.
+/// Reads the rest of a reference after its first word: ` 3.1`, ` 3.1 (step 5)` or ` 3.1 (steps 4, 5)`. `None` for any other form, and
+/// where another section or a step follows outside the parentheses, because it would not be checked.
 fn reference(rest: &str) -> Option<Reference> {
     let rest = rest.strip_prefix(' ')?;
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-    // A full stop behind the number ends the sentence.
+    // A full stop after the number ends the sentence.
     let section = rest[..end].trim_end_matches('.');
     if section.is_empty() {
         return None;
     }
-    let mut behind = &rest[section.len()..];
+    let mut remainder = &rest[section.len()..];
     let mut steps = Vec::new();
-    if let Some(list) = behind.strip_prefix(" (step") {
+    if let Some(list) = remainder.strip_prefix(" (step") {
         let (list, after) = list.strip_prefix('s').unwrap_or(list).split_once(')')?;
         steps = list.split(',').map(|step| step.strip_prefix(' ')?.parse().ok()).collect::<Option<_>>()?;
-        behind = after;
+        remainder = after;
     }
-    let next = behind.trim_start_matches([' ', ',', '-']);
+    let next = remainder.trim_start_matches([' ', ',', '-']);
     let next = next.strip_prefix("and ").unwrap_or(next);
-    let goes_on = behind.len() > next.len() && (next.starts_with(|c: char| c.is_ascii_digit()) || next.starts_with("step"));
-    (!goes_on).then(|| Reference { section: section.to_string(), steps })
+    let continues = remainder.len() > next.len() && (next.starts_with(|c: char| c.is_ascii_digit()) || next.starts_with("step"));
+    (!continues).then(|| Reference { section: section.to_string(), steps })
 }
 
-/// What is wrong with a reference, if anything.
+/// The fault of a reference, or `None` for a correct one.
 fn judge(rest: &str, sections: &Sections) -> Option<String> {
     let Some(found) = reference(rest) else {
         let start: String = rest.chars().take(20).collect();
@@ -86,7 +86,7 @@ fn judge(rest: &str, sections: &Sections) -> Option<String> {
     Some(format!("section {} of doc/spec.md has no step {missing}", found.section))
 }
 
-/// The line number of every `word` in `lines`, and what stands behind it on its line.
+/// The line number of every `word` in `lines`, and the rest of its line.
 fn mentions<'a>(lines: impl Iterator<Item = &'a str>, word: &str) -> Vec<(usize, &'a str)> {
     let in_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = Vec::new();
@@ -112,7 +112,7 @@ fn citations(file: &str, text: &str, sections: &Sections) -> Findings {
     check(file, &mentions(comments, "SPEC"), sections)
 }
 
-/// Paths from the root, and texts, of all .rs and .wgsl files under `folder`; this file is left out, since it plants wrong citations.
+/// Paths from the root and texts of all `.rs` and `.wgsl` files under `folder`. This file is left out, because it plants wrong citations.
 fn sources(folder: &Path) -> io::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -143,7 +143,7 @@ fn every_citation_names_a_section_and_steps_of_the_specification() {
         }
     }
     assert!(all.wrong.is_empty(), "{}", all.wrong.join("\n"));
-    // The reader of citations works: it does not pass because it finds none.
+    // The test does not pass because it finds no citations.
     assert!(all.references >= 60, "only {} citations were found", all.references);
 }
 
@@ -151,7 +151,7 @@ fn every_citation_names_a_section_and_steps_of_the_specification() {
 fn every_reference_within_the_specification_names_a_section_and_steps_of_it() {
     let spec = specification().unwrap();
     let sections = sections(&spec).unwrap();
-    // The word is a reference only where a number follows.
+    // The word "section" is a reference only where a number follows.
     let mut numbered = mentions(spec.lines(), "section");
     numbered.retain(|(_, rest)| rest.trim_start().starts_with(|c: char| c.is_ascii_digit()));
     let found = check("doc/spec.md", &numbered, &sections);

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Compares GGUF files through the Python package `gguf`, a reader that is not ours: compare_gguf.py FILE [SAME_IN_F32]
+"""Checks GGUF files with the Python package `gguf`, an independent reader.
 
-Every tensor of FILE must be read and be finite after dequantisation. With a second file, which holds the same weights in other types
-(`dwarfstar quantize FILE SAME_IN_F32 --recipe f16 --type .=f32` makes one), each must be equal in it, bit for bit.
+    compare_gguf.py FILE [SAME_IN_F32]
+
+Every tensor of FILE must be readable and finite after dequantisation. The second file has the same weights in f32; `dwarfstar quantize
+FILE SAME_IN_F32 --recipe f16 --type .=f32` makes it. Every tensor must then be equal in both files, bit for bit.
 """
 
 import sys

@@ -1,70 +1,74 @@
-//! Collecting an importance matrix: sums of the squares of what goes into each weight, from the engine's taps.
+//! Collecting an importance matrix: sums of the squared inputs of each weight matrix, from the engine's taps.
 
 use super::importance::{Importance, Inputs};
-use crate::model::{Model, Tensor};
-use crate::model::{Tap, TapData, Taps};
+use crate::model::{Model, Tap, TapData, Taps, Tensor};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
-/// The weights that multiply one activation, and what was seen of it.
+/// The weights that multiply one activation, and the sums of its squares.
 struct Source {
+    /// GGUF names of the weights.
     names: Vec<String>,
+    /// Channels of a row.
     columns: usize,
-    /// Whether the rows belong to the experts chosen, instead of to every matrix in turn.
+    /// Whether a row belongs to the chosen experts. Otherwise the matrices of the stack take the rows in turn.
     routed: bool,
-    /// `used` rows for each row of the activation: the input of the routed experts is not repeated.
-    repeats: usize,
+    /// Number of experts that use each row of the activation. The input of the routed experts has one row a token, other activations one
+    /// for each of its matrices.
+    uses: usize,
+    /// Sums of squares [matrices, columns].
     sums: Vec<f64>,
+    /// Number of rows in the sums of each matrix.
     counts: Vec<u64>,
 }
 
 /// Sums squares while an engine runs.
 pub struct Collector {
     sources: HashMap<Tap, Vec<Source>>,
-    /// Rows that came before the experts they were routed to.
-    waiting: Vec<f32>,
-    /// Experts of the layer that is running.
+    /// Input of the experts in the layer that runs, kept until the choice of experts is known.
+    experts_in: Vec<f32>,
+    /// Experts chosen in the layer that runs.
     chosen: Vec<u32>,
 }
 
 impl Collector {
-    /// For all block-quantisable weights of `model` inside its layers. The output matrix is not among them: its inputs exist only for the
-    /// rows that want logits, and every recipe keeps it at eight bits or more.
+    /// A collector for all weight matrices in the layers of `model`. The output matrix is not among them: its inputs exist only for rows
+    /// that want logits, and every recipe keeps it at eight bits or more.
     pub fn new(model: &Model) -> Self {
         let mut sources: HashMap<Tap, Vec<Source>> = HashMap::new();
         let c = &model.config;
         let mut add = |tap: Tap, tensors: &[&Tensor], matrices: usize, routed: bool| {
             let columns = tensors[0].columns;
-            let repeats = if routed && matches!(tap, Tap::ExpertsIn(_)) { c.experts_used as usize } else { 1 };
+            let uses = if routed && matches!(tap, Tap::ExpertsIn(_)) { c.experts_used as usize } else { 1 };
             sources.entry(tap).or_default().push(Source {
                 names: tensors.iter().map(|t| t.gguf_name.clone()).collect(),
                 columns,
                 routed,
-                repeats,
+                uses,
                 sums: vec![0.0; matrices * columns],
                 counts: vec![0; matrices],
             });
         };
         for (l, layer) in model.layers.iter().enumerate() {
-            let (own, experts) = (&layer.attention, &layer.experts);
-            let mut inputs = vec![&own.q_a, &own.kv];
-            let mut low = vec![&own.q_b];
-            inputs.extend(layer.compressor.iter().flat_map(|own| [&own.kv, &own.gate]));
-            inputs.extend(layer.indexer.iter().flat_map(|own| [&own.proj, &own.compressor.kv, &own.compressor.gate]));
-            low.extend(layer.indexer.iter().map(|own| &own.q_b));
-            add(Tap::AttentionIn(l), &inputs, 1, false);
-            add(Tap::QueryLow(l), &low, 1, false);
-            add(Tap::Heads(l), &[&own.out_a], c.o_groups as usize, false);
-            add(Tap::OutLow(l), &[&own.out_b], 1, false);
+            let (attention, experts) = (&layer.attention, &layer.experts);
+            let mut after_input = vec![&attention.q_a, &attention.kv];
+            let mut after_query_low = vec![&attention.q_b];
+            after_input.extend(layer.compressor.iter().flat_map(|c| [&c.kv, &c.gate]));
+            after_input.extend(layer.indexer.iter().flat_map(|i| [&i.proj, &i.compressor.kv, &i.compressor.gate]));
+            after_query_low.extend(layer.indexer.iter().map(|i| &i.q_b));
+            add(Tap::AttentionIn(l), &after_input, 1, false);
+            add(Tap::QueryLow(l), &after_query_low, 1, false);
+            add(Tap::Heads(l), &[&attention.out_a], c.o_groups as usize, false);
+            add(Tap::OutLow(l), &[&attention.out_b], 1, false);
             add(Tap::ExpertsIn(l), &[&experts.router, &experts.shared_gate, &experts.shared_up], 1, false);
             add(Tap::ExpertsIn(l), &[&experts.gate, &experts.up], c.experts as usize, true);
             add(Tap::SharedAct(l), &[&experts.shared_down], 1, false);
             add(Tap::RoutedAct(l), &[&experts.down], c.experts as usize, true);
         }
-        Self { sources, waiting: Vec::new(), chosen: Vec::new() }
+        Self { sources, experts_in: Vec::new(), chosen: Vec::new() }
     }
 
-    /// What was seen, to which the caller adds where the text is from.
+    /// The collected sums. The caller adds the names of the texts.
     pub fn finish(self) -> Importance {
         let mut out = Importance::default();
         for source in self.sources.into_values().flatten() {
@@ -77,11 +81,11 @@ impl Collector {
 }
 
 impl Source {
-    /// Adds rows of `values`; row i belongs to matrix `chosen[i]` where rows are routed, else each row has a part for every matrix.
+    /// Adds the rows of `values`. Where rows are routed, use i of them is by the expert `chosen[i]`.
     fn add(&mut self, values: &[f32], chosen: &[u32]) {
-        let (columns, matrices, repeats) = (self.columns, self.counts.len(), self.repeats);
+        let (columns, matrices, uses) = (self.columns, self.counts.len(), self.uses);
         let rows: Vec<(usize, &[f32])> = if self.routed {
-            chosen.iter().enumerate().map(|(i, &e)| (e as usize, &values[i / repeats * columns..][..columns])).collect()
+            chosen.iter().enumerate().map(|(i, &e)| (e as usize, &values[i / uses * columns..][..columns])).collect()
         } else {
             values.chunks_exact(columns).enumerate().map(|(i, row)| (i % matrices, row)).collect()
         };
@@ -103,12 +107,12 @@ impl Taps for Collector {
 
     fn see(&mut self, tap: Tap, data: TapData<'_>) {
         match (tap, data) {
-            // The input of the routed experts is seen before the choice.
-            (Tap::ExpertsIn(_), TapData::Floats(values)) => self.waiting = values.to_vec(),
+            // The tap of the input comes before that of the choice.
+            (Tap::ExpertsIn(_), TapData::Floats(values)) => self.experts_in = values.to_vec(),
             (Tap::Chosen(l), TapData::Ids(ids)) => {
                 self.chosen = ids.to_vec();
                 let sources = self.sources.get_mut(&Tap::ExpertsIn(l));
-                sources.into_iter().flatten().for_each(|source| source.add(&self.waiting, ids));
+                sources.into_iter().flatten().for_each(|source| source.add(&self.experts_in, ids));
             }
             (tap, TapData::Floats(values)) => {
                 let sources = self.sources.get_mut(&tap);
@@ -123,12 +127,12 @@ impl Taps for Collector {
 mod tests {
     use super::*;
 
-    fn source(routed: bool, repeats: usize, matrices: usize) -> Source {
-        Source { names: Vec::new(), columns: 2, routed, repeats, sums: vec![0.0; 2 * matrices], counts: vec![0; matrices] }
+    fn source(routed: bool, uses: usize, matrices: usize) -> Source {
+        Source { names: Vec::new(), columns: 2, routed, uses, sums: vec![0.0; 2 * matrices], counts: vec![0; matrices] }
     }
 
     #[test]
-    fn rows_go_to_their_matrices() {
+    fn rows_are_summed_for_the_matrices_that_multiply_them() {
         let mut groups = source(false, 1, 2);
         groups.add(&[1.0, 2.0, 3.0, 4.0, 1.0, 0.0, 0.0, 1.0], &[]);
         assert_eq!((groups.sums, groups.counts), (vec![2.0, 4.0, 9.0, 17.0], vec![2, 2]));

@@ -1,4 +1,4 @@
-//! The tensors of a GGUF file of this architecture, in the order in which ds4's files have them (SPEC 9.1).
+//! The tensors of a GGUF file of this architecture, in the order of ds4's files (SPEC 9.1).
 
 use super::recipe::Role;
 use crate::model::{Config, LayerConfig, MTP_PREFIX};
@@ -10,9 +10,9 @@ pub struct Entry {
     pub name: String,
     /// Dimensions, fastest first.
     pub shape: Vec<u64>,
-    /// What it is for.
+    /// The purpose by which a recipe chooses the format.
     pub role: Role,
-    /// Its layer; 0 for what belongs to none.
+    /// Number of the layer, or 0 for a tensor outside the layers.
     pub layer: usize,
 }
 
@@ -21,18 +21,18 @@ impl Entry {
         Self { name, shape: shape.iter().map(|&d| u64::from(d)).collect(), role, layer }
     }
 
-    /// Values of a row.
+    /// Number of values in a row.
     pub fn columns(&self) -> usize {
         self.shape[0] as usize
     }
 
-    /// Rows.
+    /// Number of rows, counted through all dimensions but the first.
     pub fn rows(&self) -> usize {
         self.shape[1..].iter().product::<u64>() as usize
     }
 }
 
-/// All tensors of a model of `config`.
+/// All tensors of a model with these hyper-parameters.
 pub fn directory(config: &Config) -> Vec<Entry> {
     let c = config;
     let mut entries = Vec::new();
@@ -49,7 +49,7 @@ pub fn directory(config: &Config) -> Vec<Entry> {
     entries
 }
 
-/// The tensors of the draft block's own file.
+/// All tensors of the file of a draft block.
 pub fn draft_directory(config: &Config) -> Vec<Entry> {
     let c = config;
     let mut entries = Vec::new();
@@ -69,49 +69,49 @@ pub fn draft_directory(config: &Config) -> Vec<Entry> {
 
 fn layer_entries(c: &Config, layer: &LayerConfig, l: usize, prefix: &str, entries: &mut Vec<Entry>) {
     let streams = 4 * c.dim;
-    let mut own = |name: &str, role: Role, shape: &[u32]| entries.push(Entry::new(format!("{prefix}{name}"), role, l, shape));
+    let mut add = |name: &str, role: Role, shape: &[u32]| entries.push(Entry::new(format!("{prefix}{name}"), role, l, shape));
     let q = c.heads * c.head_dim;
-    own("hc_attn_fn.weight", Role::Sensitive, &[streams, 24]);
-    own("hc_attn_scale.weight", Role::Vector, &[3]);
-    own("hc_attn_base.weight", Role::Vector, &[24]);
-    own("attn_norm.weight", Role::Vector, &[c.dim]);
-    own("attn_q_a.weight", Role::Dense, &[c.dim, c.q_rank]);
-    own("attn_q_a_norm.weight", Role::Vector, &[c.q_rank]);
-    own("attn_q_b.weight", Role::Dense, &[c.q_rank, q]);
-    own("attn_kv.weight", Role::Dense, &[c.dim, c.head_dim]);
-    own("attn_kv_a_norm.weight", Role::Vector, &[c.head_dim]);
-    own("attn_sinks.weight", Role::Vector, &[c.heads]);
-    own("attn_output_a.weight", Role::Dense, &[q / c.o_groups, c.o_groups * c.o_rank]);
-    own("attn_output_b.weight", Role::Dense, &[c.o_groups * c.o_rank, c.dim]);
+    add("hc_attn_fn.weight", Role::Sensitive, &[streams, 24]);
+    add("hc_attn_scale.weight", Role::Vector, &[3]);
+    add("hc_attn_base.weight", Role::Vector, &[24]);
+    add("attn_norm.weight", Role::Vector, &[c.dim]);
+    add("attn_q_a.weight", Role::Dense, &[c.dim, c.q_rank]);
+    add("attn_q_a_norm.weight", Role::Vector, &[c.q_rank]);
+    add("attn_q_b.weight", Role::Dense, &[c.q_rank, q]);
+    add("attn_kv.weight", Role::Dense, &[c.dim, c.head_dim]);
+    add("attn_kv_a_norm.weight", Role::Vector, &[c.head_dim]);
+    add("attn_sinks.weight", Role::Vector, &[c.heads]);
+    add("attn_output_a.weight", Role::Dense, &[q / c.o_groups, c.o_groups * c.o_rank]);
+    add("attn_output_b.weight", Role::Dense, &[c.o_groups * c.o_rank, c.dim]);
     if layer.ratio > 0 {
         let width = if layer.ratio == 4 { 2 * c.head_dim } else { c.head_dim };
-        own("attn_compressor_ape.weight", Role::PositionBias, &[width, layer.ratio]);
-        own("attn_compressor_kv.weight", Role::Sensitive, &[c.dim, width]);
-        own("attn_compressor_gate.weight", Role::Sensitive, &[c.dim, width]);
-        own("attn_compressor_norm.weight", Role::Vector, &[c.head_dim]);
+        add("attn_compressor_ape.weight", Role::PositionBias, &[width, layer.ratio]);
+        add("attn_compressor_kv.weight", Role::Sensitive, &[c.dim, width]);
+        add("attn_compressor_gate.weight", Role::Sensitive, &[c.dim, width]);
+        add("attn_compressor_norm.weight", Role::Vector, &[c.head_dim]);
     }
     if layer.ratio == 4 {
-        own("indexer.attn_q_b.weight", Role::Sensitive, &[c.q_rank, c.index_heads * c.index_dim]);
-        own("indexer.proj.weight", Role::Sensitive, &[c.dim, c.index_heads]);
-        own("indexer_compressor_ape.weight", Role::PositionBias, &[2 * c.index_dim, 4]);
-        own("indexer_compressor_kv.weight", Role::Sensitive, &[c.dim, 2 * c.index_dim]);
-        own("indexer_compressor_gate.weight", Role::Sensitive, &[c.dim, 2 * c.index_dim]);
-        own("indexer_compressor_norm.weight", Role::Vector, &[c.index_dim]);
+        add("indexer.attn_q_b.weight", Role::Sensitive, &[c.q_rank, c.index_heads * c.index_dim]);
+        add("indexer.proj.weight", Role::Sensitive, &[c.dim, c.index_heads]);
+        add("indexer_compressor_ape.weight", Role::PositionBias, &[2 * c.index_dim, 4]);
+        add("indexer_compressor_kv.weight", Role::Sensitive, &[c.dim, 2 * c.index_dim]);
+        add("indexer_compressor_gate.weight", Role::Sensitive, &[c.dim, 2 * c.index_dim]);
+        add("indexer_compressor_norm.weight", Role::Vector, &[c.index_dim]);
     }
-    own("hc_ffn_fn.weight", Role::Sensitive, &[streams, 24]);
-    own("hc_ffn_scale.weight", Role::Vector, &[3]);
-    own("hc_ffn_base.weight", Role::Vector, &[24]);
-    own("ffn_norm.weight", Role::Vector, &[c.dim]);
-    own("ffn_gate_inp.weight", Role::Sensitive, &[c.dim, c.experts]);
+    add("hc_ffn_fn.weight", Role::Sensitive, &[streams, 24]);
+    add("hc_ffn_scale.weight", Role::Vector, &[3]);
+    add("hc_ffn_base.weight", Role::Vector, &[24]);
+    add("ffn_norm.weight", Role::Vector, &[c.dim]);
+    add("ffn_gate_inp.weight", Role::Sensitive, &[c.dim, c.experts]);
     if layer.hashed {
-        own("ffn_gate_tid2eid.weight", Role::Table, &[c.experts_used, c.vocabulary]);
+        add("ffn_gate_tid2eid.weight", Role::Table, &[c.experts_used, c.vocabulary]);
     } else {
-        own("exp_probs_b.bias", Role::Vector, &[c.experts]);
+        add("exp_probs_b.bias", Role::Vector, &[c.experts]);
     }
-    own("ffn_gate_exps.weight", Role::ExpertsIn, &[c.dim, c.expert_width, c.experts]);
-    own("ffn_up_exps.weight", Role::ExpertsIn, &[c.dim, c.expert_width, c.experts]);
-    own("ffn_down_exps.weight", Role::ExpertsOut, &[c.expert_width, c.dim, c.experts]);
-    own("ffn_gate_shexp.weight", Role::Dense, &[c.dim, c.expert_width]);
-    own("ffn_up_shexp.weight", Role::Dense, &[c.dim, c.expert_width]);
-    own("ffn_down_shexp.weight", Role::Dense, &[c.expert_width, c.dim]);
+    add("ffn_gate_exps.weight", Role::ExpertsIn, &[c.dim, c.expert_width, c.experts]);
+    add("ffn_up_exps.weight", Role::ExpertsIn, &[c.dim, c.expert_width, c.experts]);
+    add("ffn_down_exps.weight", Role::ExpertsOut, &[c.expert_width, c.dim, c.experts]);
+    add("ffn_gate_shexp.weight", Role::Dense, &[c.dim, c.expert_width]);
+    add("ffn_up_shexp.weight", Role::Dense, &[c.dim, c.expert_width]);
+    add("ffn_down_shexp.weight", Role::Dense, &[c.expert_width, c.dim]);
 }

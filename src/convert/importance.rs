@@ -1,11 +1,11 @@
-//! Importance matrices: how much each input channel of each weight matrix is used, and the GGUF files that keep them.
+//! Importance matrices, which say how much each input channel of each weight matrix is used, and the GGUF files that store them.
 //!
-//! For a matrix with inputs x the importance of column c is the mean of x_c^2 over the tokens of a calibration text: it is what the square
-//! of an error in that column adds to the square of the output's error. Stacked matrices (experts, groups of an output projection) have
-//! their own inputs, so their own rows here.
+//! For a matrix with inputs x the importance of column c is the mean of x_c^2 over the tokens of a calibration text. It is the factor by
+//! which the square of an error in that column adds to the squared error of the output. Each matrix of a stack (experts, groups of an
+//! output projection) has inputs of its own and therefore its own importance.
 //!
-//! The format is llama.cpp's: `general.type` is `imatrix`, and for each weight there are `NAME.in_sum2` F32 [matrices, columns], sums of
-//! squares, and `NAME.counts` F32 [matrices, 1], how many rows they are over.
+//! The format is llama.cpp's: `general.type` is `imatrix`. Each weight has two F32 tensors, `NAME.in_sum2` [matrices, columns] with sums of
+//! squares, and `NAME.counts` [matrices, 1] with the number of rows in each sum.
 
 use crate::gguf::{File, GgmlType, Value, ValueKind, Writer};
 use crate::{Error, Result};
@@ -19,38 +19,38 @@ const CHUNK_SIZE: &str = "imatrix.chunk_size";
 const SUMS: &str = ".in_sum2";
 const COUNTS: &str = ".counts";
 
-/// What was seen of one weight's inputs.
+/// Sums over the inputs of one weight tensor.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inputs {
     /// Sums of squares [matrices, columns].
     pub sums: Vec<f32>,
-    /// Rows that they are over, for each matrix.
+    /// Number of rows in the sums of each matrix.
     pub counts: Vec<f32>,
 }
 
 /// An importance matrix of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Importance {
-    /// By the weight's name in GGUF files.
+    /// Sums of each weight tensor, by its name in GGUF files.
     pub inputs: BTreeMap<String, Inputs>,
-    /// Names of the texts.
+    /// Names of the calibration texts.
     pub datasets: Vec<String>,
-    /// Pieces of text.
+    /// Number of chunks of text that were run.
     pub chunks: u32,
-    /// Tokens of a piece.
+    /// Tokens of a chunk.
     pub chunk_size: u32,
-    /// Where it is from, for messages.
+    /// The file, for messages.
     pub path: PathBuf,
 }
 
-/// A matrix that was used less often than this borrows from what its stack as a whole was used for.
-const ENOUGH: f32 = 32.0;
+/// Number of rows by which the mean of a stack counts in the importance of each of its matrices.
+const BORROWED_ROWS: f32 = 32.0;
 
 impl Importance {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// It is no importance matrix; sums or counts are missing, negative or not numbers.
+    /// Where the file is not an importance matrix, or sums or counts are missing, negative or not numbers.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata();
@@ -93,10 +93,10 @@ impl Importance {
         Ok(out)
     }
 
-    /// Writes it to `path`.
+    /// Writes the importance matrix to `path`.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// Where the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let strings = self.datasets.iter().map(|d| Value::String(d.clone())).collect();
         let metadata = vec![
@@ -119,14 +119,14 @@ impl Importance {
         writer.finish()
     }
 
-    /// What the squared errors in a tensor of this name weigh: rows of `columns` numbers with mean 1, one for each of its matrices;
-    /// `None` where nothing is known of the tensor.
+    /// The weights of squared errors in a tensor: for each of its matrices a row of `columns` numbers with mean 1. `None` where the file
+    /// has no such tensor.
     ///
-    /// A matrix that few tokens used is mixed with the mean of all matrices, as `ENOUGH` further tokens would be; a channel that was
-    /// never used keeps a little weight, so that it is still quantised sensibly.
+    /// The mean of the whole stack counts as `BORROWED_ROWS` further rows of each matrix, so that a matrix that few tokens used has
+    /// sensible weights. A channel that was never used keeps a small weight.
     ///
     /// # Errors
-    /// The file is about other sizes: `rows` is no multiple of its matrices, or it has another number of columns.
+    /// Where the file describes a tensor of another size: `rows` is not a multiple of its matrices, or the number of columns differs.
     pub fn weights(&self, name: &str, rows: usize, columns: usize) -> Result<Option<Vec<Vec<f32>>>> {
         let Some(inputs) = self.inputs.get(name) else { return Ok(None) };
         let matrices = inputs.counts.len();
@@ -136,14 +136,14 @@ impl Importance {
             return Err(Error::file(&self.path, what));
         }
         let mut mean = vec![0f32; columns];
-        for own in inputs.sums.chunks_exact(columns) {
-            mean.iter_mut().zip(own).for_each(|(m, s)| *m += s);
+        for sums in inputs.sums.chunks_exact(columns) {
+            mean.iter_mut().zip(sums).for_each(|(m, s)| *m += s);
         }
         let all: f32 = inputs.counts.iter().sum();
         mean.iter_mut().for_each(|m| *m /= all.max(1.0));
-        let borrowed = if matrices > 1 { ENOUGH } else { 0.0 };
-        let rows = inputs.sums.chunks_exact(columns).zip(&inputs.counts).map(|(own, count)| {
-            let mut row: Vec<f32> = own.iter().zip(&mean).map(|(s, m)| (s + borrowed * m) / (count + borrowed).max(1.0)).collect();
+        let borrowed = if matrices > 1 { BORROWED_ROWS } else { 0.0 };
+        let rows = inputs.sums.chunks_exact(columns).zip(&inputs.counts).map(|(sums, count)| {
+            let mut row: Vec<f32> = sums.iter().zip(&mean).map(|(s, m)| (s + borrowed * m) / (count + borrowed).max(1.0)).collect();
             let typical = row.iter().sum::<f32>() / columns as f32;
             row.iter_mut().for_each(|w| *w = if typical > 0.0 { (*w / typical).max(1e-4) } else { 1.0 });
             row
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn files_keep_everything() {
+    fn a_written_importance_matrix_is_read_back_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("i.gguf");
         let written = Importance { path: path.clone(), chunk_size: 512, ..two_experts() };
@@ -176,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn unused_experts_borrow() {
+    fn unused_experts_get_the_mean_of_all_experts() {
         let weights = two_experts().weights("a.weight", 8, 3).unwrap().unwrap();
         assert_eq!(weights.len(), 2);
-        for (own, expected) in weights.iter().flatten().zip([2.4, 0.6, 1e-4, 2.4, 0.6, 1e-4]) {
-            assert!((own - expected).abs() < 1e-4, "{weights:?}");
+        for (weight, expected) in weights.iter().flatten().zip([2.4, 0.6, 1e-4, 2.4, 0.6, 1e-4]) {
+            assert!((weight - expected).abs() < 1e-4, "{weights:?}");
         }
         assert_eq!(two_experts().weights("b.weight", 8, 3).unwrap(), None);
         for (rows, columns) in [(8, 4), (7, 3)] {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn sums_that_are_not_numbers_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("i.gguf");
         let mut bad = two_experts();

@@ -1,4 +1,4 @@
-//! GGUF metadata of a model: hyper-parameters under the keys that ds4 and llama.cpp read, and the tokenizer (SPEC 9.3).
+//! The metadata of a GGUF file: hyper-parameters under the keys that ds4 and llama.cpp read, and the tokenizer (SPEC 9.3).
 
 use super::recipe::Request;
 use crate::gguf::{Value, ValueKind};
@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use serde_json::Value as Json;
 use std::io::ErrorKind;
 
-/// Keys and values of `config`.
+/// The keys and values that state the hyper-parameters `config`.
 pub fn hyper_parameters(config: &Config) -> Vec<(String, Value)> {
     let c = config;
     let mut out = vec![
@@ -34,7 +34,7 @@ pub fn hyper_parameters(config: &Config) -> Vec<(String, Value)> {
         ("expert_feed_forward_length", c.expert_width),
         ("expert_shared_count", 1),
         ("hash_layer_count", c.layers.iter().filter(|l| l.hashed).count() as u32),
-        // 4 is sqrt(softplus).
+        // The number 4 means sqrt(softplus).
         ("expert_gating_func", 4),
         ("attention.sliding_window", c.window),
         ("attention.indexer.head_count", c.index_heads),
@@ -68,15 +68,15 @@ pub fn hyper_parameters(config: &Config) -> Vec<(String, Value)> {
     out
 }
 
-/// Keys that are not carried over from another GGUF file: they describe that file, not the model.
+/// Beginnings of keys that are not copied from another GGUF file, because they describe that file and not the model.
 const ABOUT_THE_FILE: [&str; 6] =
     ["general.file_type", "general.quantization_version", "general.alignment", "quantize.", "split.", "general.architecture"];
 
-/// All keys of the file that `request` makes of `files`: hyper-parameters, tokenizer, how it was quantised, and whatever else a GGUF file
-/// had, such as a chat template.
+/// All keys of the file that `request` makes of `files`: hyper-parameters, tokenizer and details of the quantisation. Other keys of a GGUF
+/// file, such as a chat template, are copied.
 ///
 /// # Errors
-/// A tokenizer that cannot be read.
+/// Where the tokenizer cannot be read.
 pub fn of_file(files: &Files, config: &Config, request: Request<'_>) -> Result<Vec<(String, Value)>> {
     let mut out = hyper_parameters(config);
     out.push(("general.file_type".into(), Value::U32(request.recipe.file_type())));
@@ -95,8 +95,8 @@ pub fn of_file(files: &Files, config: &Config, request: Request<'_>) -> Result<V
         Files::Gguf(file) => {
             let metadata = file.metadata();
             for (key, _) in metadata.iter() {
-                let known = out.iter().any(|(own, _)| own == key) || key.starts_with("deepseek4.");
-                if known || ABOUT_THE_FILE.iter().any(|own| key.starts_with(own)) {
+                let known = out.iter().any(|(written, _)| written == key) || key.starts_with("deepseek4.");
+                if known || ABOUT_THE_FILE.iter().any(|prefix| key.starts_with(prefix)) {
                     continue;
                 }
                 if let Some(value) = metadata.value(key)? {
@@ -109,7 +109,7 @@ pub fn of_file(files: &Files, config: &Config, request: Request<'_>) -> Result<V
             match std::fs::read(&path) {
                 Ok(json) => out.extend(tokenizer(&json, config.vocabulary)?),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    tracing::warn!("{}: is not there; the file will have no tokenizer", path.display());
+                    tracing::warn!("{}: is missing; the new file will have no tokenizer", path.display());
                 }
                 Err(error) => return Err(Error::file(&path, error)),
             }
@@ -118,15 +118,15 @@ pub fn of_file(files: &Files, config: &Config, request: Request<'_>) -> Result<V
     Ok(out)
 }
 
-/// GGUF's token types.
+/// GGUF's token types: of ordinary tokens, of special ones, and of added ones that are not special.
 const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 
-/// The `tokenizer.ggml.*` keys of a tokenizer.json. `vocabulary`: ids that the model has.
+/// The `tokenizer.ggml.*` keys that describe a `tokenizer.json`. `vocabulary` is the number of token ids of the model.
 ///
 /// # Errors
-/// The file is not what V4's tokenizers look like.
+/// Where the JSON does not have the structure of V4's tokenizer.
 pub fn tokenizer(tokenizer_json: &[u8], vocabulary: u32) -> Result<Vec<(String, Value)>> {
     let wrong = |what: &str| Error::Text(format!("tokenizer.json: {what}"));
     let json: Json = serde_json::from_slice(tokenizer_json).map_err(|e| wrong(&e.to_string()))?;

@@ -1,6 +1,6 @@
-//! Making model files: quantised ones from checkpoints, synthetic ones from nothing; and importance matrices.
+//! Making model files: quantised models from checkpoints, synthetic models, and importance matrices.
 //!
-//! Called by the commands, and by `verify`, which needs weights of every format. Tests: in each file, and `tests/golden/quantize.rs`.
+//! The tests are in each file and in `tests/golden/quantize.rs`.
 
 mod collect;
 mod directory;

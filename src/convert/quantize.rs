@@ -1,7 +1,7 @@
 //! Quantising: a checkpoint folder or a GGUF file becomes a GGUF file in the formats of a recipe.
 //!
-//! Tensors one after the other, the rows of each in pieces on all cores, so that memory stays small whatever the model's size. What a
-//! row becomes depends on nothing but the row and its importance: the bytes are the same for any number of threads.
+//! Tensors are made one after the other, and the rows of a tensor in chunks on all cores, so that memory stays small for a model of any
+//! size. A quantised row depends only on the row and its importance, so that the bytes are the same for any number of threads.
 
 use super::directory::{Entry, directory, draft_directory};
 use super::metadata;
@@ -16,25 +16,25 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What was made.
+/// A summary of a conversion.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// By format, in the order of [`BlockFormat::ALL`].
+    /// The tensors of each format, by its index in [`BlockFormat::ALL`].
     pub formats: BTreeMap<usize, FormatSummary>,
-    /// Tensors that an earlier, interrupted attempt had made already.
+    /// Number of tensors that an earlier, interrupted attempt had made.
     pub resumed: usize,
 }
 
-/// What became of the tensors in one format.
+/// A summary of the tensors in one format.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FormatSummary {
-    /// Tensors.
+    /// Number of tensors.
     pub tensors: usize,
-    /// Of which an importance was known.
+    /// Number of tensors whose importance was known.
     pub with_importance: usize,
-    /// Values.
+    /// Number of values.
     pub values: u64,
-    /// Bytes written.
+    /// Number of bytes written.
     pub bytes: u64,
     /// Sum of squared values.
     pub power: f64,
@@ -43,13 +43,13 @@ pub struct FormatSummary {
 }
 
 impl FormatSummary {
-    /// Root of mean squared error over root of mean square.
+    /// Root mean square of the errors, relative to that of the values.
     pub fn relative_error(&self) -> f64 {
         if self.power > 0.0 { (self.error / self.power).sqrt() } else { 0.0 }
     }
 }
 
-/// Where a tensor's values come from.
+/// The source of a tensor's values.
 enum Source<'a> {
     Weights(&'a Tensor),
     Table(&'a Table),
@@ -59,19 +59,27 @@ enum Source<'a> {
 struct Job<'a> {
     entry: Entry,
     source: Source<'a>,
-    /// `None` for tables, which are I32.
+    /// Format of the new tensor, or `None` for tables, which are I32.
     format: Option<BlockFormat>,
+    /// Weights of the squared errors, one row for each matrix of the tensor.
     importance: Option<Vec<Vec<f32>>>,
 }
 
-/// Values in a piece of work.
-const PIECE_VALUES: usize = 1 << 20;
+/// What the threads that make a tensor share.
+struct Shared<'a> {
+    writer: &'a Writer,
+    progress: &'a Progress,
+    cancel: &'a AtomicBool,
+}
 
-/// Makes `output` from `files`. An interrupted run leaves `output` with `.partial` behind; the same request then goes on from there.
+/// Values that one thread quantises at a time.
+const CHUNK_VALUES: usize = 1 << 20;
+
+/// Makes `output` from `files`. An interrupted run leaves a file `output.partial`, with which a later run of the same request continues.
 ///
 /// # Errors
-/// A tensor's rows do not fit its format; a weight is not a number or too large for its format; files cannot be read or written;
-/// `cancel` is set.
+/// Where rows of a tensor do not fit its format, a weight is not a number or too large for its format, files cannot be read or written,
+/// or `cancel` is set.
 pub fn quantize(files: &Files, output: &Path, request: Request<'_>, cancel: &AtomicBool) -> Result<Summary> {
     let model = Model::bind(files)?;
     let mtp = if request.draft { Some(model.open_mtp(files.path())?) } else { None };
@@ -87,12 +95,13 @@ pub fn quantize(files: &Files, output: &Path, request: Request<'_>, cancel: &Ato
     }
     let (writer, done) = Writer::resume(output, metadata, tensors, 32, &identity(files, request)?)?;
     let mut summary = Summary { resumed: done, ..Summary::default() };
-    let left = || jobs.iter().enumerate().skip(done);
-    let progress = Progress::bar("quantising", left().map(|(_, j)| j.bytes()).sum(), Unit::Bytes);
-    for (i, job) in left() {
+    let remaining = || jobs.iter().enumerate().skip(done);
+    let progress = Progress::bar("quantising", remaining().map(|(_, j)| j.bytes()).sum(), Unit::Bytes);
+    let shared = Shared { writer: &writer, progress: &progress, cancel };
+    for (i, job) in remaining() {
         progress.say(format!("{} ({} rows, tensor {} of {})", job.entry.name, job.entry.rows(), i + 1, jobs.len()));
         let made = match (&job.source, job.format) {
-            (Source::Weights(tensor), Some(format)) => make(&writer, i, job, tensor, format, &progress, cancel).map(Some),
+            (Source::Weights(tensor), Some(format)) => make_tensor(&shared, i, job, tensor, format).map(Some),
             (Source::Table(table), _) => {
                 let bytes: Vec<u8> = table.values.iter().flat_map(|v| (*v as i32).to_le_bytes()).collect();
                 writer.write_at(i, 0, &bytes).map(|()| None)
@@ -101,8 +110,8 @@ pub fn quantize(files: &Files, output: &Path, request: Request<'_>, cancel: &Ato
         };
         match made {
             Ok(made) => {
-                if let (Some(own), Some(format)) = (made, job.format) {
-                    summary.formats.entry(format as usize).or_default().add(own);
+                if let (Some(tensor), Some(format)) = (made, job.format) {
+                    summary.formats.entry(format as usize).or_default().add(tensor);
                 }
                 writer.completed(i + 1)?;
             }
@@ -178,7 +187,7 @@ fn jobs<'a>(model: &'a Model, mtp: Option<&'a Mtp>, output: &Path, request: Requ
     }
 }
 
-/// What a later attempt must have in common with this one to go on with its work, beside the header.
+/// Names the inputs of this conversion. A later attempt continues it only where its inputs have the same identity.
 fn identity(files: &Files, request: Request<'_>) -> Result<String> {
     let stamp = |path: &Path| -> Result<String> {
         let meta = std::fs::metadata(path).map_err(|error| Error::file(path, error))?;
@@ -189,57 +198,49 @@ fn identity(files: &Files, request: Request<'_>) -> Result<String> {
     Ok(format!("{} | {:?} | {}", stamp(files.path())?, importance, crate::debug::VERSION))
 }
 
-/// One piece's share of the summary.
+/// Sums over a chunk of rows: of squared values, and of squared errors.
 #[derive(Clone, Copy, Default)]
 struct Errors {
     power: f64,
     error: f64,
 }
 
-/// Quantises and writes one tensor.
-fn make(
-    writer: &Writer,
-    number: usize,
-    job: &Job<'_>,
-    tensor: &Tensor,
-    format: BlockFormat,
-    progress: &Progress,
-    cancel: &AtomicBool,
-) -> Result<FormatSummary> {
+/// Quantises `tensor` and writes it as tensor `number` of the new file.
+fn make_tensor(shared: &Shared<'_>, number: usize, job: &Job<'_>, tensor: &Tensor, format: BlockFormat) -> Result<FormatSummary> {
     let (rows, columns) = (job.entry.rows(), job.entry.columns());
     let row_bytes = format.row_bytes(columns).unwrap_or(0);
     let ones = vec![vec![1.0f32; columns]];
     let importance = job.importance.as_ref().unwrap_or(&ones);
     let each = rows / importance.len();
-    // What is bound as a vector may be several rows here: it is small, and one piece.
-    let step = if tensor.rows == rows { (PIECE_VALUES / columns).clamp(1, rows) } else { rows };
-    let pieces: Vec<usize> = (0..rows).step_by(step).collect();
-    let piece = |&first: &usize| -> Result<Errors> {
-        if cancel.load(Ordering::Relaxed) {
-            return Err(Error::Refused("interrupted; the same command goes on from here".into()));
+    // A tensor that is bound as a vector may have several rows in the file. It is small and becomes one chunk.
+    let step = if tensor.rows == rows { (CHUNK_VALUES / columns).clamp(1, rows) } else { rows };
+    let chunks: Vec<usize> = (0..rows).step_by(step).collect();
+    let chunk = |&first: &usize| -> Result<Errors> {
+        if shared.cancel.load(Ordering::Relaxed) {
+            return Err(Error::Refused("interrupted; the same command continues from here".into()));
         }
         let count = step.min(rows - first);
         let mut values = vec![0f32; count * columns];
         let mut out = vec![0u8; count * row_bytes];
         let copied = read(tensor, first, format, &mut values, &mut out);
         check(tensor, first * columns, &values, format)?;
-        let mut back = vec![0f32; columns];
+        let mut decoded = vec![0f32; columns];
         let mut errors = Errors::default();
         for (r, (values, out)) in values.chunks_exact(columns).zip(out.chunks_exact_mut(row_bytes)).enumerate() {
             if !copied {
                 format.quantize(values, &importance[(first + r) / each], out);
             }
-            format.dequantize(out, &mut back);
-            for (x, y) in values.iter().zip(&back) {
+            format.dequantize(out, &mut decoded);
+            for (x, y) in values.iter().zip(&decoded) {
                 errors.power += f64::from(*x) * f64::from(*x);
                 errors.error += f64::from(x - y) * f64::from(x - y);
             }
         }
-        writer.write_at(number, (first * row_bytes) as u64, &out)?;
-        progress.add(out.len() as u64);
+        shared.writer.write_at(number, (first * row_bytes) as u64, &out)?;
+        shared.progress.add(out.len() as u64);
         Ok(errors)
     };
-    let errors: Vec<Errors> = pieces.par_iter().map(piece).collect::<Result<_>>()?;
+    let errors: Vec<Errors> = chunks.par_iter().map(chunk).collect::<Result<_>>()?;
     Ok(FormatSummary {
         tensors: 1,
         with_importance: usize::from(job.importance.is_some()),
@@ -250,23 +251,24 @@ fn make(
     })
 }
 
-/// Values from row `first` on. Where they are stored in `format` already, their bytes too: then returns true.
+/// Reads the values of rows from `first` on into `values`. Returns whether the tensor is stored in `format`; if so, its blocks are copied
+/// into `bytes`.
 fn read(tensor: &Tensor, first: usize, format: BlockFormat, values: &mut [f32], bytes: &mut [u8]) -> bool {
     let (columns, stride) = (tensor.columns, tensor.row_bytes());
     let copied = tensor.format == format;
-    tensor.read_rows(first..first + values.len() / columns, |offset, some| {
+    tensor.read_rows(first..first + values.len() / columns, |offset, stored| {
         let at = offset / stride * columns;
-        for (bytes, row) in some.chunks_exact(stride).zip(values[at..].chunks_exact_mut(columns)) {
+        for (bytes, row) in stored.chunks_exact(stride).zip(values[at..].chunks_exact_mut(columns)) {
             tensor.format.dequantize(bytes, row);
         }
         if copied {
-            bytes[offset..offset + some.len()].copy_from_slice(some);
+            bytes[offset..offset + stored.len()].copy_from_slice(stored);
         }
     });
     copied
 }
 
-/// Refuses values that are not numbers, or that `format` cannot hold.
+/// Refuses values that are NaN or infinite, or too large for `format`. `first` is the index of the first value in the tensor.
 fn check(tensor: &Tensor, first: usize, values: &[f32], format: BlockFormat) -> Result<()> {
     let limit = if format == BlockFormat::F16 { 65504.0 } else { f32::MAX };
     let Some(i) = values.iter().position(|v| v.is_nan() || v.abs() > limit) else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Random weights in every block format, with a given standard deviation and mean zero.
 //!
-//! Codes are drawn uniformly, which is not how trained weights look but exercises every code; scales are then set so that the values have
-//! the wanted spread. Fast: most bytes are filled eight at a time.
+//! Codes are drawn uniformly. Trained weights look different, but uniform codes exercise every code, and random bytes are made fast. Scales
+//! are then set so that the values have the wanted standard deviation.
 
 use crate::num::e4m3_to_f32;
 use crate::quant::BlockFormat;
@@ -12,15 +12,15 @@ use std::sync::LazyLock;
 /// 65,536 quantiles of the normal distribution, in order.
 static NORMAL: LazyLock<Vec<f32>> = LazyLock::new(|| (0..1 << 16).map(|i| inverse_normal((f64::from(i) + 0.5) / 65536.0) as f32).collect());
 
-/// Inverse of the normal distribution function by Newton's method on a rational start (Abramowitz and Stegun 26.2.23).
+/// Inverse of the normal distribution function: the rational approximation 26.2.23 of Abramowitz and Stegun, good to 4.5e-4.
 fn inverse_normal(p: f64) -> f64 {
     let tail = p.min(1.0 - p);
     let t = (-2.0 * tail.ln()).sqrt();
-    let start = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
-    if p < 0.5 { -start } else { start }
+    let quantile = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+    if p < 0.5 { -quantile } else { quantile }
 }
 
-/// A draw from the normal distribution.
+/// A value of the normal distribution with standard deviation `sd`, from 16 random bits.
 fn normal(bits: u16, sd: f32) -> f32 {
     NORMAL[usize::from(bits)] * sd
 }
@@ -48,7 +48,7 @@ pub fn random_rows(format: BlockFormat, sd: f32, rng: &mut Rng, out: &mut [u8]) 
         BlockFormat::Q2Kx4 => random_groups(BlockFormat::Q2K, format, sd, rng, out),
         BlockFormat::Q2K => {
             for block in blocks {
-                // The minimum is 1.5 times the scale, the mean of the codes: values then have mean zero.
+                // The mean of the codes is 1.5, so a minimum of 1.5 times the scale gives values of mean zero.
                 block[..16].iter_mut().for_each(|b| *b = (*b & 15) | (*b << 4));
                 let d = jitter(block[20], sd / 9.84);
                 put_f16(block, 80, d);
@@ -57,7 +57,7 @@ pub fn random_rows(format: BlockFormat, sd: f32, rng: &mut Rng, out: &mut [u8]) 
         }
         BlockFormat::Q4K => {
             for block in blocks {
-                // Scales and minima are equal numbers: bytes 0..4 and 4..8 hold the first four, the rest share nibbles.
+                // Every minimum gets the integer of its scale: bytes 4..8 hold the first four minima, the upper nibbles of 8..12 the rest.
                 for i in 0..4 {
                     block[8 + i] = block[4 + i];
                     block[12 + i] = (block[12 + i] & 15) | (block[12 + i] << 4);
@@ -73,7 +73,7 @@ pub fn random_rows(format: BlockFormat, sd: f32, rng: &mut Rng, out: &mut [u8]) 
             blocks.for_each(|b| b[0] = (exponent - i32::from(b[0] & 1)).clamp(1, 250) as u8);
         }
         BlockFormat::Fp8 => {
-            // Codes of the four exponents around 1; all 16 would spread over 2^15.
+            // Only codes with the exponents -2 and 0 occur. All sixteen exponents would spread the values over a range of 2^15.
             let spread = (0..64u8).map(|c| e4m3_to_f32(0x28 | c).powi(2)).sum::<f32>() / 64.0;
             let exponent = 127 + (sd / spread.sqrt()).log2().round() as i32;
             for block in blocks {
@@ -91,7 +91,7 @@ fn random_groups(stored: BlockFormat, format: BlockFormat, sd: f32, rng: &mut Rn
     stored.repack(format.block_values(), &blocks, out);
 }
 
-/// Scales differ from block to block by up to 15%.
+/// The scale `d`, changed at random by up to 15%, so that scales differ from block to block.
 fn jitter(bits: u8, d: f32) -> f32 {
     d * (0.85 + 0.3 * f32::from(bits) / 255.0)
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_format_has_the_wanted_spread() {
+    fn random_values_of_every_format_have_the_wanted_spread() {
         for format in BlockFormat::ALL {
             let columns = 4096;
             let mut bytes = vec![0; 8 * format.row_bytes(columns).unwrap()];

@@ -1,4 +1,4 @@
-//! What to make: recipes, which give each tensor of a model its block format (SPEC 9.1), and requests for a conversion.
+//! Recipes, which give each tensor of a model its block format (SPEC 9.1), and requests for a conversion.
 
 use super::importance::Importance;
 use crate::gguf::GgmlType;
@@ -6,57 +6,57 @@ use crate::quant::BlockFormat;
 use regex::Regex;
 use std::str::FromStr;
 
-/// A named mix of formats.
+/// A named choice of formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipe {
-    /// Routed experts IQ2_XXS (gate, up) and Q2_K (down); attention, shared expert and output Q8_0; the rest F16.
+    /// Routed experts IQ2_XXS (gate, up) and Q2_K (down); attention, shared expert and output matrix Q8_0; other matrices F16.
     Q2,
-    /// As q2, the last six layers' experts Q4_K.
+    /// Like q2, with Q4_K for the routed experts of the last six layers.
     Q2Q4,
-    /// Routed experts Q4_K, the rest as q2.
+    /// Like q2, with Q4_K for all routed experts.
     Q4,
-    /// Routed experts MXFP4, the rest as q2.
+    /// Like q2, with MXFP4 for all routed experts.
     Mxfp4,
-    /// Routed experts Q8_0, the rest as q2.
+    /// Like q2, with Q8_0 for all routed experts.
     Q8,
-    /// Everything F16.
+    /// All matrices F16.
     F16,
 }
 
-/// What a tensor is for, as far as recipes tell tensors apart.
+/// The purpose of a tensor, as far as recipes distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Gate or up of the routed experts.
+    /// Gate or up matrices of the routed experts.
     ExpertsIn,
-    /// Down of the routed experts.
+    /// Down matrices of the routed experts.
     ExpertsOut,
-    /// Attention projections, shared expert, output head.
+    /// Attention projections, shared expert, output matrix.
     Dense,
-    /// Embedding, hyper-connections, compressors, indexer, router: matrices that are small or decide much.
+    /// Embedding, hyper-connections, compressors, indexer, router. Their errors matter much, or they are small.
     Sensitive,
-    /// The compressors' biases by position: always F16.
+    /// Position biases of the compressors, which are always F16.
     PositionBias,
-    /// Norms, sinks, biases and other vectors: always F32.
+    /// Norms, sinks, biases and other vectors, which are always F32.
     Vector,
-    /// The experts of token ids: always I32.
+    /// The experts of each token id, which are always I32.
     Table,
 }
 
 impl Role {
-    /// Whether it is a weight matrix, which may have any format.
+    /// Whether the tensor is a weight matrix, which may have any format.
     pub fn is_matrix(self) -> bool {
         matches!(self, Self::ExpertsIn | Self::ExpertsOut | Self::Dense | Self::Sensitive)
     }
 }
 
-/// How many of the last layers q2-q4 keeps at four bits.
+/// Number of layers at the end whose experts the recipe q2-q4 keeps at four bits.
 const LAST_LAYERS: usize = 6;
 
 impl Recipe {
     /// All recipes.
     pub const ALL: [Self; 6] = [Self::Q2, Self::Q2Q4, Self::Q4, Self::Mxfp4, Self::Q8, Self::F16];
 
-    /// `q2`, `q2-q4`, ...
+    /// The name in commands: `q2`, `q2-q4`, ...
     pub fn name(self) -> &'static str {
         match self {
             Self::Q2 => "q2",
@@ -68,7 +68,7 @@ impl Recipe {
         }
     }
 
-    /// What `general.file_type` says: llama.cpp's number of the nearest of its mixes.
+    /// The value of `general.file_type`: llama.cpp's number for the most similar of its own choices of formats.
     pub fn file_type(self) -> u32 {
         match self {
             Self::Q2 | Self::Q2Q4 => 19,
@@ -79,7 +79,7 @@ impl Recipe {
         }
     }
 
-    /// The format of a tensor in layer `layer` of `layers`; `None` for tables.
+    /// The format of a tensor in layer `layer` of `layers`, or `None` for tables.
     pub fn format(self, role: Role, layer: usize, layers: usize) -> Option<BlockFormat> {
         let experts = |two_bits: BlockFormat| match self {
             Self::Q2 => two_bits,
@@ -109,12 +109,12 @@ impl FromStr for Recipe {
     }
 }
 
-/// A format for the weight matrices whose names match: `PATTERN=TYPE`, a regular expression found anywhere in the name.
+/// A format for the weight matrices whose names match a pattern. Written as `PATTERN=TYPE`.
 #[derive(Clone, Debug)]
 pub struct Override {
-    /// Names that it is for.
+    /// A regular expression that must occur in the name.
     pub pattern: Regex,
-    /// Their format.
+    /// The format of these matrices.
     pub format: BlockFormat,
 }
 
@@ -131,15 +131,15 @@ impl FromStr for Override {
     }
 }
 
-/// What to make.
+/// A request for a conversion.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Formats by what a tensor is for.
+    /// The recipe, which gives each tensor a format by its purpose.
     pub recipe: Recipe,
-    /// Formats by name; of several that match, the last.
+    /// Formats that replace those of the recipe. Where several match a name, the last one counts.
     pub overrides: &'a [Override],
-    /// What squared errors weigh.
+    /// The importance matrix, if there is one. Without it all errors have the same weight.
     pub importance: Option<&'a Importance>,
-    /// The draft block into a file of its own, instead of the model.
+    /// Whether to convert the draft block instead of the model.
     pub draft: bool,
 }

@@ -1,7 +1,7 @@
-//! Synthetic models: valid GGUF files with random but sane weights, for benchmarks and tests without a download.
+//! Synthetic models: valid GGUF files with random weights, for benchmarks and tests without a download.
 //!
-//! Sane: every matrix keeps the size of what it multiplies, so activations stay finite through all layers, and router biases are small
-//! beside the scores, so routing stays diverse.
+//! The weights are scaled so that a matrix keeps the size of its input, and activations stay finite through all layers. Router biases are
+//! small beside the scores, so that tokens use many different experts.
 
 use super::directory::{Entry, directory};
 use super::metadata::{hyper_parameters, tokenizer};
@@ -42,8 +42,8 @@ impl FromStr for Shape {
 }
 
 impl Shape {
-    /// Hyper-parameters of the shape (SPEC 1; Tiny has those of the golden model nano, but low ranks wide enough that decode steps
-    /// take the kernels that they take on large models).
+    /// Hyper-parameters of the shape (SPEC 1). Tiny is like the golden model nano, but its low ranks are wide enough for the kernels that
+    /// generated steps of large models use.
     pub fn config(self) -> Config {
         let flash = Config::flash();
         match self {
@@ -51,7 +51,7 @@ impl Shape {
             Self::Pro => Config::pro(),
             Self::Tiny => Config {
                 name: "DeepSeek V4 tiny".into(),
-                layers: [0, 0, 4, 128, 4, 128].iter().zip(&flash.layers).map(|(&ratio, own)| LayerConfig { ratio, ..*own }).collect(),
+                layers: [0, 0, 4, 128, 4, 128].iter().zip(&flash.layers).map(|(&ratio, layer)| LayerConfig { ratio, ..*layer }).collect(),
                 dim: 256,
                 heads: 4,
                 head_dim: 128,
@@ -69,7 +69,7 @@ impl Shape {
         }
     }
 
-    /// The format of a tensor. Tiny keeps its embedding at 8 bits, which is most of the file.
+    /// The format of a tensor. Tiny has its embedding at 8 bits, because it is most of the file.
     fn format(self, recipe: Recipe, entry: &Entry, layers: usize) -> Option<BlockFormat> {
         if self == Self::Tiny && entry.name == "token_embd.weight" {
             return Some(BlockFormat::Q8_0);
@@ -78,14 +78,14 @@ impl Shape {
     }
 }
 
-/// Rows written at a time, bytes.
-const PIECE_BYTES: usize = 4 << 20;
+/// Bytes that one thread makes and writes at a time.
+const CHUNK_BYTES: usize = 4 << 20;
 
-/// Writes a synthetic model to `path`: the same bytes for the same shape, recipe and seed. `layers`: only the first so
-/// many. `tokenizer_json`: V4's tokenizer.
+/// Writes a synthetic model to `path`. The same shape, layers, recipe and seed give the same bytes. `layers` limits the number of layers.
+/// `tokenizer_json` is V4's tokenizer.
 ///
 /// # Errors
-/// The recipe needs rows that the shape does not have; the file cannot be written.
+/// Where rows of the shape do not fit a format of the recipe, or the file cannot be written.
 pub fn synth(path: &Path, shape: Shape, layers: Option<usize>, recipe: Recipe, seed: u64, tokenizer_json: &[u8]) -> Result<()> {
     let mut config = shape.config();
     config.layers.truncate(layers.unwrap_or(usize::MAX).max(1));
@@ -111,19 +111,20 @@ pub fn synth(path: &Path, shape: Shape, layers: Option<usize>, recipe: Recipe, s
     metadata.extend(tokenizer(tokenizer_json, config.vocabulary)?);
     let writer = Writer::create(path, metadata, tensors, 32)?;
 
-    let pieces: Vec<(usize, usize, usize)> = entries
+    // Index of the entry, first row, and number of rows.
+    let chunks: Vec<(usize, usize, usize)> = entries
         .iter()
         .zip(&formats)
         .enumerate()
         .flat_map(|(i, (entry, format))| {
             let stride = row_bytes(entry, *format);
-            let step = (PIECE_BYTES / stride).max(1);
+            let step = (CHUNK_BYTES / stride).max(1);
             (0..entry.rows()).step_by(step).map(move |first| (i, first, step.min(entry.rows() - first)))
         })
         .collect();
     let total = entries.iter().zip(&formats).map(|(e, f)| (e.rows() * row_bytes(e, *f)) as u64).sum();
     let progress = Progress::bar("writing", total, Unit::Bytes);
-    let written = pieces.par_iter().enumerate().try_for_each_init(Vec::new, |bytes: &mut Vec<u8>, (number, &(i, first, rows))| {
+    let written = chunks.par_iter().enumerate().try_for_each_init(Vec::new, |bytes: &mut Vec<u8>, (number, &(i, first, rows))| {
         let (entry, format) = (&entries[i], formats[i]);
         let stride = row_bytes(entry, format);
         bytes.resize(rows * stride, 0);
@@ -142,12 +143,13 @@ pub fn synth(path: &Path, shape: Shape, layers: Option<usize>, recipe: Recipe, s
 }
 
 fn row_bytes(entry: &Entry, format: Option<BlockFormat>) -> usize {
-    // Whole rows were checked before.
+    // `synth` has checked that rows are whole blocks.
     format.map_or(entry.columns() * 4, |f| f.row_bytes(entry.columns()).unwrap_or(0))
 }
 
-/// Random weights of an entry: mean and spread by what it is for.
+/// Fills `out` with random weights, whose mean and standard deviation suit the purpose of the tensor.
 fn fill(entry: &Entry, format: BlockFormat, config: &Config, rng: &mut Rng, out: &mut [u8]) {
+    // A matrix with this deviation makes outputs about as large as its inputs.
     let keeping = 1.28 / (entry.columns() as f32).sqrt();
     let leaf = entry.name.rsplit_once("blk.").map_or(&entry.name[..], |(_, n)| n.split_once('.').map_or(n, |(_, leaf)| leaf));
     let (mean, sd) = match leaf {
@@ -159,13 +161,13 @@ fn fill(entry: &Entry, format: BlockFormat, config: &Config, rng: &mut Rng, out:
         _ if leaf.contains("hc_") && leaf.contains("_fn") => (0.0, 0.13 / (config.dim as f32).sqrt()),
         _ if leaf.contains("_ape") => (0.0, 0.1),
         _ if leaf.contains("norm") || leaf.contains("scale") => (1.0, 0.05),
-        // What goes back into the residual stream is kept small.
+        // These matrices add to the residual streams, which must not grow too much.
         "attn_output_b.weight" | "ffn_down_shexp.weight" | "ffn_down_exps.weight" => (0.0, 0.4 * keeping),
         _ => (0.0, keeping),
     };
     random_rows(format, sd, rng, out);
     if mean != 0.0 {
-        // Only vectors have a mean, and vectors are F32.
+        // Only vectors have a mean other than zero, and vectors are F32.
         for value in out.as_chunks_mut::<4>().0 {
             *value = (f32::from_le_bytes(*value) + mean).to_le_bytes();
         }
@@ -173,7 +175,7 @@ fn fill(entry: &Entry, format: BlockFormat, config: &Config, rng: &mut Rng, out:
     debug_assert!(mean == 0.0 || entry.role == Role::Vector);
 }
 
-/// Experts of the token ids from `first` on: distinct, and spread over all experts.
+/// The experts of the token ids from `first` on. The experts of a token are distinct, and tokens are spread over all experts.
 fn expert_table(config: &Config, first: usize, out: &mut [u8]) {
     let (used, experts) = (config.experts_used as usize, u64::from(config.experts));
     for (i, row) in out.chunks_exact_mut(used * 4).enumerate() {

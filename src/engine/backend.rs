@@ -1,4 +1,4 @@
-//! What a step runs on: the GPU, or the reference on the CPU.
+//! The interface between the engine and a device: the GPU, or the reference on the CPU.
 
 use super::step::{Step, StepOutput};
 use crate::Result;
@@ -8,60 +8,61 @@ use crate::reference::State;
 
 /// A step that was submitted.
 pub enum Ticket {
-    /// It is done.
+    /// The step is done.
     Done(StepOutput),
-    /// It runs on the GPU.
+    /// The step runs on the GPU.
     Running(GpuTicket),
 }
 
-/// What comes back from the GPU for one step, and how to read it.
+/// A step that runs on the GPU.
 pub struct GpuTicket {
-    /// Submissions in order; the last one carries the results.
+    /// Submissions in order. The last one downloads the samples.
     pub submissions: Vec<gpu::Ticket>,
-    /// Samples among the results.
+    /// Number of samples in the download.
     pub samples: usize,
-    /// Logits that came back already.
+    /// Logits that were downloaded already. The samples are added to them.
     pub output: StepOutput,
 }
 
-/// A session's state as a backend keeps it.
+/// The state of a session as a backend stores it.
 #[derive(Clone, Debug)]
 pub enum StateData {
     /// Ranges of the GPU's pools: window keys, frontiers and pages of each layer in turn.
     Pools(Vec<Vec<u8>>),
-    /// The reference's own.
+    /// The state of the reference.
     Reference(Box<State>),
 }
 
-/// Runs steps and keeps the state of sessions, each in a slot.
+/// A device that runs steps and keeps the state of sessions, each in a slot.
 pub trait Backend {
-    /// A free slot, with an empty session in it.
+    /// Takes a free slot for an empty session.
     fn open(&mut self) -> Result<u32>;
 
     /// Frees a slot.
     fn close(&mut self, slot: u32);
 
-    /// Runs `step` behind everything submitted before it. Taps that are wanted make it slow, because it waits for them.
+    /// Submits `step`. Steps run in the order of their submission. A step with taps is slow, because this function waits for each tap.
     fn submit(&mut self, step: &Step, taps: &mut dyn Taps) -> Result<Ticket>;
 
-    /// Whether the results of a step are there. Never blocks.
+    /// Whether a step is done. Never blocks.
     fn is_done(&self, ticket: &Ticket) -> Result<bool>;
 
     /// Waits for the results of a step.
     fn wait(&mut self, ticket: Ticket) -> Result<StepOutput>;
 
-    /// Cuts a session to its first `position` tokens: to none, or by no more than [`REWIND`](crate::model::REWIND).
+    /// Cuts a session to its first `position` tokens. A cut to 0 is always possible, any other only by [`REWIND`](crate::model::REWIND)
+    /// tokens or fewer.
     fn rewind(&mut self, slot: u32, position: u32);
 
-    /// The state of a session of `position` tokens, behind everything submitted before.
+    /// Copies the state of a session of `position` tokens, after all steps that were submitted.
     fn snapshot(&mut self, slot: u32, position: u32) -> Result<StateData>;
 
-    /// Puts a state of `position` tokens into an empty session.
+    /// Writes a state of `position` tokens into an empty session.
     fn restore(&mut self, slot: u32, position: u32, data: &StateData) -> Result<()>;
 
-    /// A free slot with a copy of a session of `position` tokens in it.
+    /// Takes a free slot for a copy of a session of `position` tokens.
     fn fork(&mut self, slot: u32, position: u32) -> Result<u32>;
 
-    /// Steps to submit before the first of them has landed, beside the one that runs; what they write can be dropped exactly.
+    /// Number of steps to keep queued behind the one that runs. It is less than `REWIND`, so that their rows can be dropped exactly.
     fn look_ahead(&self) -> usize;
 }

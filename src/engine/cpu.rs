@@ -1,4 +1,4 @@
-//! The device `cpu`: the reference, one session's rows at a time.
+//! The device `cpu`: runs steps with the reference, one session after another.
 
 use super::backend::{Backend, StateData, Ticket};
 use super::gpu::Capacity;
@@ -17,12 +17,14 @@ pub struct CpuBackend {
 
 struct Slot {
     state: State,
+    /// Whether the session has not stopped. Sampled rows of a stopped session do nothing.
     live: bool,
+    /// The newest token that was sampled.
     sampled: TokenId,
 }
 
 impl CpuBackend {
-    /// Takes the weights where they are.
+    /// Loads `model`, and the draft block if there is one.
     pub fn new(model: &Model, mtp: Option<&Mtp>, capacity: Capacity) -> Self {
         let mut reference = Reference::new(model);
         if let Some(mtp) = mtp {
@@ -52,11 +54,11 @@ impl Backend for CpuBackend {
 
     fn rewind(&mut self, slot: u32, position: u32) {
         let kv = self.capacity.kv;
-        if let Some(own) = &mut self.slots[slot as usize] {
+        if let Some(session) = &mut self.slots[slot as usize] {
             if position == 0 {
-                own.state = State::new(&self.config, kv);
+                session.state = State::new(&self.config, kv);
             } else {
-                own.state.drop_last(&self.config, own.state.position - position);
+                session.state.drop_last(&self.config, session.state.position - position);
             }
         }
     }
@@ -74,7 +76,7 @@ impl Backend for CpuBackend {
         Ok(Ticket::Done(output))
     }
 
-    // Submitting is running.
+    // `submit` has run the step.
     fn is_done(&self, _: &Ticket) -> Result<bool> {
         Ok(true)
     }
@@ -82,7 +84,7 @@ impl Backend for CpuBackend {
     fn wait(&mut self, ticket: Ticket) -> Result<StepOutput> {
         match ticket {
             Ticket::Done(output) => Ok(output),
-            Ticket::Running(_) => Err(Error::Device("a step of another device".into())),
+            Ticket::Running(_) => Err(Error::Device("the step belongs to a GPU".into())),
         }
     }
 
@@ -91,10 +93,10 @@ impl Backend for CpuBackend {
     }
 
     fn restore(&mut self, slot: u32, _: u32, data: &StateData) -> Result<()> {
-        let own = self.slot(slot)?;
+        let session = self.slot(slot)?;
         match data {
-            StateData::Reference(state) => own.state = (**state).clone(),
-            StateData::Pools(_) => return Err(Error::Refused("the snapshot is of a GPU".into())),
+            StateData::Reference(state) => session.state = (**state).clone(),
+            StateData::Pools(_) => return Err(Error::Refused("the snapshot was made on a GPU".into())),
         }
         Ok(())
     }
@@ -106,17 +108,18 @@ impl Backend for CpuBackend {
         Ok(copy)
     }
 
-    // A step ahead would only delay the token before it.
+    // `submit` runs the step, so a step that is submitted early only delays the token of the one before.
     fn look_ahead(&self) -> usize {
         0
     }
 }
 
 impl CpuBackend {
+    /// Runs the rows of one session. `wants` are numbered within these rows.
     fn run(&mut self, rows: &[StepRow], wants: &[(u32, &Want)], taps: &mut dyn Taps, output: &mut StepOutput) -> Result<()> {
-        let own = self.slot(rows[0].slot)?;
-        own.live |= rows[0].token != Token::Sampled;
-        let (live, sampled) = (own.live, own.sampled);
+        let session = self.slot(rows[0].slot)?;
+        session.live |= rows[0].token != Token::Sampled;
+        let (live, sampled) = (session.live, session.sampled);
         if !live {
             output.samples.extend(wants.iter().map(|_| Err(Unsampled::NotLive)));
             return Ok(());
@@ -128,7 +131,7 @@ impl CpuBackend {
                 Token::Sampled => sampled,
             })
             .collect();
-        // The reference drafts for the first rows of a run.
+        // The reference runs the draft block for the first rows only, as many as have a draft token.
         let drafts: Vec<TokenId> = rows.iter().map_while(|row| row.draft).collect();
         let Some(Slot { state, .. }) = &mut self.slots[rows[0].slot as usize] else { return Ok(()) };
         let (streams, drafted) = self.reference.step(state, &tokens, &drafts, taps);
@@ -140,9 +143,9 @@ impl CpuBackend {
                 Want::Logits => output.logits.extend(logits),
                 Want::Sample(request) => {
                     let sample = choose(&logits, request, rows[row as usize].position);
-                    let own = self.slot(rows[0].slot)?;
-                    own.sampled = sample.unwrap_or(own.sampled);
-                    own.live = !request.is_last && sample.is_ok_and(|id| !request.stops.contains(&id));
+                    let session = self.slot(rows[0].slot)?;
+                    session.sampled = sample.unwrap_or(session.sampled);
+                    session.live = !request.is_last && sample.is_ok_and(|id| !request.stops.contains(&id));
                     output.samples.push(sample);
                 }
             }

@@ -1,20 +1,21 @@
-//! Which device a model runs on.
+//! The choice of the device that a model runs on.
 
 use crate::gpu::{Adapter, AdapterKind, adapters};
 use crate::{Error, Result};
 use std::str::FromStr;
 
-/// What `--device` says.
+/// A choice of device, as the option `--device` states it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The best there is: a discrete GPU, an integrated one, another, the reference. A software driver is taken only by name or number.
+    /// The first of these that exists: a discrete GPU, an integrated GPU, another adapter, the CPU. A software driver is used only where it
+    /// is chosen by name or number.
     #[default]
     Auto,
-    /// The reference on the CPU, never software Vulkan.
+    /// The reference on the CPU.
     Cpu,
-    /// A row of `dwarfstar devices`.
+    /// The adapter with this number in the list of `dwarfstar devices`.
     Index(usize),
-    /// The adapter whose name contains this.
+    /// The first adapter whose name contains this text, ignoring case.
     Name(String),
 }
 
@@ -31,10 +32,10 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The adapter, or `None` for the reference.
+    /// The chosen adapter, or `None` for the CPU.
     ///
     /// # Errors
-    /// No such adapter, with the names of those there are.
+    /// Where no such adapter exists, with the names of those that do.
     pub fn find(&self) -> Result<Option<Adapter>> {
         let mut all = match self {
             Self::Cpu => return Ok(None),

@@ -1,4 +1,4 @@
-//! A session by itself: brought to a prompt, and generating from there.
+//! Running a single session: bringing it to a prompt, and generating from there.
 
 use super::scheduler::{Event, Scheduler};
 use super::session::Session;
@@ -10,23 +10,24 @@ use crate::Result;
 use std::ops::ControlFlow;
 
 impl Session {
-    /// Makes the session hold exactly `tokens`, running as few of them as it can: what it holds already is reused, a few wrong tokens at its
-    /// end are dropped, otherwise it starts anew. `watch` is told how many tokens it holds. Returns how many tokens were reused.
+    /// Makes the session hold exactly `tokens` and returns how many of them it held already. Those are not run again, if no more than
+    /// [`REWIND`](crate::model::REWIND) other tokens follow them; otherwise the session starts from the beginning. `watch` gets the number
+    /// of tokens that the session holds.
     ///
     /// # Errors
-    /// The tokens do not fit in the context or the vocabulary; the device fails. Cancelled work is not an error: the session then holds
-    /// a prefix.
+    /// Where the tokens do not fit in the context or the vocabulary, or the device fails. Cancelling is not an error; the session then
+    /// holds the first of the tokens.
     pub fn sync(&mut self, engine: &mut Engine, tokens: &[TokenId], watch: Watch<'_>) -> Result<usize> {
         let request = Request { prompt: tokens.to_vec(), generation: None };
         Ok(self.run(engine, request, watch, |_| ControlFlow::Continue(()))?.reused)
     }
 
-    /// Brings the session to `prompt` and generates. `watch` is told how much of the prompt the session holds. Every new token goes to `sink`
-    /// as soon as it is known; `sink` ends the generation with [`ControlFlow::Break`]. The session afterwards holds the prompt and what the
-    /// sink got, without a stop id, and perhaps without the very last token, which then runs with the next prompt.
+    /// Brings the session to `prompt` and generates. `watch` gets the number of prompt tokens that the session holds. `sink` gets every new
+    /// token as soon as it is known, and ends the generation with [`ControlFlow::Break`]. Afterwards the session holds the prompt and the
+    /// tokens that `sink` got, but no stop id. The row of the last token may not have run; it then runs with the next prompt.
     ///
     /// # Errors
-    /// An empty prompt, or one that leaves no room in the context; ids out of range; logits that are not finite; the device fails.
+    /// Where the prompt is empty or leaves no room in the context, ids are out of range, logits are not finite, or the device fails.
     pub fn generate(
         &mut self,
         engine: &mut Engine,
@@ -47,7 +48,7 @@ impl Session {
     ) -> Result<Report> {
         let total = request.prompt.len() as u64;
         let mut scheduler = Scheduler::default();
-        // The scheduler owns the session until the stream is over, and always gives it back.
+        // The scheduler owns the session until the stream is over, and gives it back in every case.
         if let Err((session, error)) = scheduler.start(engine, std::mem::take(self), request) {
             *self = session;
             return Err(error);

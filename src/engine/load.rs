@@ -1,4 +1,4 @@
-//! From a model file to an [`Engine`]: the device is chosen, the memory planned, and the weights copied.
+//! Loading a model into an [`Engine`]: chooses the device, plans the memory and copies the weights.
 
 use super::cpu::CpuBackend;
 use super::device::DeviceChoice;
@@ -15,19 +15,19 @@ use std::time::Instant;
 /// How to load a model.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    /// Where to.
+    /// The device.
     pub device: DeviceChoice,
-    /// Longest session, in tokens.
+    /// The largest number of tokens in a session.
     pub context: u32,
-    /// Sessions at a time.
+    /// The largest number of sessions at a time.
     pub sessions: u32,
-    /// How cached rows are stored; `None` takes f16 on a GPU and f32 on the CPU.
+    /// Number format of cached rows. `None` means f16 on a GPU, and f32 on the CPU or where `exact` is set.
     pub kv: Option<KvType>,
-    /// f32 activations and caches in every kernel.
+    /// Whether kernels keep activations in f32, and round nothing to f16 or int8.
     pub exact: bool,
-    /// Most rows of a step; `None` takes what suits the device.
+    /// The largest number of rows in a step. `None` means a number that suits the device.
     pub rows: Option<u32>,
-    /// How to open a GPU.
+    /// Options for opening a GPU.
     pub open: OpenOptions,
 }
 
@@ -37,10 +37,11 @@ impl Default for LoadOptions {
     }
 }
 
-/// Most rows of a step on the CPU, and the length to which steps on a GPU are shortened where memory is short.
+/// The largest number of rows in a step on the CPU. On a GPU that is short of memory, steps are not shortened below it.
 pub const FEW_ROWS: u32 = 512;
 
-/// Most rows of a step on `adapter` where the options do not say: the more rows, the more share the cost of reading and decoding weights.
+/// The largest number of rows in a step on `adapter`, where the options do not state it. All rows of a step share the cost of reading and
+/// decoding the weights, so that larger steps are faster a row.
 pub fn default_rows(adapter: Option<&Adapter>) -> u32 {
     match adapter.map(|a| a.kind) {
         Some(AdapterKind::Discrete) => 4096,
@@ -50,10 +51,10 @@ pub fn default_rows(adapter: Option<&Adapter>) -> u32 {
 }
 
 impl Engine {
-    /// Loads `model`, and the draft block if there is one. `watch` is told how many bytes of weights have been copied.
+    /// Loads `model`, and the draft block if there is one. `watch` gets the number of copied bytes.
     ///
     /// # Errors
-    /// No such device; more memory needed than there is, said before anything is loaded; the device fails.
+    /// Where the device does not exist or has too little memory, which is found before anything is loaded, or where it fails.
     pub fn load(model: &Model, mtp: Option<&Mtp>, options: &LoadOptions, watch: Watch<'_>) -> Result<Self> {
         let started = Instant::now();
         let (context, sessions) = (options.context, options.sessions);
@@ -100,8 +101,8 @@ fn on_gpu(model: &Model, mtp: Option<&Mtp>, options: &LoadOptions, adapter: &Ada
     let (wanted, fewest) = (Capacity { context, sessions, rows, kv }, options.rows.unwrap_or(FEW_ROWS));
     let plan = MemoryPlan::within(&model.config, &layout, wanted, gpu.caps(), fewest, adapter.memory_bytes)?;
     let capacity = plan.capacity;
-    if let Some(there) = adapter.memory_bytes.filter(|&there| plan.total() > there) {
-        return Err(Error::Refused(format!("{} has {} of memory, which is too little\n{plan}", adapter.name, mib(there))));
+    if let Some(available) = adapter.memory_bytes.filter(|&available| plan.total() > available) {
+        return Err(Error::Refused(format!("{} has {} of memory, which is too little\n{plan}", adapter.name, mib(available))));
     }
     Ok(Loaded {
         backend: Box::new(GpuBackend::new(gpu.clone(), options.exact, &model.config, &layout, capacity, watch)?),

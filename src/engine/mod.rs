@@ -1,8 +1,8 @@
 //! A loaded model ([`Engine`]), timelines of tokens on it ([`Session`]), and the loop that runs them ([`Scheduler`]).
 //!
 //! An engine runs steps: rows of one or more sessions that go through the model together, either pieces of prompts or generated tokens. It
-//! speaks token ids only, never text. It runs on the GPU through `kernels` (`gpu/`), or on the CPU through `reference` (`cpu.rs`); the rest of
-//! this room does not know which. Called by `convert` and the commands; the tests are `tests/golden/engine.rs`.
+//! knows token ids and no text. It runs on a GPU with `kernels` (`gpu/`), or on the CPU with `reference` (`cpu.rs`). The tests are
+//! `tests/golden/{engine,scheduler,snapshots,timeline}.rs`.
 
 mod backend;
 mod cpu;

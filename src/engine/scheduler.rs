@@ -1,8 +1,8 @@
-//! The only loop that runs tokens: it feeds prompts in pieces, lets sessions generate together, and keeps the device busy ahead of the host.
+//! The only loop that runs streams. It runs prompts in pieces, lets sessions generate together, and keeps steps queued on the device.
 //!
-//! Each [`Request`] becomes a stream. Pieces of prompts and steps that generate alternate in the device's queue and never share a step. While
-//! sessions generate, prompts get a fixed share of the device's time, so that a long one slows the others down and does not stop them. Time
-//! decides when something runs, never what a row computes.
+//! Each [`Request`] becomes a stream. Pieces of prompts and steps that generate alternate in the device's queue and never share a step.
+//! While sessions generate, prompts get a fixed share of the device's time, so that a long prompt slows the others down and does not stop
+//! them. Measured time decides when a row runs, never what it computes.
 
 use super::pace::Plan;
 use super::session::Session;
@@ -18,14 +18,14 @@ use std::time::Instant;
 /// The share of the device's time that generating sessions keep while prompts run.
 const GENERATING_SHARE: f64 = 0.62;
 
-/// What a turn of the scheduler brought.
+/// Something that happened to a stream.
 #[derive(Debug)]
 pub enum Event {
-    /// The session holds so many tokens of the stream's prompt.
+    /// A piece of the stream's prompt has run.
     Prompt {
         /// The stream.
         stream: StreamId,
-        /// Tokens of the prompt.
+        /// Number of prompt tokens that the session holds now.
         held: usize,
     },
     /// A new token, which is not a stop id.
@@ -39,20 +39,21 @@ pub enum Event {
     Ended {
         /// The stream.
         stream: StreamId,
-        /// Its session, which can be used again unless the device failed.
+        /// The session, which can be used again unless the device failed.
         session: Session,
-        /// What the stream did, or why it failed.
+        /// The report of the stream, or the error that ended it.
         result: Result<Report>,
     },
 }
 
-/// Streams that share an engine. While there are any, the engine's steps are submitted here alone.
+/// Streams that share an engine. While a scheduler has streams, nobody else may submit steps to the engine.
 #[derive(Default)]
 pub struct Scheduler {
     streams: Vec<Stream>,
     flights: VecDeque<InFlight>,
+    /// Number of streams so far, which is the id of the next one.
     started: u64,
-    /// Seconds of the device's time that generating sessions are owed before the next piece of a prompt.
+    /// Seconds of the device's time that generating sessions get before the next piece of a prompt.
     owed: f64,
     last_landed: Option<Instant>,
     store: Option<Box<dyn CheckpointStore>>,
@@ -61,30 +62,30 @@ pub struct Scheduler {
 /// A submitted step and the streams that its rows belong to.
 struct InFlight {
     flight: Flight,
-    cargo: Cargo,
-    /// Before it was: a backend may run a step while it is submitted.
+    rows: FlightRows,
+    /// The time just before the submission, because the CPU runs a step while it is submitted.
     submitted: Instant,
 }
 
-enum Cargo {
-    /// Pieces of prompts: tokens of each stream, and whether the last of them samples.
+enum FlightRows {
+    /// A piece of prompts. For each stream it has the number of tokens, and whether the last of them samples.
     Piece { plan: Plan, has_compiled: bool, parts: Vec<(StreamId, usize, bool)> },
-    /// A row of each stream.
+    /// A generated step, with one row of each stream.
     Step(Vec<StreamId>),
 }
 
 impl Scheduler {
-    /// A scheduler that looks for the start of a prompt in `store`, and offers it what streams leave.
+    /// A scheduler that restores snapshots from `store` before it runs a prompt, and offers `store` the sessions of streams that end.
     pub fn with_store(store: Box<dyn CheckpointStore>) -> Self {
         Self { store: Some(store), ..Self::default() }
     }
 
-    /// Starts a stream that brings `session` to the request's prompt and generates from there. The session is reused as far as it agrees with
-    /// the prompt; it comes back with [`Event::Ended`].
+    /// Starts a stream that brings `session` to the request's prompt and generates from there. Tokens of the prompt that the session holds
+    /// already are not run again. The session comes back with [`Event::Ended`].
     ///
     /// # Errors
-    /// A prompt that is empty, does not fit in the context, or has ids out of range; sampling parameters out of range. The session comes back
-    /// unchanged.
+    /// Where the prompt is empty, does not fit in the context or has ids out of range, or sampling parameters are out of range. The session
+    /// comes back unchanged.
     pub fn start(&mut self, engine: &mut Engine, session: Session, request: Request) -> Result<StreamId, (Session, Error)> {
         if let Err(error) = request.check(engine) {
             return Err((session, error));
@@ -102,7 +103,7 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Ends a stream early. Its session keeps the tokens that were given out so far.
+    /// Ends a stream early. Its session keeps the tokens that the caller got so far.
     pub fn cancel(&mut self, id: StreamId) {
         if let Some(stream) = self.stream(id) {
             stream.end(Ok(Ending::Cancelled));
@@ -119,7 +120,7 @@ impl Scheduler {
         self.streams.is_empty()
     }
 
-    /// Submits what fits in the queue, and waits for the oldest step unless a stream is over. Returns what happened, in order.
+    /// Submits steps until the queue is full, and waits for the oldest one unless a stream has ended. Returns the events in order.
     pub fn turn(&mut self, engine: &mut Engine) -> Vec<Event> {
         let mut events = self.fill(engine);
         if events.is_empty() {
@@ -128,11 +129,11 @@ impl Scheduler {
         events
     }
 
-    /// As [`Scheduler::turn`], for callers that may not block: takes the steps that have landed, and submits what follows. Returns nothing while
-    /// the device works.
+    /// Like [`Scheduler::turn`], for callers that must not block: lands the steps that are done, and submits the next ones. Returns no
+    /// events while the device works.
     pub fn poll(&mut self, engine: &mut Engine) -> Vec<Event> {
         let mut events = self.fill(engine);
-        // A step whose state cannot be asked for has failed, and says so when it lands.
+        // Where asking fails, the device has failed, and landing the step gives the error.
         while self.flights.front().is_some_and(|oldest| engine.has_landed(&oldest.flight).unwrap_or(true)) {
             self.land_oldest(engine, &mut events);
         }
@@ -140,11 +141,11 @@ impl Scheduler {
         events
     }
 
-    /// Waits for the oldest step, if there is one, and takes what it brought.
+    /// Waits for the oldest step in flight, if there is one, and takes its results.
     fn land_oldest(&mut self, engine: &mut Engine, events: &mut Vec<Event>) {
-        if let Some(InFlight { flight, cargo, submitted }) = self.flights.pop_front() {
+        if let Some(InFlight { flight, rows, submitted }) = self.flights.pop_front() {
             let output = engine.land(flight);
-            self.landed(engine, output, cargo, submitted, events);
+            self.landed(engine, output, rows, submitted, events);
         }
     }
 
@@ -152,7 +153,7 @@ impl Scheduler {
         self.streams.iter_mut().find(|stream| stream.id == id)
     }
 
-    /// Submits steps until the queue is full, and hands out the streams that are over.
+    /// Submits steps until the queue is full, and ends the streams that are over.
     fn fill(&mut self, engine: &mut Engine) -> Vec<Event> {
         loop {
             match self.submit_next(engine) {
@@ -179,52 +180,53 @@ impl Scheduler {
         events
     }
 
-    /// A device that fails takes all streams with it.
+    /// Ends all streams with the error of the device.
     fn fail_all(&mut self, error: &Error) {
         self.streams.iter_mut().for_each(|stream| stream.end(Err(error.clone())));
     }
 
-    /// Submits a piece of the prompts that wait, or else a step of the sessions that generate. Says whether it did.
+    /// Submits a piece of the waiting prompts, or else a step of the sessions that generate. Returns whether it submitted anything.
     fn submit_next(&mut self, engine: &mut Engine) -> Result<bool> {
         let is_shared = self.streams.iter().any(Stream::generates);
         if !is_shared {
             self.owed = 0.0;
         }
-        let has_piece = self.flights.iter().any(|flight| matches!(flight.cargo, Cargo::Piece { .. }));
+        let has_piece = self.flights.iter().any(|flight| matches!(flight.rows, FlightRows::Piece { .. }));
         if self.owed <= 0.0 && !has_piece && self.streams.iter().any(|stream| stream.waiting() > 0) {
             self.submit_piece(engine, is_shared)?;
             return Ok(true);
         }
-        let steps = self.flights.iter().filter(|flight| matches!(flight.cargo, Cargo::Step(_))).count();
+        let steps = self.flights.iter().filter(|flight| matches!(flight.rows, FlightRows::Step(_))).count();
         Ok(steps <= engine.look_ahead() && self.submit_step(engine)?)
     }
 
-    /// A step of waiting prompts: rows of the first one that waits, and of the next ones if it ends before the piece does. One that is not done
-    /// goes behind the others.
+    /// Submits a piece of the waiting prompts: rows of the first one, and of the next ones if that one ends before the piece is full. A
+    /// prompt that is not finished then queues behind the others.
     fn submit_piece(&mut self, engine: &mut Engine, is_shared: bool) -> Result<()> {
         let (submitted, compiled) = (Instant::now(), engine.compiled());
         let mut plan = engine.pace.plan(is_shared);
         plan.rows = plan.rows.min(engine.max_rows());
-        let mut left = plan.rows;
+        let mut room = plan.rows;
         let mut chosen = Vec::new();
         for stream in self.streams.iter_mut().filter(|stream| stream.waiting() > 0) {
-            let count = stream.waiting().min(left);
-            left -= count;
+            let count = stream.waiting().min(room);
+            room -= count;
             if count > 0 {
                 chosen.push((stream, count));
             }
         }
-        let expected = engine.pace.expect(plan, plan.rows - left);
+        let expected = engine.pace.expect(plan, plan.rows - room);
         let parts = chosen.iter_mut().map(|(stream, count)| stream.piece(*count)).collect();
         let flight = engine.submit_long(parts, expected)?;
         let parts: Vec<_> = chosen.into_iter().map(|(stream, count)| (stream.id, count, stream.submitted_piece(count))).collect();
         self.streams.sort_by_key(|stream| stream.waiting() > 0 && parts.iter().any(|(id, ..)| *id == stream.id));
         let has_compiled = engine.compiled() != compiled;
-        self.flights.push_back(InFlight { flight, cargo: Cargo::Piece { plan, has_compiled, parts }, submitted });
+        self.flights.push_back(InFlight { flight, rows: FlightRows::Piece { plan, has_compiled, parts }, submitted });
         Ok(())
     }
 
-    /// A step of a row of each session that generates. Where they are more than a step has rows, they take turns.
+    /// Submits a step with one row of each session that generates. Where there are more sessions than rows, they take turns. Returns
+    /// whether any session could take a row.
     fn submit_step(&mut self, engine: &mut Engine) -> Result<bool> {
         let submitted = Instant::now();
         let (look_ahead, most) = (engine.look_ahead(), engine.max_rows().min(DECODE_ROWS as usize));
@@ -242,12 +244,12 @@ impl Scheduler {
                 stream.id
             })
             .collect();
-        self.flights.push_back(InFlight { flight, cargo: Cargo::Step(ids), submitted });
+        self.flights.push_back(InFlight { flight, rows: FlightRows::Step(ids), submitted });
         Ok(true)
     }
 
-    /// Takes what a step brought. `submitted` is when it was; the device began with it then, or when the step before was done.
-    fn landed(&mut self, engine: &mut Engine, output: Result<StepOutput>, cargo: Cargo, submitted: Instant, events: &mut Vec<Event>) {
+    /// Gives the results of a step to its streams. The step ran from its submission, or from the end of the previous step if that is later.
+    fn landed(&mut self, engine: &mut Engine, output: Result<StepOutput>, rows: FlightRows, submitted: Instant, events: &mut Vec<Event>) {
         let began = self.last_landed.map_or(submitted, |last| last.max(submitted));
         let now = Instant::now();
         self.last_landed = Some(now);
@@ -257,14 +259,14 @@ impl Scheduler {
             StepOutput::default()
         });
         let mut samples = output.samples.into_iter();
-        let parts = match cargo {
-            Cargo::Piece { plan, has_compiled, parts } => {
-                let rows = parts.iter().map(|(_, count, _)| count).sum();
-                engine.pace.measured(plan, rows, seconds, has_compiled);
+        let parts = match rows {
+            FlightRows::Piece { plan, has_compiled, parts } => {
+                let count = parts.iter().map(|(_, count, _)| count).sum();
+                engine.pace.measured(plan, count, seconds, has_compiled);
                 self.owed = seconds * GENERATING_SHARE / (1.0 - GENERATING_SHARE);
                 parts
             }
-            Cargo::Step(ids) => {
+            FlightRows::Step(ids) => {
                 self.owed -= seconds;
                 ids.into_iter().map(|id| (id, 0, true)).collect()
             }

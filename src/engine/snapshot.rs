@@ -1,4 +1,4 @@
-//! States of sessions that leave their session: snapshots in memory, copies, and the place where they are kept between turns.
+//! Snapshots and copies of sessions, and the interface of a store that keeps snapshots between turns.
 
 use super::backend::StateData;
 use super::session::Session;
@@ -6,7 +6,8 @@ use super::step::TokenId;
 use super::submit::Engine;
 use crate::{Error, Result};
 
-/// What a session holds at its end: restored, it goes on with the same bits as the session itself would. It belongs to the engine that made it.
+/// The state of a session in host memory. A restored session continues with the same bits as the session itself would. A snapshot can be
+/// restored only on the engine that made it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     tokens: Vec<TokenId>,
@@ -20,7 +21,7 @@ impl Snapshot {
         &self.tokens
     }
 
-    /// Bytes of host memory that the state takes on a GPU's account; the reference does not count its own.
+    /// Bytes of host memory that the state of a GPU session takes. It is 0 for the CPU, whose state is not counted.
     pub fn bytes(&self) -> usize {
         match &self.data {
             StateData::Pools(parts) => parts.iter().map(Vec::len).sum(),
@@ -29,38 +30,38 @@ impl Snapshot {
     }
 }
 
-/// Where snapshots are kept, so that a prompt need not be run twice. The scheduler asks it before it runs a prompt and offers it what a stream
-/// leaves.
+/// A store of snapshots, so that a prompt need not be run twice. The scheduler asks it before it runs a prompt, and offers it the session
+/// of each stream that ends.
 pub trait CheckpointStore {
-    /// The snapshot of the most tokens that `prompt` begins with, if there are more than `more_than` of them.
+    /// The longest snapshot whose tokens are the beginning of `prompt`, if it has more than `more_than` tokens.
     fn find(&mut self, prompt: &[TokenId], more_than: usize) -> Option<Snapshot>;
 
-    /// Whether a snapshot of a session that holds `tokens` is worth its cost.
+    /// Whether the store wants a snapshot of a session that holds `tokens`.
     fn wants(&self, tokens: &[TokenId]) -> bool;
 
-    /// Takes a snapshot.
+    /// Takes a snapshot into the store.
     fn keep(&mut self, snapshot: Snapshot);
 }
 
 impl Engine {
-    /// Copies what `session` holds into host memory.
+    /// Copies the state of `session` into host memory.
     ///
     /// # Errors
-    /// The session is ahead of its known tokens; the device fails.
+    /// Where the session has rows whose tokens are not known yet, or the device fails.
     pub fn snapshot(&mut self, session: &Session) -> Result<Snapshot> {
-        let position = self.at_rest(session)?;
+        let position = self.settled_position(session)?;
         let data = self.backend.snapshot(session.slot, position)?;
         Ok(Snapshot { tokens: session.tokens().to_vec(), engine: self.id, data })
     }
 
-    /// Makes `session` hold what `snapshot` holds, whatever it held before.
+    /// Replaces the state of `session` by that of `snapshot`.
     ///
     /// # Errors
-    /// The snapshot is of another engine; the session is ahead of its known tokens; the device fails.
+    /// Where the snapshot is of another engine, the session has rows whose tokens are not known yet, or the device fails.
     pub fn restore(&mut self, session: &mut Session, snapshot: &Snapshot) -> Result<()> {
-        self.at_rest(session)?;
+        self.settled_position(session)?;
         if snapshot.engine != self.id {
-            return Err(Error::Refused("the snapshot is of another engine".into()));
+            return Err(Error::Refused("the snapshot was made by another engine".into()));
         }
         self.cut(session, 0);
         self.backend.restore(session.slot, snapshot.tokens.len() as u32, &snapshot.data)?;
@@ -68,19 +69,21 @@ impl Engine {
         Ok(())
     }
 
-    /// A new session that holds what `session` holds. They share the pages of compressed rows until one of them writes to them.
+    /// Opens a session that is a copy of `session`. On a GPU the two share pages of compressed rows; a page is copied before one of them
+    /// writes to it.
     ///
     /// # Errors
-    /// No free session; `session` is ahead of its known tokens; the device fails.
+    /// Where no session is free, `session` has rows whose tokens are not known yet, or the device fails.
     pub fn fork(&mut self, session: &Session) -> Result<Session> {
-        let position = self.at_rest(session)?;
+        let position = self.settled_position(session)?;
         let mut copy = Session::new(self.backend.fork(session.slot, position)?);
         copy.push_given(session.tokens());
         Ok(copy)
     }
 
-    /// The session's position, where the tokens of all its rows are known. What copies its state is queued behind these rows.
-    fn at_rest(&self, session: &Session) -> Result<u32> {
+    /// The session's position, or an error where tokens of its rows are not known yet. The rows themselves may be in flight, because copies
+    /// of the state are queued behind them.
+    fn settled_position(&self, session: &Session) -> Result<u32> {
         if session.is_ahead() {
             return Err(Error::Refused(format!("session {} samples tokens that are not known yet", session.slot)));
         }

@@ -1,4 +1,4 @@
-//! One request on its way through the scheduler: which tokens of it were submitted, which are known, and how it ends.
+//! A stream: one request on its way through the scheduler. It counts submitted and known tokens, and decides when it ends.
 
 use super::session::Session;
 use super::step::{SampleRequest, TokenId, Unsampled, Want};
@@ -7,12 +7,12 @@ use crate::model::{REWIND, Sampling};
 use crate::{Error, Result};
 use std::time::Instant;
 
-/// What a session is brought to, and what is generated from there.
+/// A request to bring a session to a prompt, and to generate from there.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// All tokens of the session before the first generated one.
     pub prompt: Vec<TokenId>,
-    /// How to generate; `None` runs the prompt alone.
+    /// How to generate. `None` runs the prompt only.
     pub generation: Option<Generation>,
 }
 
@@ -21,69 +21,72 @@ pub struct Request {
 pub struct Generation {
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Most tokens.
+    /// The largest number of tokens to generate.
     pub limit: usize,
-    /// Ids that end the turn; at most two.
+    /// Ids that end the turn, at most two.
     pub stops: Vec<TokenId>,
 }
 
-/// Why a stream ended.
+/// The reason why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// A stop id, which is not part of the timeline.
+    /// The model sampled a stop id, which is not part of the timeline.
     Stop,
-    /// The limit, the end of the context, or, where nothing is generated, the end of the prompt.
+    /// The stream reached its limit or the end of the context. Where nothing is generated, it reached the end of the prompt.
     Length,
-    /// The caller ended it.
+    /// The caller ended the stream.
     Cancelled,
 }
 
-/// What a stream did.
+/// The counts and times of a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
-    /// Why it ended.
+    /// The reason why the stream ended.
     pub ending: Ending,
-    /// Prompt tokens that were in the session already.
+    /// Number of prompt tokens that the session held already.
     pub reused: usize,
-    /// Prompt tokens that were run.
+    /// Number of prompt tokens that were run.
     pub prefilled: usize,
     /// Seconds from the start until the first token was known, or until the end where none was generated.
     pub prefill_seconds: f64,
-    /// Tokens after the first; a stop id counts.
+    /// Number of tokens after the first one, including a stop id.
     pub decoded: usize,
-    /// Seconds that those took.
+    /// Seconds from the first token to the last one.
     pub decode_seconds: f64,
 }
 
-/// A stream's number, never used again by the same scheduler.
+/// The number of a stream. A scheduler never uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub(super) u64);
 
-/// A request and how far it has come.
+/// A request, its session and its progress.
 pub(super) struct Stream {
     pub id: StreamId,
     session: Session,
     prompt: Vec<TokenId>,
     generation: Option<Generation>,
-    /// Tokens to generate at most.
+    /// The largest number of tokens to generate that fit in the context.
     limit: usize,
-    /// Tokens of the prompt that were reused or submitted.
+    /// Number of prompt tokens that were reused or submitted.
     fed: usize,
-    /// Tokens of the prompt that the session holds for good.
+    /// Number of prompt tokens that were reused or have landed.
     held: usize,
-    /// Generated tokens that were asked for, and those that are known.
+    /// Number of generated tokens whose sampling was submitted.
     asked: usize,
+    /// Number of generated tokens that are known.
     known: usize,
-    /// Steps in flight that have rows of this stream.
+    /// Number of steps in flight that have rows of this stream.
     in_flight: usize,
+    /// How the stream ended, once it has.
     outcome: Option<Result<Ending>>,
     started: Instant,
+    /// When the first token was known.
     first_at: Option<Instant>,
     report: Report,
 }
 
 impl Request {
-    /// Whether `engine` can serve it.
+    /// Refuses a request that `engine` cannot serve.
     pub(super) fn check(&self, engine: &Engine) -> Result<()> {
         let (tokens, context) = (self.prompt.len(), engine.context());
         let room = usize::from(self.generation.is_some());
@@ -102,13 +105,13 @@ impl Request {
         engine.check_ids(&generation.stops)
     }
 
-    /// Tokens of `session` that need not be run again.
+    /// Number of tokens of `session` that need not be run again.
     pub(super) fn reusable(&self, session: &Session) -> usize {
         reusable(session, &self.prompt)
     }
 }
 
-/// Tokens of `session` that `tokens` begins with, where the session can be cut to them.
+/// Length of the common beginning of `session` and `tokens`, or 0 where the session cannot be cut to it.
 fn reusable(session: &Session, tokens: &[TokenId]) -> usize {
     let held = session.tokens();
     let common = held.iter().zip(tokens).take_while(|(a, b)| a == b).count();
@@ -116,7 +119,7 @@ fn reusable(session: &Session, tokens: &[TokenId]) -> usize {
 }
 
 impl Stream {
-    /// Drops what the session holds beyond the common start with the prompt. The last token is run again even if the session holds it,
+    /// Cuts the session to its common beginning with the prompt. Where tokens are generated, the last token of the prompt always runs,
     /// because its logits are needed.
     pub fn new(id: StreamId, engine: &mut Engine, mut session: Session, request: Request) -> Self {
         let Request { prompt, generation } = request;
@@ -151,44 +154,44 @@ impl Stream {
         }
     }
 
-    /// Ends the stream, unless it has ended.
+    /// Ends the stream, unless it has ended already.
     pub fn end(&mut self, ending: Result<Ending>) {
         self.outcome.get_or_insert(ending);
     }
 
-    /// Whether it has ended and nothing of it is in flight.
+    /// Whether the stream has ended and has no rows in flight.
     pub fn is_over(&self) -> bool {
         self.outcome.is_some() && self.in_flight == 0
     }
 
-    /// Tokens of the prompt that were not submitted yet.
+    /// Number of prompt tokens that were not submitted yet.
     pub fn waiting(&self) -> usize {
         if self.outcome.is_none() { self.prompt.len() - self.fed } else { 0 }
     }
 
-    /// Generated tokens that were asked for so far.
+    /// Number of generated tokens whose sampling was submitted.
     pub fn asked(&self) -> usize {
         self.asked
     }
 
-    /// Whether its prompt was submitted and tokens remain to be generated.
+    /// Whether the whole prompt was submitted and tokens remain to be generated.
     pub fn generates(&self) -> bool {
         self.outcome.is_none() && self.fed == self.prompt.len() && self.asked < self.limit
     }
 
-    /// Whether a row can be submitted without running further ahead of the known tokens than `look_ahead`.
+    /// Whether another row can be submitted, so that no more than `look_ahead` tokens beside that of the running step are unknown.
     pub fn can_step(&self, look_ahead: usize) -> bool {
         self.generates() && self.asked - self.known <= look_ahead
     }
 
-    /// The next `count` tokens of the prompt; the last of all samples the first new token.
+    /// The rows of the next `count` tokens of the prompt. The last token of the prompt samples the first new one.
     pub fn piece(&mut self, count: usize) -> Part<'_> {
         let samples = self.fed + count == self.prompt.len() && self.limit > 0;
         let wants = if samples { vec![(count as u32 - 1, self.sample())] } else { Vec::new() };
         Part::given(&mut self.session, &self.prompt[self.fed..][..count], wants)
     }
 
-    /// A piece of `count` tokens was submitted. Says whether it samples.
+    /// Records that a piece of `count` tokens was submitted. Returns whether it samples.
     pub fn submitted_piece(&mut self, count: usize) -> bool {
         self.fed += count;
         self.in_flight += 1;
@@ -203,19 +206,19 @@ impl Stream {
         Part { session: &mut self.session, tokens: Tokens::Sampled, wants, drafts: &[] }
     }
 
-    /// Its row was submitted.
+    /// Records that the row of [`Stream::row`] was submitted.
     pub fn submitted_row(&mut self) {
         self.asked += 1;
         self.in_flight += 1;
     }
 
-    /// What the next sampling row wants.
+    /// The sampling that the next row wants.
     fn sample(&self) -> Want {
         let (sampling, stops) = self.generation.as_ref().map_or((Sampling::GREEDY, Vec::new()), |g| (g.sampling, g.stops.clone()));
         Want::Sample(SampleRequest { sampling, stops, is_last: self.asked + 1 == self.limit, mask: None })
     }
 
-    /// A piece of `count` tokens landed. Returns how many tokens of the prompt the session holds now.
+    /// Records that a piece of `count` tokens has landed. Returns the number of prompt tokens that the session holds now.
     pub fn landed_piece(&mut self, count: usize) -> usize {
         self.held += count;
         if self.held == self.prompt.len() && self.limit == 0 {
@@ -224,12 +227,12 @@ impl Stream {
         self.held
     }
 
-    /// A step landed in which the stream had rows.
+    /// Records that a step with rows of this stream has landed.
     pub fn landed(&mut self) {
         self.in_flight -= 1;
     }
 
-    /// What a landed row sampled. Returns the token, unless it is a stop id or comes after the end.
+    /// Takes the sample of a row that has landed. Returns the token, unless it is a stop id or the stream has ended.
     pub fn sampled(&mut self, sample: Option<Result<TokenId, Unsampled>>) -> Option<TokenId> {
         if self.outcome.is_some() {
             return None;
@@ -270,7 +273,7 @@ impl Stream {
         }
     }
 
-    /// The session without what ran ahead of its end, and what the stream did.
+    /// Cuts rows that were submitted beyond the end of the stream. Returns the session and the report.
     pub fn finish(mut self, engine: &mut Engine) -> (Session, Result<Report>) {
         let held = self.session.tokens().len();
         engine.cut(&mut self.session, held);

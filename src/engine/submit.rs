@@ -1,4 +1,4 @@
-//! A loaded model ([`Engine`]) and its steps: submitted, in flight, landed.
+//! A loaded model ([`Engine`]): checks steps, submits them and lands them.
 
 use super::backend::{Backend, Ticket};
 use super::gpu::{Capacity, MemoryPlan};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A loaded model.
 pub struct Engine {
     pub(super) backend: Box<dyn Backend>,
-    /// Tells the engines of a process apart.
+    /// Number of the engine in this process. Snapshots name it.
     pub(super) id: u64,
     gpu: Option<Arc<Gpu>>,
     pub(super) pace: Pace,
@@ -26,7 +26,7 @@ pub struct Engine {
     load_seconds: f64,
 }
 
-/// What loading a model leaves.
+/// The results of loading a model.
 pub(super) struct Loaded {
     pub backend: Box<dyn Backend>,
     pub gpu: Option<Arc<Gpu>>,
@@ -40,9 +40,9 @@ pub(super) struct Loaded {
 /// The tokens of a session's rows in a step.
 #[derive(Clone, Copy, Debug)]
 pub enum Tokens<'a> {
-    /// These, a row each.
+    /// Known tokens, one row for each.
     Given(&'a [TokenId]),
-    /// One row: the token that the step before samples for the session.
+    /// One row, with the token that the previous step samples for the session.
     Sampled,
 }
 
@@ -60,23 +60,23 @@ impl Tokens<'_> {
 pub struct Part<'a> {
     /// The session.
     pub session: &'a mut Session,
-    /// Its tokens.
+    /// The tokens of its rows.
     pub tokens: Tokens<'a>,
-    /// What is wanted, by number of the row among these.
+    /// Number of a row in this part, and the result that is wanted of it.
     pub wants: Vec<(u32, Want)>,
-    /// The tokens after the first rows, for the draft block's logits of these rows.
+    /// For the first rows, the token after each of them. The draft block gives logits for these rows.
     pub drafts: &'a [TokenId],
 }
 
 impl<'a> Part<'a> {
-    /// Rows of `tokens`, of which nothing but `wants` is wanted.
+    /// Rows of known `tokens`, without drafts.
     pub fn given(session: &'a mut Session, tokens: &'a [TokenId], wants: Vec<(u32, Want)>) -> Self {
         Self { session, tokens: Tokens::Given(tokens), wants, drafts: &[] }
     }
 }
 
 /// A step in flight.
-#[must_use = "its results are what it was submitted for"]
+#[must_use = "the results of a step come from landing it"]
 pub struct Flight(Ticket);
 
 impl Engine {
@@ -91,12 +91,12 @@ impl Engine {
         &self.config
     }
 
-    /// The device, for people.
+    /// Description of the device.
     pub fn device(&self) -> &str {
         &self.device
     }
 
-    /// What the engine takes on a GPU.
+    /// The memory that the engine takes on a GPU, or `None` on the CPU.
     pub fn plan(&self) -> Option<&MemoryPlan> {
         self.plan.as_ref()
     }
@@ -106,58 +106,57 @@ impl Engine {
         self.load_seconds
     }
 
-    /// Longest session, in tokens.
+    /// The largest number of tokens in a session.
     pub fn context(&self) -> usize {
         self.capacity.context as usize
     }
 
-    /// Most rows of a step.
+    /// The largest number of rows in a step.
     pub fn max_rows(&self) -> usize {
         self.capacity.rows as usize
     }
 
-    /// The GPU that the engine runs on: its launches can be traced, captured and timed there.
+    /// The GPU that the engine runs on, for tracing, capturing and timing launches.
     ///
     /// # Errors
-    /// The engine runs on the CPU.
+    /// Where the engine runs on the CPU.
     pub fn gpu(&self) -> Result<&Gpu> {
         self.gpu.as_deref().ok_or_else(|| Error::Refused("the device cpu has no launches to measure".into()))
     }
 
-    /// Kernels compiled so far. A step that was timed while this grew does not tell how fast its kernels are.
+    /// Number of kernels compiled so far. The duration of a step during which it grew includes compilation.
     pub fn compiled(&self) -> usize {
         self.gpu.as_ref().map_or(0, |gpu| gpu.compiled())
     }
 
-    /// Steps to submit before the first of them has landed, beside the one that runs: that many can be dropped exactly.
+    /// Number of generated steps to keep queued behind the one that runs. Their rows can be dropped exactly.
     pub fn look_ahead(&self) -> usize {
         self.backend.look_ahead()
     }
 
-    /// A new, empty session.
+    /// Opens an empty session.
     ///
     /// # Errors
-    /// All that the engine has room for are open.
+    /// Where all sessions that the engine has room for are open.
     pub fn open(&mut self) -> Result<Session> {
         Ok(Session::new(self.backend.open()?))
     }
 
-    /// Gives a session's memory back.
+    /// Closes a session, whose memory another one can then use.
     pub fn close(&mut self, session: Session) {
         self.backend.close(session.slot);
     }
 
-    /// Submits one step of rows of several sessions, each in `parts` once, and does not wait for it. Steps run in the order of their
-    /// submission.
+    /// Submits one step and does not wait for it. Each session has at most one part. Steps run in the order of their submission.
     ///
     /// # Errors
-    /// Too many rows for a step or for the context, ids out of range, tokens given to a session that is ahead of its known ones: nothing has
-    /// changed then. The device fails.
+    /// Where a step or the context has no room for the rows, ids are out of range, or a session gets known tokens while it samples its own;
+    /// nothing has changed then. Also where the device fails.
     pub fn submit(&mut self, kind: RowKind, parts: Vec<Part<'_>>) -> Result<Flight> {
         self.submit_tapped(kind, parts, 0.0, &mut NoTaps)
     }
 
-    /// As [`Engine::submit`], for a step that is expected to run for so many seconds.
+    /// Like [`Engine::submit`], for a piece of prompts with an expected duration.
     pub(super) fn submit_long(&mut self, parts: Vec<Part<'_>>, expected_seconds: f64) -> Result<Flight> {
         self.submit_tapped(RowKind::Prompt, parts, expected_seconds, &mut NoTaps)
     }
@@ -165,7 +164,7 @@ impl Engine {
     /// Runs one step, shows its activations to `taps`, and waits for its results.
     ///
     /// # Errors
-    /// As [`Engine::submit`].
+    /// Those of [`Engine::submit`].
     pub fn step(&mut self, kind: RowKind, parts: Vec<Part<'_>>, taps: &mut dyn Taps) -> Result<StepOutput> {
         let flight = self.submit_tapped(kind, parts, 0.0, taps)?;
         self.land(flight)
@@ -174,15 +173,15 @@ impl Engine {
     /// Whether [`Engine::land`] would return at once. Never blocks.
     ///
     /// # Errors
-    /// The device fails.
+    /// Where the device fails.
     pub fn has_landed(&self, flight: &Flight) -> Result<bool> {
         self.backend.is_done(&flight.0)
     }
 
-    /// Waits for a step. Steps land in the order of their submission.
+    /// Waits for a step and returns its results. Land steps in the order of their submission.
     ///
     /// # Errors
-    /// The device fails.
+    /// Where the device fails.
     pub fn land(&mut self, flight: Flight) -> Result<StepOutput> {
         self.backend.wait(flight.0)
     }
@@ -255,10 +254,10 @@ impl Engine {
         }
     }
 
-    /// Drops the last `count` tokens of a session exactly, as if they had never been.
+    /// Drops the last `count` tokens of a session without any trace in later results.
     ///
     /// # Errors
-    /// More than [`REWIND`], or more than there are.
+    /// Where `count` is more than [`REWIND`] or more than the session holds.
     pub fn drop_last(&mut self, session: &mut Session, count: usize) -> Result<()> {
         let held = session.tokens().len();
         if count > held || count > REWIND as usize {
@@ -268,7 +267,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Cuts a session, of which nothing is in flight, to its first `kept` tokens: none, or all but the last few.
+    /// Cuts a session to its first `kept` tokens. The session has no rows in flight. `kept` is 0, or at most [`REWIND`] less than the
+    /// number of rows.
     pub(super) fn cut(&mut self, session: &mut Session, kept: usize) {
         if kept < session.position() {
             self.backend.rewind(session.slot, kept as u32);

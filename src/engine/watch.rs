@@ -1,23 +1,23 @@
-//! Long work is watched by its caller, who is told how far it has come and may end it.
+//! The interface by which a caller follows long work and may end it early.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Who watches a piece of long work.
+/// A caller that follows long work.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
-    /// Called with how much is done and how much there is to do, in bytes or tokens. It is called often, and from any thread.
+    /// Called with the work that is done and the whole work, in bytes or tokens. It is called often, and from any thread.
     pub report: &'a (dyn Fn(u64, u64) + Sync),
-    /// Set from anywhere to end the work early, which is no error.
+    /// Any thread may set it to end the work early, which is not an error.
     pub cancel: &'a AtomicBool,
 }
 
 impl<'a> Watch<'a> {
-    /// Only the flag: nobody wants to know how far the work has come.
+    /// A caller that may end the work and does not follow it.
     pub fn quiet(cancel: &'a AtomicBool) -> Self {
         Self { report: &|_, _| (), cancel }
     }
 
-    /// Whether the work shall end.
+    /// Whether the work should end early.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
-//! Reads a header from front to back; every number in it is untrusted.
+//! Reads a header from front to back. Every number in it is untrusted.
 
-/// A position in the bytes of a file. Errors say what was being read; the caller adds the path.
+/// A position in the bytes of a file. Its errors say what was being read; the caller adds the path.
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -16,12 +16,12 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// Bytes that are left.
+    /// Number of bytes that are left.
     pub(super) fn left(&self) -> usize {
         self.bytes.len().saturating_sub(self.at)
     }
 
-    /// The next `n` bytes, which are part of `what`.
+    /// Takes the next `n` bytes. An error names `what`, the thing that they are a part of.
     pub(super) fn take(&mut self, n: u64, what: &str) -> Result<&'a [u8], String> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let taken = usize::try_from(n)
@@ -46,13 +46,13 @@ impl<'a> Cursor<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A string: u64 length, then that many bytes, of any content.
+    /// Reads a string: a u64 length, then that many bytes of any content.
     pub(super) fn string(&mut self, what: &str) -> Result<&'a [u8], String> {
         let length = self.u64(what)?;
         self.take(length, what)
     }
 
-    /// A string that must be a name: UTF-8, not empty.
+    /// Reads a name: a string that is UTF-8 and not empty.
     pub(super) fn name(&mut self, what: &str) -> Result<&'a str, String> {
         let start = self.at;
         match std::str::from_utf8(self.string(what)?) {
@@ -62,7 +62,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A u64 count of things of which each takes at least `min_bytes`: one that the rest of the file cannot hold is refused here,
+    /// Reads a u64 count of things that take at least `min_bytes` each. A count that the rest of the file cannot hold is refused here,
     /// before anything is allocated for it.
     pub(super) fn count(&mut self, min_bytes: usize, what: &str) -> Result<u64, String> {
         let count = self.u64(what)?;
@@ -80,7 +80,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// `name` for an error message: quoted, control characters escaped so that the message stays one line, long ones cut.
+/// `name` as an error message shows it: quoted, cut where it is long, with control characters escaped so that the message stays one line.
 pub(super) fn quoted(name: &str) -> String {
     const MOST: usize = 100;
     match name.char_indices().nth(MOST) {

@@ -1,4 +1,4 @@
-//! The tensor directory: names, shapes, types and places, checked against each other and against the file.
+//! The tensor directory: names, shapes, types and offsets, checked against each other and against the size of the file.
 
 use super::cursor::{Cursor, quoted};
 use super::kind::GgmlType;
@@ -19,13 +19,13 @@ pub struct TensorInfo {
     pub bytes: u64,
 }
 
-/// Most dimensions of a tensor.
+/// The largest number of dimensions of a tensor.
 const MAX_DIMS: u32 = 4;
 
-/// The fewest bytes of a tensor's entry: name with one character, number of dimensions, one dimension, type, offset.
+/// The fewest bytes that a tensor's entry takes: name of one character, number of dimensions, one dimension, type, offset.
 const MIN_ENTRY_BYTES: usize = 8 + 1 + 4 + 8 + 4 + 8;
 
-/// Size in bytes of a tensor of this type and shape; `Err` says what is wrong with them.
+/// Size in bytes of a tensor of this type and shape. `Err` says what is wrong with them; the caller adds the tensor's name.
 pub(super) fn tensor_bytes(kind: GgmlType, shape: &[u64]) -> Result<u64, String> {
     if shape.is_empty() || shape.len() > MAX_DIMS as usize {
         return Err(format!("has {} dimensions, expected 1 to {MAX_DIMS}", shape.len()));
@@ -48,7 +48,7 @@ pub(super) fn align(at: u64, alignment: u32) -> Option<u64> {
     at.checked_next_multiple_of(u64::from(alignment))
 }
 
-/// All tensors of a file, in its order.
+/// All tensors of a file, in the file's order.
 #[derive(Debug)]
 pub(super) struct Directory {
     pub(super) tensors: Vec<TensorInfo>,
@@ -56,11 +56,11 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Reads `count` entries and places them in a file of `file_bytes`. The data starts at the first multiple of `alignment` behind
-    /// the header.
+    /// Reads `count` entries and checks that their data lies inside the file, which has `file_bytes` bytes. The data starts at the first
+    /// multiple of `alignment` after the header.
     pub(super) fn parse(cursor: &mut Cursor<'_>, count: u64, alignment: u32, file_bytes: u64) -> Result<Self, String> {
         cursor.check_count(count, MIN_ENTRY_BYTES, "the number of tensors")?;
-        // Grown as entries are read, not reserved: the count of a sparse file costs its maker nothing.
+        // Nothing is reserved for `count` entries: a sparse file that is large enough for any count costs its maker nothing.
         let (mut tensors, mut index) = (Vec::new(), HashMap::new());
         for i in 0..count {
             let tensor = read_entry(cursor)?;
@@ -71,7 +71,7 @@ impl Directory {
         }
         let data = align(cursor.position() as u64, alignment).ok_or("the header is too long")?;
         for tensor in &mut tensors {
-            place(tensor, data, alignment, file_bytes).map_err(|what| format!("tensor {} {what}", quoted(&tensor.name)))?;
+            locate(tensor, data, alignment, file_bytes).map_err(|what| format!("tensor {} {what}", quoted(&tensor.name)))?;
         }
         check_overlap(&tensors)?;
         Ok(Self { tensors, index })
@@ -82,7 +82,7 @@ impl Directory {
     }
 }
 
-/// One entry, its offset still counted from the start of the data.
+/// Reads one entry. Its offset counts from the start of the data, as in the file.
 fn read_entry(cursor: &mut Cursor<'_>) -> Result<TensorInfo, String> {
     let name = cursor.name("a tensor")?.to_owned();
     let what = format!("tensor {}", quoted(&name));
@@ -97,8 +97,8 @@ fn read_entry(cursor: &mut Cursor<'_>) -> Result<TensorInfo, String> {
     Ok(TensorInfo { name, shape, kind, offset, bytes })
 }
 
-/// Changes the offset to one from the start of the file, once it is known to lie inside.
-fn place(tensor: &mut TensorInfo, data: u64, alignment: u32, file_bytes: u64) -> Result<(), String> {
+/// Checks that a tensor's data lies inside the file, and changes its offset to one from the start of the file.
+fn locate(tensor: &mut TensorInfo, data: u64, alignment: u32, file_bytes: u64) -> Result<(), String> {
     let TensorInfo { offset, bytes, .. } = *tensor;
     if !offset.is_multiple_of(u64::from(alignment)) {
         return Err(format!("starts at data offset {offset}, which is not a multiple of the alignment {alignment}"));
@@ -122,7 +122,7 @@ fn check_overlap(tensors: &[TensorInfo]) -> Result<(), String> {
     for pair in order.windows(2) {
         let (a, b) = (pair[0], pair[1]);
         let same = (a.offset, a.bytes) == (b.offset, b.bytes);
-        // No sum overflows: both ends lie inside the file.
+        // The sum does not overflow, because the end of every tensor lies inside the file.
         if !same && b.offset < a.offset + a.bytes {
             return Err(format!(
                 "tensors {} ({} bytes at {}) and {} ({} bytes at {}) overlap",

@@ -9,10 +9,10 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// An opened file with a checked header. Tensor data is read from disk when it is looked at.
+/// An opened file with a checked header. Its data is mapped, so the operating system reads a tensor from disk when it is first used.
 pub struct File {
     path: PathBuf,
-    /// The mapped file, or bytes in memory.
+    /// The mapped file, or bytes that were in memory already.
     data: Box<dyn AsRef<[u8]> + Send + Sync>,
     alignment: u32,
     entries: Entries,
@@ -20,24 +20,25 @@ pub struct File {
 }
 
 impl File {
-    /// Maps the file at `path` and checks its header. Takes as long as the header is, whatever the size of the file.
+    /// Maps the file at `path` and checks its header. The time depends on the length of the header, not on the size of the file.
     pub fn open(path: &Path) -> Result<Self> {
         let wrong = |error: std::io::Error| Error::file(path, error);
-        // Before opening: a pipe would block.
+        // The check comes before the opening, because opening a pipe would block.
         if !fs::metadata(path).map_err(wrong)?.is_file() {
             return Err(Error::file(path, "is not a regular file"));
         }
         let file = fs::File::open(path).map_err(wrong)?;
-        // SAFETY: the map is read-only and private to this value. What cannot be excluded is another program that changes or truncates
-        // the file while it is mapped; model files are written once, and our own writer renames complete files into place.
+        // SAFETY: the map is read-only and private to this value. Another program could still change or truncate the file while it is
+        // mapped. Model files are written once, and `Writer` renames complete files into place, so that this does not happen in practice.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(wrong)?;
         Self::parse(path, Box::new(map))
     }
 
-    /// Like [`File::open`] for bytes that are in memory, built into the program perhaps, which `path` names in errors. Nothing is copied.
+    /// Like [`File::open`], for bytes that are in memory, for example built into the program. Nothing is copied. `path` names them in
+    /// errors.
     ///
     /// # Errors
-    /// As [`File::open`].
+    /// Those of [`File::open`].
     pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static, path: &Path) -> Result<Self> {
         Self::parse(path, Box::new(bytes))
     }
@@ -67,8 +68,8 @@ impl File {
         self.directory.tensor(name)
     }
 
-    /// The bytes of a tensor of this file; without any alignment in memory beyond that of the file. Empty for a tensor of another
-    /// file that lies outside this one.
+    /// The bytes of a tensor of this file, aligned in memory no better than the file is. The result is empty where `tensor` belongs to
+    /// another file and its range lies outside this one.
     pub fn bytes(&self, tensor: &TensorInfo) -> &[u8] {
         let range = || {
             let start = usize::try_from(tensor.offset).ok()?;
@@ -77,7 +78,7 @@ impl File {
         range().unwrap_or_default()
     }
 
-    /// Alignment of tensor data, bytes: a power of two.
+    /// Alignment of tensor data in bytes, a power of two.
     pub fn alignment(&self) -> u32 {
         self.alignment
     }
@@ -99,7 +100,7 @@ impl fmt::Debug for File {
     }
 }
 
-/// Metadata, tensors and alignment of a file with these bytes.
+/// Reads metadata, tensors and alignment from the bytes of a file.
 fn header(path: &Path, bytes: &[u8]) -> Result<(Entries, Directory, u32)> {
     let wrong = |what: String| Error::file(path, what);
     let mut cursor = Cursor::new(bytes, 0);

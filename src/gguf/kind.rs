@@ -3,12 +3,12 @@
 use crate::quant::BlockFormat;
 use std::fmt;
 
-/// A tensor's type as its GGML number, whether known here or not.
+/// A tensor's type by its GGML number. The number may be one that this program does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GgmlType(pub u32);
 
-/// Number, name, values and bytes of a block. Q8_1 and the numbers that are missing do not occur in files.
-/// Source: ggml's list of types and block sizes; SPEC 10 has the layouts that are decoded here.
+/// Number, name, and values and bytes of a block. The missing numbers, Q8_1 among them, do not occur in files.
+/// Source: ggml's list of types and block sizes. SPEC 10 has the layouts of the types that this program decodes.
 const KNOWN: [(GgmlType, &str, u64, u64); 32] = [
     (GgmlType::F32, "F32", 1, 4),
     (GgmlType::F16, "F16", 1, 2),
@@ -72,12 +72,12 @@ impl GgmlType {
     /// See [`BlockFormat::Mxfp4`].
     pub const MXFP4: Self = Self(39);
 
-    /// Values and bytes of a block; `None` for a type that is not known here.
+    /// Values and bytes of a block, or `None` for a type that this program does not know.
     pub fn block(self) -> Option<(u64, u64)> {
         KNOWN.iter().find(|known| known.0 == self).map(|known| (known.2, known.3))
     }
 
-    /// The format in which blocks of this type are decoded; `None` for integers and for types that this program does not decode.
+    /// The format that decodes blocks of this type, or `None` for integers and for types that this program does not decode.
     pub fn format(self) -> Option<BlockFormat> {
         Some(match self {
             Self::F32 => BlockFormat::F32,
@@ -92,12 +92,12 @@ impl GgmlType {
         })
     }
 
-    /// The type in which a file stores `format`; `None` for [`BlockFormat::Fp8`], which no GGUF file has.
+    /// The type in which a GGUF file stores `format`, or `None` for the formats that exist in memory only.
     pub fn of(format: BlockFormat) -> Option<Self> {
         KNOWN.iter().map(|known| known.0).find(|kind| kind.format() == Some(format))
     }
 
-    /// GGML's name of the type, or `type N` for one that is not known here.
+    /// GGML's name of the type, or `type N` for one that this program does not know.
     pub fn name(self) -> String {
         match KNOWN.iter().find(|known| known.0 == self) {
             Some(known) => known.1.to_owned(),

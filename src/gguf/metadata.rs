@@ -1,5 +1,5 @@
-//! Metadata: keys and typed values, decoded when asked for. A real file has 129,280 tokens and 127,741 merges, most of them never
-//! looked at, so that only positions are kept.
+//! Metadata: keys and typed values, decoded when asked for. Only the offsets of values are kept, because a real file has 129,280 tokens
+//! and 127,741 merges, most of which nobody looks at.
 
 use super::cursor::{Cursor, quoted};
 use super::value::{Value, ValueKind};
@@ -8,22 +8,22 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Arrays inside arrays deeper than this are refused; the keys of this model have none at all.
+/// The deepest nesting of arrays that is accepted. The keys of this model have no nested arrays at all.
 const MAX_DEPTH: usize = 4;
 
-/// The fewest bytes of a key and its value: length, one character, type, one byte.
+/// The fewest bytes that a key and its value take: length of the key, one character, type, a value of one byte.
 const MIN_ENTRY_BYTES: usize = 8 + 1 + 4 + 1;
 
-/// A key and where its value lies.
+/// A key, and the type and offset of its value.
 #[derive(Debug)]
 struct Entry {
     key: String,
     kind: ValueKind,
-    /// Offset of the value in the file, behind its type.
+    /// Offset in the file of the first byte of the value, which follows its type.
     at: usize,
 }
 
-/// All keys of a file, in its order.
+/// All keys of a file, in the file's order.
 #[derive(Debug)]
 pub(super) struct Entries {
     list: Vec<Entry>,
@@ -31,10 +31,10 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Walks over `count` entries: afterwards every length and count in them is known to lie inside the file.
+    /// Reads `count` keys and skips over their values. Afterwards every length and count in them is known to fit in the file.
     pub(super) fn parse(cursor: &mut Cursor<'_>, count: u64) -> Result<Self, String> {
         cursor.check_count(count, MIN_ENTRY_BYTES, "the number of metadata keys")?;
-        // Grown as entries are read, not reserved: the count of a sparse file costs its maker nothing.
+        // Nothing is reserved for `count` entries: a sparse file that is large enough for any count costs its maker nothing.
         let (mut list, mut index) = (Vec::new(), HashMap::new());
         for i in 0..count {
             let key = cursor.name("a metadata key")?.to_owned();
@@ -51,7 +51,7 @@ impl Entries {
     }
 }
 
-/// Moves over one value and checks that it is well formed.
+/// Moves the cursor over one value and checks that the value is well formed.
 fn skip(cursor: &mut Cursor<'_>, kind: ValueKind, what: &str, depth: usize) -> Result<(), String> {
     match kind {
         ValueKind::String => cursor.string(what).map(drop),
@@ -77,7 +77,7 @@ fn skip_numbers(cursor: &mut Cursor<'_>, kind: ValueKind, bytes: u64, what: &str
     }
 }
 
-/// Element type and length of an array.
+/// Reads element type and length of an array.
 fn array_header(cursor: &mut Cursor<'_>, what: &str) -> Result<(ValueKind, u64), String> {
     let element = Value::known(cursor.u32(what)?, what)?;
     let len = cursor.u64(what)?;
@@ -95,14 +95,14 @@ pub struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// An integer of any type that fits in u32.
+    /// An integer of any type whose value fits in u32.
     pub fn u32(self, key: &str) -> Result<Option<u32>> {
         self.scalar(key, "an integer that fits in u32", |value| value.integer()?.try_into().ok())
     }
 
     /// An f32, or an f64 rounded to f32.
     pub fn f32(self, key: &str) -> Result<Option<f32>> {
-        self.scalar(key, "a floating point number", |value| value.float())
+        self.scalar(key, "a floating-point number", |value| value.float())
     }
 
     /// A bool.
@@ -128,12 +128,12 @@ impl<'a> Metadata<'a> {
         self.array(key, "an array of integers that fit in i64", |value| value.integer()?.try_into().ok())
     }
 
-    /// An array of f32, or of f64, rounded to f32.
+    /// An array of f32, or of f64 rounded to f32.
     pub fn floats(self, key: &str) -> Result<Option<Vec<f32>>> {
-        self.array(key, "an array of floating point numbers", |value| value.float())
+        self.array(key, "an array of floating-point numbers", |value| value.float())
     }
 
-    /// An array of strings, not decoded yet.
+    /// An array of strings, which are decoded during iteration.
     pub fn strings(self, key: &str) -> Result<Option<Strings<'a>>> {
         let Some(entry) = self.entry(key) else { return Ok(None) };
         match self.elements(entry) {
@@ -144,14 +144,14 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// The value of a key as a whole, for copying it into another file. Strings must be UTF-8.
+    /// The whole value of a key, for example to copy it into another file. Strings must be UTF-8.
     pub fn value(self, key: &str) -> Result<Option<Value>> {
         let Some(entry) = self.entry(key) else { return Ok(None) };
         let what = format!("metadata key {}", quoted(key));
         Value::read(&mut self.cursor(entry), entry.kind, &what).map(Some).map_err(|what| Error::file(self.path, what))
     }
 
-    /// Every key in the file's order, with a printable value of one short line.
+    /// Every key in the file's order, with its value as one short printable line.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, String)> {
         self.entries.list.iter().map(move |entry| (entry.key.as_str(), self.printed(entry)))
     }
@@ -186,7 +186,7 @@ impl<'a> Metadata<'a> {
         values.map(Some).ok_or_else(|| self.wrong(entry, expected))
     }
 
-    /// Element type, length and first element of an array.
+    /// Element type and length of an array, and a cursor at its first element. `None` where the value is not an array.
     fn elements(self, entry: &Entry) -> Option<(ValueKind, usize, Cursor<'a>)> {
         if entry.kind != ValueKind::Array {
             return None;
@@ -202,11 +202,11 @@ impl<'a> Metadata<'a> {
             return printed_next(&mut self.cursor(entry), entry.kind);
         };
         let mut text = format!("[{}; {len}]", element.name());
-        // Elements of nested arrays have no fixed start and are not shown.
+        // The elements of nested arrays are not shown.
         if element != ValueKind::Array {
             for i in 0..len.min(SHOWN) {
                 let separator = if i == 0 { " " } else { ", " };
-                // Writing to a String cannot fail.
+                // Writing to a `String` cannot fail.
                 let _ = write!(text, "{separator}{}", printed_next(&mut cursor, element));
             }
             if len > SHOWN {
@@ -217,7 +217,7 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// The next number, bool or string as text.
+/// Reads the next number, bool or string and returns it as text.
 fn printed_next(cursor: &mut Cursor<'_>, kind: ValueKind) -> String {
     if kind == ValueKind::String {
         return cursor.string("").map_or_else(|_| String::new(), |bytes| quoted(&String::from_utf8_lossy(bytes)));
@@ -231,7 +231,7 @@ fn printed_next(cursor: &mut Cursor<'_>, kind: ValueKind) -> String {
     }
 }
 
-/// An array of strings in a file; each is found and decoded as the iteration comes to it.
+/// An array of strings in a file. Iteration finds and decodes them one by one.
 #[derive(Clone, Copy, Debug)]
 pub struct Strings<'a> {
     path: &'a Path,
@@ -242,12 +242,12 @@ pub struct Strings<'a> {
 }
 
 impl<'a> Strings<'a> {
-    /// How many strings.
+    /// Number of strings.
     pub fn len(self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether the array has no strings.
     pub fn is_empty(self) -> bool {
         self.len == 0
     }
@@ -258,7 +258,7 @@ impl<'a> Strings<'a> {
         (0..self.len).map_while(move |_| cursor.string("").ok())
     }
 
-    /// The strings as text; an error names the first that is not UTF-8.
+    /// The strings as text. A string that is not UTF-8 gives an error with its number.
     pub fn texts(self) -> impl Iterator<Item = Result<&'a str>> {
         self.iter().enumerate().map(move |(i, bytes)| {
             std::str::from_utf8(bytes).map_err(|_| {

@@ -1,4 +1,4 @@
-//! A large file in the making that survives an interruption: the data so far, and a note of how far it is complete.
+//! An unfinished file that survives an interruption: the data written so far, and beside it a note of how many tensors are complete.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -15,18 +15,18 @@ pub(super) struct Partial {
     identity: String,
 }
 
-/// What the note says.
+/// The content of the note.
 #[derive(Serialize, Deserialize)]
 struct Note {
-    /// What the work is: an attempt at anything else starts from the beginning.
+    /// Names the work. An attempt with another identity starts from the beginning.
     identity: String,
-    /// Tensors done.
+    /// Number of tensors that are complete, counted from the first.
     tensors: usize,
 }
 
 impl Partial {
-    /// Opens what an earlier attempt at `target` left, or makes an empty file of `size` bytes with this header. Returns the number of
-    /// tensors done.
+    /// Opens the file that an earlier attempt at `target` left, or makes one of `size` bytes that has this header and zeros. Returns the
+    /// number of complete tensors too.
     pub fn open(target: &Path, header: &[u8], size: u64, identity: &str) -> Result<(Self, usize)> {
         let beside = |extension: &str| {
             let mut name = OsString::from(target);
@@ -62,7 +62,7 @@ impl Partial {
         &self.file
     }
 
-    /// Notes that the first `tensors` tensors are on the disk.
+    /// Writes the first `tensors` tensors to the disk and notes that they are complete.
     pub fn completed(&self, tensors: usize) -> Result<()> {
         self.file.sync_data().map_err(|error| Error::file(&self.data, error))?;
         let note = Note { identity: self.identity.clone(), tensors };
@@ -76,14 +76,14 @@ impl Partial {
         write().map_err(|error| Error::file(&self.note, error))
     }
 
-    /// Gives the file its name.
+    /// Renames the complete file to `target`, and removes the note.
     pub fn persist(self, target: &Path) -> Result<()> {
         fs::rename(&self.data, target).map_err(|error| Error::file(target, error))?;
         self.remove_note();
         Ok(())
     }
 
-    /// Removes file and note.
+    /// Removes the file and the note.
     pub fn remove(self) {
         if let Err(error) = fs::remove_file(&self.data) {
             tracing::warn!("{}: {error}", self.data.display());

@@ -1,4 +1,4 @@
-//! What the writer writes the reader reads, and what no reader may accept.
+//! The reader reads what the writer writes, and refuses malformed files.
 
 use super::*;
 use std::path::Path;
@@ -9,7 +9,7 @@ fn open(bytes: &[u8]) -> crate::Result<File> {
     File::from_bytes(bytes.to_vec(), Path::new(PATH))
 }
 
-/// The error without the path.
+/// The error of opening these bytes, without the path. It must be a single line.
 fn refusal(bytes: &[u8]) -> String {
     let line = open(bytes).unwrap_err().to_string();
     assert!(!line.contains('\n'), "{line}");
@@ -24,7 +24,7 @@ fn text(text: &str) -> Value {
     Value::String(text.to_owned())
 }
 
-/// One key of every type, arrays of several.
+/// A key of every scalar type, and arrays of several types.
 fn all_values() -> Vec<(String, Value)> {
     vec![
         pair("u8", Value::U8(200)),
@@ -70,7 +70,7 @@ fn written(metadata: Vec<(String, Value)>, tensors: Vec<(String, Vec<u64>, GgmlT
 }
 
 #[test]
-fn round_trip() {
+fn what_the_writer_writes_the_reader_reads() {
     for alignment in [32, 1, 4096] {
         let file = open(&written(all_values(), tensors(), alignment)).unwrap();
         assert_eq!(file.alignment(), alignment);
@@ -89,7 +89,7 @@ fn round_trip() {
 }
 
 #[test]
-fn typed_getters() {
+fn getters_convert_numbers_and_errors_name_the_found_value() {
     let bytes = written(all_values(), Vec::new(), 32);
     let file = open(&bytes).unwrap();
     let m = file.metadata();
@@ -106,7 +106,7 @@ fn typed_getters() {
 
     let line = |error: crate::Error| error.to_string();
     assert_eq!(line(m.u32("i8").unwrap_err()), format!("{PATH}: metadata key \"i8\" is -3, expected an integer that fits in u32"));
-    assert_eq!(line(m.f32("u32").unwrap_err()), format!("{PATH}: metadata key \"u32\" is 4000000000, expected a floating point number"));
+    assert_eq!(line(m.f32("u32").unwrap_err()), format!("{PATH}: metadata key \"u32\" is 4000000000, expected a floating-point number"));
     assert!(line(m.u32("u64").unwrap_err()).contains("18446744073709551615"));
     assert!(line(m.str("ratios").unwrap_err()).contains("[i32; 10] 0, 1, 2, 3, 4, 5, 6, 7, ..., expected a string"));
     assert!(line(m.integers("limits").unwrap_err()).contains("[f32; 3] 10, 10, 10, expected an array of integers"));
@@ -120,7 +120,7 @@ fn typed_getters() {
 }
 
 #[test]
-fn text_that_is_not_utf8() {
+fn text_that_is_not_utf8_is_an_error_where_text_is_asked_for() {
     let mut bytes =
         written(vec![pair("k", Value::Array(ValueKind::String, vec![text("good"), text("evil")])), pair("s", text("evil"))], vec![], 32);
     for at in 0..bytes.len() - 4 {
@@ -136,7 +136,7 @@ fn text_that_is_not_utf8() {
     assert!(file.metadata().str("s").is_err() && file.metadata().value("s").is_err() && file.metadata().value("k").is_err());
 }
 
-/// A header by hand: counts, then the entries as they are given.
+/// A file with this header and `data` zero bytes of data. `entries` are the bytes of all keys and tensors.
 fn header(keys: u64, tensors: u64, entries: &[u8], data: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(MAGIC);
@@ -167,7 +167,7 @@ fn key(name: &str, kind: u32, value: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn refusals_of_headers() {
+fn malformed_headers_are_refused() {
     assert!(refusal(b"").contains("0 bytes left"));
     assert!(refusal(b"GGML\x03\0\0\0").contains("not a GGUF file"));
     assert_eq!(refusal(b"GGUF\x02\0\0\0"), "is GGUF version 2, expected 3");
@@ -189,7 +189,7 @@ fn refusals_of_headers() {
 }
 
 #[test]
-fn refusals_of_tensors() {
+fn malformed_tensors_are_refused() {
     let one = |shape: &[u64], kind, offset| refusal(&header(0, 1, &entry("t", shape, kind, offset), 64));
     assert!(open(&header(0, 1, &entry("t", &[16], 0, 0), 64)).is_ok());
     assert!(one(&[], 0, 0).contains("0 dimensions"));
@@ -206,15 +206,15 @@ fn refusals_of_tensors() {
     let line = two(entry("a", &[16], 0, 0), entry("b", &[4], 0, 32)).unwrap_err().to_string();
     assert!(line.ends_with("tensors \"a\" (64 bytes at 96) and \"b\" (16 bytes at 128) overlap"), "{line}");
     assert!(two(entry("a", &[16], 0, 0), entry("a", &[4], 0, 64)).unwrap_err().to_string().contains("\"a\" occurs twice"));
-    // Identical ranges are how synthetic files share experts.
+    // Two tensors may have exactly the same range: synthetic files share experts so.
     let shared = two(entry("a", &[16], 0, 64), entry("b", &[4, 4], 0, 64)).unwrap();
     assert_eq!(shared.bytes(&shared.tensors()[0]).as_ptr(), shared.bytes(&shared.tensors()[1]).as_ptr());
-    // Names cannot break the line.
+    // A name with a line break does not break the error's line.
     assert!(refusal(&header(0, 1, &entry("a\nb", &[3], 8, 0), 0)).contains(r#"tensor "a\nb" has rows of 3"#));
 }
 
 #[test]
-fn writer_refusals() {
+fn the_writer_refuses_what_no_reader_would_accept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.gguf");
     let create = |metadata, tensors, alignment| Writer::create(&path, metadata, tensors, alignment).map(drop).unwrap_err().to_string();
@@ -228,7 +228,7 @@ fn writer_refusals() {
 }
 
 #[test]
-fn unfinished_files_leave_nothing() {
+fn dropping_an_unfinished_writer_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.gguf");
     std::fs::write(&path, "before").unwrap();
@@ -242,7 +242,7 @@ fn unfinished_files_leave_nothing() {
 }
 
 #[test]
-fn threads_write_one_tensor() {
+fn several_threads_write_one_tensor() {
     fn shared_by_threads<T: Send + Sync>() {}
     shared_by_threads::<File>();
     let folder = tempfile::tempdir().unwrap();
@@ -260,7 +260,7 @@ fn threads_write_one_tensor() {
 }
 
 #[test]
-fn paths_that_are_no_file() {
+fn folders_and_missing_and_empty_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     assert!(File::open(folder.path()).unwrap_err().to_string().ends_with("is not a regular file"));
     let missing = folder.path().join("missing.gguf");
@@ -270,10 +270,10 @@ fn paths_that_are_no_file() {
     assert!(File::open(&empty).unwrap_err().to_string().starts_with(&empty.display().to_string()));
 }
 
-/// Offsets and sizes beyond 32 bits, in a file of holes. Only where files of holes are sure to cost no disk.
+/// The file is sparse, so that it takes no disk space. Other systems do not promise that for every file.
 #[test]
 #[cfg(target_os = "linux")]
-fn more_than_four_gigabytes() {
+fn files_may_have_more_than_four_gigabytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.gguf");
     let tensors = vec![("big".to_owned(), vec![1 << 20, 6 << 10], GgmlType::I8), ("last".to_owned(), vec![8], GgmlType::I8)];

@@ -1,8 +1,8 @@
-//! Metadata values as the format types them.
+//! Metadata values and their types.
 
 use super::cursor::Cursor;
 
-/// Type of a metadata value, as numbered in files.
+/// Type of a metadata value. The discriminants are the numbers in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
     /// Unsigned, 8 bits.
@@ -21,7 +21,7 @@ pub enum ValueKind {
     F32 = 6,
     /// One byte, 0 or 1.
     Bool = 7,
-    /// UTF-8 by the specification, of any content in practice.
+    /// Text. The specification says UTF-8; real files may have any bytes.
     String = 8,
     /// Elements of one type, which may be arrays.
     Array = 9,
@@ -43,7 +43,7 @@ impl ValueKind {
         Self::ALL.get(usize::try_from(number).ok()?).copied()
     }
 
-    /// Bytes of a value; `None` for strings and arrays.
+    /// Bytes of a value, or `None` for strings and arrays.
     pub(super) fn size(self) -> Option<usize> {
         match self {
             K::U8 | K::I8 | K::Bool => Some(1),
@@ -83,7 +83,7 @@ impl ValueKind {
     }
 }
 
-/// A metadata value of its own, for writing and for copying from file to file.
+/// An owned metadata value, for writing and for copying from file to file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Unsigned, 8 bits.
@@ -134,7 +134,7 @@ impl Value {
         }
     }
 
-    /// The number where this is any integer type.
+    /// The number, where the value is an integer of any type.
     pub(super) fn integer(&self) -> Option<i128> {
         Some(match *self {
             Self::U8(v) => v.into(),
@@ -149,7 +149,7 @@ impl Value {
         })
     }
 
-    /// The number, rounded to f32, where this is a floating point type.
+    /// The number, rounded to f32, where the value is a floating-point number.
     pub(super) fn float(&self) -> Option<f32> {
         match *self {
             Self::F32(v) => Some(v),
@@ -158,7 +158,7 @@ impl Value {
         }
     }
 
-    /// Reads a number or bool of type `kind` from its little-endian bytes; `None` where they are not exactly as many as it takes.
+    /// Reads a number or bool of type `kind` from its little-endian bytes. `None` where the number of bytes is not that of the type.
     pub(super) fn scalar(kind: ValueKind, bytes: &[u8]) -> Option<Self> {
         Some(match kind {
             K::U8 => Self::U8(u8::from_le_bytes(bytes.try_into().ok()?)),
@@ -176,7 +176,7 @@ impl Value {
         })
     }
 
-    /// Reads a value of type `kind` that was walked over when the file was opened.
+    /// Reads a value of type `kind`.
     pub(super) fn read(cursor: &mut Cursor<'_>, kind: ValueKind, what: &str) -> Result<Self, String> {
         match kind {
             K::String => match std::str::from_utf8(cursor.string(what)?) {
@@ -202,7 +202,7 @@ impl Value {
         ValueKind::from_number(number).ok_or_else(|| format!("{what} has value type {number}, expected 0 to {}", ValueKind::ALL.len() - 1))
     }
 
-    /// Appends the bytes of the value, without its type. `Err` names what cannot be written.
+    /// Appends the bytes of the value without its type. `Err` says which array element has the wrong type.
     pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<(), String> {
         match self {
             Self::U8(v) => out.extend(v.to_le_bytes()),
@@ -232,7 +232,7 @@ impl Value {
     }
 }
 
-/// Appends a string as files have them: u64 length, then the bytes.
+/// Appends a string as files store it: a u64 length, then the bytes.
 pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.extend((text.len() as u64).to_le_bytes());
     out.extend(text.as_bytes());
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_are_of_one_type() {
+    fn arrays_of_mixed_types_are_refused() {
         let mixed = Value::Array(ValueKind::U32, vec![Value::U32(1), Value::Bool(true)]);
         assert_eq!(mixed.write(&mut Vec::new()).unwrap_err(), "element 1 of the array is bool, expected u32");
     }

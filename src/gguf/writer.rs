@@ -1,4 +1,4 @@
-//! Writes a GGUF file whose tensors become known one by one, from many threads, in any order.
+//! Writes a GGUF file. The header is known at the start; several threads may then write tensors in any order.
 
 use super::directory::{align, tensor_bytes};
 use super::kind::GgmlType;
@@ -12,17 +12,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// A file in the making: another file beside the target, which takes the target's name when it is complete. Until then an existing target
-/// is untouched. A writer of [`Writer::create`] that is dropped leaves nothing behind; one of [`Writer::resume`] leaves what the next
-/// attempt goes on with.
+/// An unfinished file. It is written beside the target and takes the target's name when it is complete, so that an existing target stays
+/// untouched until then. A dropped writer of [`Writer::create`] removes the file; a dropped writer of [`Writer::resume`] leaves it for
+/// the next attempt.
 pub struct Writer {
     target: PathBuf,
     file: Unfinished,
-    /// Name, offset in the file and size of each tensor.
-    places: Vec<Place>,
+    tensors: Vec<TensorRange>,
 }
 
-/// The file before it has its name.
+/// The file before it takes the target's name.
 enum Unfinished {
     Temporary(NamedTempFile),
     Partial(Partial),
@@ -38,31 +37,31 @@ impl Unfinished {
 }
 
 impl Writer {
-    /// Writes the header. `tensors`: name, shape fastest first, type; laid out in this order, each at a multiple of `alignment` bytes
-    /// (a power of two). Tensor data that is never written stays zero. A `general.alignment` among `metadata` is replaced by what
-    /// `alignment` needs.
+    /// Makes the file and writes its header. `tensors` has name, shape (fastest dimension first) and type of each tensor. Their data
+    /// follows in this order, each at a multiple of `alignment` bytes, a power of two. Data that is never written stays zero. `alignment`
+    /// replaces a `general.alignment` among `metadata`.
     pub fn create(
         final_path: &Path,
         metadata: Vec<(String, Value)>,
         tensors: Vec<(String, Vec<u64>, GgmlType)>,
         alignment: u32,
     ) -> Result<Self> {
-        let (header, places, size) = layout(metadata, tensors, alignment).map_err(|what| Error::file(final_path, what))?;
+        let (header, tensors, size) = layout(metadata, tensors, alignment).map_err(|what| Error::file(final_path, what))?;
         let file = create_beside(final_path).and_then(|mut file| {
             io::Write::write_all(&mut file, &header)?;
             file.as_file().set_len(size)?;
             Ok(file)
         });
         let file = Unfinished::Temporary(file.map_err(|error| Error::file(final_path, error))?);
-        Ok(Self { target: final_path.to_path_buf(), file, places })
+        Ok(Self { target: final_path.to_path_buf(), file, tensors })
     }
 
-    /// As [`Writer::create`], for work that may be interrupted: the file is `final_path` with `.partial` behind, and beside it lies a
-    /// note of the tensors that [`Writer::completed`] said are done. Returns how many an earlier attempt with the same header and the
-    /// same `identity` did, 0 otherwise.
+    /// Like [`Writer::create`], for work that may be interrupted. The unfinished file is `final_path` with `.partial` appended, and a note
+    /// beside it says how many tensors are complete ([`Writer::completed`]). Returns that number too, where an earlier attempt had the same
+    /// header and the same `identity`, and otherwise 0.
     ///
     /// # Errors
-    /// As [`Writer::create`]; another process is at it.
+    /// Those of [`Writer::create`], and another process that writes the same file.
     pub fn resume(
         final_path: &Path,
         metadata: Vec<(String, Value)>,
@@ -70,12 +69,13 @@ impl Writer {
         alignment: u32,
         identity: &str,
     ) -> Result<(Self, usize)> {
-        let (header, places, size) = layout(metadata, tensors, alignment).map_err(|what| Error::file(final_path, what))?;
+        let (header, tensors, size) = layout(metadata, tensors, alignment).map_err(|what| Error::file(final_path, what))?;
         let (partial, done) = Partial::open(final_path, &header, size, identity)?;
-        Ok((Self { target: final_path.to_path_buf(), file: Unfinished::Partial(partial), places }, done))
+        Ok((Self { target: final_path.to_path_buf(), file: Unfinished::Partial(partial), tensors }, done))
     }
 
-    /// The first `tensors` tensors are written: an attempt after an interruption goes on behind them. Nothing where there are no attempts.
+    /// Notes that the first `tensors` tensors are complete, so that an attempt after an interruption starts with the next one. Does
+    /// nothing for a writer of [`Writer::create`].
     pub fn completed(&self, tensors: usize) -> Result<()> {
         match &self.file {
             Unfinished::Temporary(_) => Ok(()),
@@ -83,18 +83,18 @@ impl Writer {
         }
     }
 
-    /// Removes what was written: no attempt could go on with it.
+    /// Removes the unfinished file, so that the next attempt starts from the beginning.
     pub fn discard(self) {
         if let Unfinished::Partial(partial) = self.file {
             partial.remove();
         }
     }
 
-    /// Writes `bytes` at `byte_offset` from the start of tensor number `tensor_index`. Callable from many threads; where two writes
-    /// overlap, either may win.
+    /// Writes `bytes` at `byte_offset` from the start of tensor number `tensor_index`. Several threads may write at once; where two
+    /// writes overlap, either may win.
     pub fn write_at(&self, tensor_index: usize, byte_offset: u64, bytes: &[u8]) -> Result<()> {
-        let Some((name, offset, size)) = self.places.get(tensor_index) else {
-            let what = format!("tensor {tensor_index} is written, but the file has {}", self.places.len());
+        let Some(TensorRange { name, offset, size }) = self.tensors.get(tensor_index) else {
+            let what = format!("tensor {tensor_index} is written, but the file has {}", self.tensors.len());
             return Err(Error::file(&self.target, what));
         };
         if byte_offset.checked_add(bytes.len() as u64).is_none_or(|end| end > *size) {
@@ -104,7 +104,7 @@ impl Writer {
         write_all_at(self.file.file(), bytes, offset + byte_offset).map_err(|error| Error::file(&self.target, error))
     }
 
-    /// Makes the file durable and gives it its name, replacing an earlier file of that name.
+    /// Writes the file to the disk and renames it to the target, replacing an earlier file of that name.
     pub fn finish(self) -> Result<()> {
         self.file.file().sync_all().map_err(|error| Error::file(&self.target, error))?;
         match self.file {
@@ -117,14 +117,21 @@ impl Writer {
     }
 }
 
-type Place = (String, u64, u64);
+/// Where the data of a tensor lies in the file.
+struct TensorRange {
+    name: String,
+    /// Offset of the first byte from the start of the file.
+    offset: u64,
+    /// Size in bytes.
+    size: u64,
+}
 
-/// Bytes of the header, place of each tensor, and size of the whole file.
+/// Bytes of the header, range of each tensor's data, and size of the whole file.
 fn layout(
     metadata: Vec<(String, Value)>,
     tensors: Vec<(String, Vec<u64>, GgmlType)>,
     alignment: u32,
-) -> Result<(Vec<u8>, Vec<Place>, u64), String> {
+) -> Result<(Vec<u8>, Vec<TensorRange>, u64), String> {
     if !alignment.is_power_of_two() {
         return Err(format!("alignment is {alignment}, expected a power of two"));
     }
@@ -169,11 +176,12 @@ fn layout(
 
     let data = align(header.len() as u64, alignment).ok_or("the header is too long")?;
     let size = data.checked_add(end).ok_or("the tensors exceed 2^64 bytes")?;
-    let places = tensors.into_iter().zip(sizes).map(|((name, ..), (start, bytes))| (name, data + start, bytes)).collect();
-    Ok((header, places, size))
+    let range = |((name, ..), (start, size)): ((String, _, _), (u64, u64))| TensorRange { name, offset: data + start, size };
+    let ranges = tensors.into_iter().zip(sizes).map(range).collect();
+    Ok((header, ranges, size))
 }
 
-/// A temporary file in the target's folder, so that it can be renamed, with the permissions of an ordinary new file.
+/// Makes a temporary file with the permissions of an ordinary new file. It is in the target's folder, so that it can be renamed to it.
 fn create_beside(target: &Path) -> io::Result<NamedTempFile> {
     let folder = match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -21,9 +21,9 @@ pub enum Dtype<'a> {
     U8,
     /// FP8 e4m3fn.
     F8E4m3,
-    /// Power-of-two scale.
+    /// Power-of-two scale e8m0.
     F8E8m0,
-    /// A type that this program does not read, by its name in the file. Tensors of it can be listed; their size is not checked.
+    /// A type that this program does not read, by its name in the file. Its tensors can be listed, but their size is not checked.
     Other(&'a str),
 }
 
@@ -45,7 +45,7 @@ impl<'a> Dtype<'a> {
         KNOWN.iter().find(|known| known.1 == name).map_or(Self::Other(name), |known| known.0)
     }
 
-    /// Bytes of an element; `None` for [`Dtype::Other`].
+    /// Bytes of an element, or `None` for [`Dtype::Other`].
     pub fn size(self) -> Option<usize> {
         KNOWN.iter().find(|known| known.0 == self).map(|known| known.2)
     }
@@ -60,7 +60,7 @@ impl<'a> Dtype<'a> {
 }
 
 impl fmt::Display for Dtype<'_> {
-    /// The name, with control characters escaped: it may come from a file and ends up in one-line messages.
+    /// Writes the name with control characters escaped, because it may come from a file and messages must stay one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.name().escape_debug())
     }

@@ -15,25 +15,25 @@ const CONFIG: &str = "config.json";
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 
-/// A real `config.json` has 2 KB. As [`Value`]s, JSON can take a hundred times its size.
+/// The largest `config.json` that is read. A real one has 2 KB; parsed into [`Value`]s, JSON can take a hundred times its size.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
-/// A real index has 6 MB.
+/// The largest index that is read. A real one has 6 MB.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 
-/// An opened checkpoint folder. Reads `config.json`, and the shards that `model.safetensors.index.json` names, else exactly
-/// `model.safetensors`; no other file.
+/// An opened checkpoint folder. It consists of `config.json` and the shards that `model.safetensors.index.json` names, or the single shard
+/// `model.safetensors` where there is no index. Other files are ignored.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     config: Value,
     shards: Vec<Safetensors>,
-    /// Which shard has a tensor.
+    /// Index in `shards` of the shard that has a tensor, by the tensor's name.
     owners: HashMap<String, usize>,
 }
 
 impl Folder {
-    /// Opens the folder at `path` and checks index and headers. Tensors of a shard that the index does not list are kept.
+    /// Opens the folder at `path` and checks index and headers. Tensors that are in a shard but not in the index are kept.
     pub fn open(path: &Path) -> Result<Self> {
         let config = read(&path.join(CONFIG), MAX_CONFIG_BYTES).map_err(|error| wrong(path.join(CONFIG), error))?;
         let index = match read(&path.join(INDEX), MAX_INDEX_BYTES) {
@@ -51,7 +51,7 @@ impl Folder {
         })
     }
 
-    /// Like [`Folder::open`] for contents of `config.json` and of the index that are in memory; `open` gives the shards by name.
+    /// Like [`Folder::open`], for contents of `config.json` and of the index that are in memory. `open` opens a shard by its name.
     #[doc(hidden)]
     pub fn from_parts(path: &Path, config: &[u8], index: Option<&[u8]>, mut open: impl FnMut(&str) -> Result<Safetensors>) -> Result<Self> {
         let wrong_config = |what: &dyn fmt::Display| wrong(path.join(CONFIG), what);
@@ -91,12 +91,12 @@ impl Folder {
         &self.config
     }
 
-    /// The tensor of this name, from whichever shard has it.
+    /// The tensor of this name, from the shard that has it.
     pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
         self.shards.get(*self.owners.get(name)?)?.tensor(name)
     }
 
-    /// The names of all tensors, by shard (in the order of their names), and in the shard's order.
+    /// The names of all tensors: shards in the order of their names, tensors in the order of the shard.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.shards.iter().flat_map(Safetensors::names)
     }
@@ -113,12 +113,12 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether `name` can only mean a safetensors file in the folder itself, on any system.
+/// Whether `name` means a safetensors file in the folder itself on every operating system.
 fn is_plain_name(name: &str) -> bool {
     name.ends_with(".safetensors") && !name.contains(['/', '\\', ':']) && !name.contains("..") && !name.contains(char::is_control)
 }
 
-/// Which shard has which tensor; `names` belong to `shards`.
+/// The index of the shard that has each tensor. `names` are the names of `shards`, for errors.
 fn owners(names: &[&str], shards: &[Safetensors]) -> Result<HashMap<String, usize>, String> {
     let mut owners = HashMap::new();
     for (i, shard) in shards.iter().enumerate() {
@@ -131,7 +131,7 @@ fn owners(names: &[&str], shards: &[Safetensors]) -> Result<HashMap<String, usiz
     Ok(owners)
 }
 
-/// Every tensor of the index must be listed once and lie where the index says.
+/// Checks that the index lists no tensor twice, and that each is in the shard that the index names.
 fn check_listed(listed: &[(String, String)], names: &[&str], owners: &HashMap<String, usize>) -> Result<(), String> {
     let mut seen = HashMap::new();
     for (tensor, shard) in listed {
@@ -147,13 +147,13 @@ fn check_listed(listed: &[(String, String)], names: &[&str], owners: &HashMap<St
     Ok(())
 }
 
-/// What is read of the index; the rest is sums for people.
+/// The part of the index that is read. The rest is sizes for information.
 #[derive(Deserialize)]
 struct Index {
     weight_map: WeightMap,
 }
 
-/// Tensor and shard, in file order, names as often as they are written.
+/// Pairs of tensor and shard in file order. A map would hide a tensor that is listed twice.
 struct WeightMap(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for WeightMap {

@@ -1,8 +1,8 @@
 //! The header of a safetensors file: 8 bytes of length, then JSON, then the data without gaps.
 //!
-//! Read here and not with the crate `safetensors` (0.7), because that one adds the last offset to the header's size unchecked (a
-//! hostile header panics, or in a release build is accepted with offsets outside of the file), drops all but one of several tensors
-//! of the same name, and refuses a whole file for one tensor of a new type.
+//! This program has a parser of its own, because the crate `safetensors` (0.7) has three faults. It adds the last offset to the header's
+//! size unchecked, so that a hostile header panics, or in a release build passes with offsets outside the file. It drops all but one of
+//! several tensors of the same name. And it refuses a whole file for one tensor of a type that it does not know.
 
 use super::dtype::Dtype;
 use serde::Deserialize;
@@ -10,10 +10,10 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 use std::ops::Range;
 
-/// Longest header that the format allows, bytes.
+/// The longest header that the format allows, in bytes.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// A tensor as the header has it, its place counted from the start of the file.
+/// A tensor of the header. Its range counts from the start of the file.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) name: String,
@@ -22,8 +22,8 @@ pub(super) struct Entry {
     pub(super) range: Range<usize>,
 }
 
-/// All tensors of a file in the header's order, each in its place inside of `file`. Names may repeat; the caller looks for that.
-/// `Err` says what is wrong, on one line.
+/// All tensors of a file in the header's order, with ranges that lie inside `file`. Names may repeat; the caller checks that.
+/// `Err` says on one line what is wrong.
 pub(super) fn parse(file: &[u8]) -> Result<Vec<Entry>, String> {
     let (length, rest) =
         file.split_first_chunk().ok_or_else(|| format!("has {} bytes, expected at least 8: not a safetensors file", file.len()))?;
@@ -34,7 +34,7 @@ pub(super) fn parse(file: &[u8]) -> Result<Vec<Entry>, String> {
             MAX_HEADER_BYTES.min(rest.len() as u64)
         ));
     }
-    // Does not truncate: at most rest.len().
+    // The cast does not truncate, because `length` is at most `rest.len()`.
     let (json, data) = rest.split_at(length as usize);
     if json.first() != Some(&b'{') {
         return Err("the header does not start with '{': not a safetensors file".to_owned());
@@ -43,7 +43,7 @@ pub(super) fn parse(file: &[u8]) -> Result<Vec<Entry>, String> {
     let start = file.len() - data.len();
     let mut entries = Vec::new();
     for (name, tensor) in raw {
-        let range = place(&tensor, data.len()).map_err(|what| format!("tensor {name:?} {what}"))?;
+        let range = data_range(&tensor, data.len()).map_err(|what| format!("tensor {name:?} {what}"))?;
         let range = start + range.start..start + range.end;
         entries.push(Entry { name, dtype: tensor.dtype, shape: tensor.shape, range });
     }
@@ -51,8 +51,8 @@ pub(super) fn parse(file: &[u8]) -> Result<Vec<Entry>, String> {
     Ok(entries)
 }
 
-/// Where a tensor lies in `data_bytes` bytes of data.
-fn place(tensor: &RawTensor, data_bytes: usize) -> Result<Range<usize>, String> {
+/// The range of a tensor within the data, which has `data_bytes` bytes.
+fn data_range(tensor: &RawTensor, data_bytes: usize) -> Result<Range<usize>, String> {
     let [start, end] = tensor.data_offsets;
     if start > end || end > data_bytes as u64 {
         return Err(format!("has data offsets {start} to {end}, but the file has {data_bytes} bytes of data"));
@@ -68,11 +68,11 @@ fn place(tensor: &RawTensor, data_bytes: usize) -> Result<Range<usize>, String> 
             });
         }
     }
-    // Neither truncates: at most data_bytes.
+    // Neither cast truncates, because both offsets are at most `data_bytes`.
     Ok(start as usize..end as usize)
 }
 
-/// A shape for a message; one of absurdly many dimensions is cut.
+/// A shape as a message shows it: only the first eight dimensions of a longer one.
 fn shown(shape: &[usize]) -> String {
     match shape.get(..8) {
         Some(first) if shape.len() > 8 => format!("{first:?} and {} more dimensions", shape.len() - 8),
@@ -80,7 +80,7 @@ fn shown(shape: &[usize]) -> String {
     }
 }
 
-/// The format has every byte of data in exactly one tensor.
+/// Checks that every byte of the data belongs to exactly one tensor, as the format demands.
 fn check_cover(entries: &[Entry], data: Range<usize>) -> Result<(), String> {
     let mut order: Vec<&Entry> = entries.iter().collect();
     order.sort_unstable_by_key(|entry| (entry.range.start, entry.range.end));
@@ -88,7 +88,7 @@ fn check_cover(entries: &[Entry], data: Range<usize>) -> Result<(), String> {
     for Entry { name, range, .. } in order {
         if range.start != end {
             let (found, expected) = (range.start - data.start, end - data.start);
-            return Err(format!("tensor {name:?} starts at data offset {found}, expected {expected}, where the one before ends"));
+            return Err(format!("tensor {name:?} starts at data offset {found}, expected {expected}, where the previous tensor ends"));
         }
         end = range.end;
     }
@@ -98,7 +98,7 @@ fn check_cover(entries: &[Entry], data: Range<usize>) -> Result<(), String> {
     Ok(())
 }
 
-/// Names and tensors in file order.
+/// Names and tensors in file order. A map would hide a name that occurs twice.
 struct Header(Vec<(String, RawTensor)>);
 
 #[derive(Deserialize)]

@@ -1,10 +1,10 @@
 //! Checkpoint folders as DeepSeek releases them: `config.json` and tensors in safetensors files, as names and bytes.
 //!
-//! Not this room's job: what a tensor means to the model, and which `X.scale` belongs to which `X.weight` (`model`); decoding (`quant`).
-//! Called by `model` and `convert`; goldens are read with it too. In: a path, mapped into memory and never read as a whole.
-//! Out: [`TensorView`]s that borrow from the map. Headers and the index are checked when they are opened, so that lookups later cannot
-//! fail; any content gives a value or one line that names the file, the thing and the numbers.
-//! Tests: in each file, `tests/golden/blocks.rs` and `tests/golden/corruption.rs`.
+//! Files are mapped into memory and never read as a whole; [`TensorView`]s borrow from the map. Headers and the index are checked when
+//! they are opened, so that every tensor is known to lie inside its file. Any content gives either a value or an error of one line that
+//! names the file, the faulty thing and the numbers. This room does not know what a tensor means to the model or which `X.scale` belongs
+//! to which `X.weight` (`model`), and it does not decode (`quant`).
+//! Its tests are here, in `tests/golden/blocks.rs` and in `tests/golden/corruption.rs`; the goldens are read with it too.
 //!
 //! Source: the safetensors format, <https://github.com/huggingface/safetensors#format>; SPEC 8.
 
@@ -21,7 +21,7 @@ use crate::Error;
 use std::fmt::Display;
 use std::path::Path;
 
-/// An error about `path`, cut where names or values from the file would make the line endless.
+/// An error about `path`. A text that names or values from the file make too long is cut.
 fn wrong(path: impl AsRef<Path>, what: impl Display) -> Error {
     const MOST: usize = 500;
     let mut what = what.to_string();

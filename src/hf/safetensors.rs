@@ -19,30 +19,30 @@ pub struct TensorView<'a> {
     pub dtype: Dtype<'a>,
     /// Dimensions, slowest first: a matrix [R, C] is listed as R, C.
     pub shape: &'a [usize],
-    /// The elements, in order, without any alignment in memory.
+    /// The elements in order. They need not be aligned in memory.
     pub bytes: &'a [u8],
 }
 
-/// An opened file with a checked header. Tensor data is read from disk when it is looked at.
+/// An opened file with a checked header. Its data is mapped, so the operating system reads a tensor from disk when it is first used.
 pub struct Safetensors {
     path: PathBuf,
-    /// The mapped file, or, in tests, bytes in memory.
+    /// The mapped file, or in tests bytes in memory.
     data: Box<dyn AsRef<[u8]> + Send + Sync>,
     entries: Vec<Entry>,
     index: HashMap<String, usize>,
 }
 
 impl Safetensors {
-    /// Maps the file at `path` and checks its header. Takes as long as the header is, whatever the size of the file.
+    /// Maps the file at `path` and checks its header. The time depends on the length of the header, not on the size of the file.
     pub fn open(path: &Path) -> Result<Self> {
         let file = open_regular(path).map_err(|error| wrong(path, error))?;
-        // SAFETY: the map is read-only and private to this value. What cannot be excluded is another program that changes or truncates
-        // the file while it is mapped; checkpoints are downloaded once and not changed.
+        // SAFETY: the map is read-only and private to this value. Another program could still change or truncate the file while it is
+        // mapped. Checkpoints are downloaded once and not changed, so that this does not happen in practice.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|error| wrong(path, error))?;
         Self::parse(path, Box::new(map))
     }
 
-    /// Like [`Safetensors::open`] for bytes that are in memory, which `path` names in errors.
+    /// Like [`Safetensors::open`], for bytes that are in memory. `path` names them in errors.
     #[doc(hidden)]
     pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Self> {
         Self::parse(path, Box::new(bytes))
@@ -83,7 +83,7 @@ impl fmt::Debug for Safetensors {
     }
 }
 
-/// Opens a file that has an end: a pipe would block, a device might never stop.
+/// Opens a regular file and refuses others: opening a pipe would block, and reading a device might never end.
 pub(super) fn open_regular(path: &Path) -> io::Result<fs::File> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("is not a regular file"));

@@ -1,11 +1,11 @@
-//! Files and folders by hand: what must open, and what each wrong one says.
+//! Correct files and folders open, and each malformed one gives an error that says what is wrong.
 
 use super::*;
 use std::path::Path;
 
 const PATH: &str = "some/model.safetensors";
 
-/// A file of this header and so many bytes of data: 0, 1, 2, ...
+/// A file with this header and `data` bytes of data: 0, 1, 2, ...
 fn file(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
@@ -17,7 +17,7 @@ fn open(bytes: Vec<u8>) -> crate::Result<Safetensors> {
     Safetensors::from_bytes(bytes, Path::new(PATH))
 }
 
-/// The error without the path.
+/// The error of opening a file with this header and `data` bytes of data, without the path. It must be a single line.
 fn refusal(header: &str, data: usize) -> String {
     let line = open(file(header, data)).unwrap_err().to_string();
     assert!(!line.contains('\n'), "{line}");
@@ -30,7 +30,7 @@ fn entry(name: &str, dtype: &str, shape: &str, start: u64, end: u64) -> String {
 }
 
 #[test]
-fn tensors_of_every_type() {
+fn tensors_of_every_known_type_are_read() {
     let types = [
         ("BF16", Dtype::Bf16, 2),
         ("F16", Dtype::F16, 2),
@@ -65,7 +65,7 @@ fn other_types_are_listed_by_name() {
 }
 
 #[test]
-fn empty_tensors() {
+fn tensors_and_files_may_be_empty() {
     let entries = [entry("a", "F32", "0,5", 4, 4), entry("b", "F32", "1", 0, 4), entry("c", "U8", "0", 0, 0)];
     let file = open(file(&format!("{{{}}}", entries.join(",")), 4)).unwrap();
     assert_eq!(file.tensor("a").map(|a| a.bytes.len()), Some(0));
@@ -73,7 +73,7 @@ fn empty_tensors() {
 }
 
 #[test]
-fn refusals_of_headers() {
+fn malformed_headers_are_refused() {
     let line = |bytes: &[u8]| open(bytes.to_vec()).unwrap_err().to_string();
     assert!(line(b"").contains("has 0 bytes, expected at least 8"));
     assert!(line(b"\xff\xff\xff\xff\xff\xff\xff\xff{}").contains("the header has 18446744073709551615 bytes, expected at most 2"));
@@ -98,7 +98,7 @@ fn refusals_of_headers() {
     assert!(two(entry("a", "U8", "6", 0, 6), entry("b", "U8", "4", 4, 8)).contains(r#""b" starts at data offset 4, expected 6"#));
 }
 
-/// Writes a folder: each shard is a header and its number of data bytes.
+/// Writes a folder. Each shard has a name, a header and a number of data bytes.
 fn folder(config: &str, index: Option<&str>, shards: &[(&str, String, usize)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("config.json"), config).unwrap();
@@ -117,7 +117,7 @@ fn shard(name: &'static str, tensors: &[&str]) -> (&'static str, String, usize) 
 }
 
 #[test]
-fn single_file_and_shards() {
+fn a_folder_has_one_file_or_the_shards_of_its_index() {
     let single = folder(r#"{"n": 1e-06}"#, None, &[shard("model.safetensors", &["a", "b"]), shard("other.safetensors", &["a"])]);
     let opened = Folder::open(single.path()).unwrap();
     assert_eq!(opened.names().collect::<Vec<_>>(), ["a", "b"]);
@@ -134,7 +134,7 @@ fn single_file_and_shards() {
 }
 
 #[test]
-fn refusals_of_folders() {
+fn malformed_folders_are_refused() {
     let refusal = |config: &str, index: Option<&str>, shards: &[_]| {
         let folder = folder(config, index, shards);
         let line = Folder::open(folder.path()).unwrap_err().to_string();

@@ -1,8 +1,9 @@
-//! Rotation angles, formed in f32 as the released code forms them (SPEC 2.2).
+//! Rotation angles, computed in f32 as in the released code (SPEC 2.2).
 
 use super::RopeFrequencies;
 
-/// cos and sin of position * frequency for each pair: (R/2) of each. The product is f32, its cosine and sine are not rounded before.
+/// (cosine, sine) of position * frequency for each of the R/2 pairs. The product is rounded to f32; cosine and sine are computed in f64
+/// and rounded once.
 pub fn angles(position: u32, frequencies: &RopeFrequencies) -> Vec<(f32, f32)> {
     frequencies
         .iter()

@@ -1,70 +1,70 @@
-//! Hyper-parameters (SPEC 1). Sizes come from the file: Flash, Pro and the tiny test models are the same code.
+//! Hyper-parameters (SPEC 1). All sizes come from the file, so that Flash, Pro and the tiny test models run the same code.
 
-/// What a layer is.
+/// The hyper-parameters of one layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerConfig {
-    /// Tokens a compressed row stands for: 0 (window only), 4 (with indexer) or 128.
+    /// Number of tokens that a compressed row stands for: 4 (with an indexer) or 128, or 0 for a layer that has only the sliding window.
     pub ratio: u32,
-    /// Experts are named by a table of token ids instead of chosen by score.
+    /// Whether a table gives the experts of each token id. In other layers the router chooses them by score.
     pub hashed: bool,
     /// SwiGLU limit.
     pub swiglu_limit: f32,
 }
 
-/// Extension of the rotary base to long contexts, on compressed layers only.
+/// YaRN, which extends the rotary embedding to long contexts. It applies to compressed layers only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Yarn {
-    /// How far slow pairs are stretched.
+    /// Factor by which the frequencies of slow pairs are divided.
     pub factor: f32,
     /// Context length before the extension.
     pub original_context: u32,
-    /// Turns over the original context above which a pair stays as it is.
+    /// A pair with more turns than this over the original context keeps its frequency.
     pub beta_fast: f32,
-    /// Turns below which a pair is stretched in full.
+    /// A pair with fewer turns than this over the original context is divided by the whole factor.
     pub beta_slow: f32,
 }
 
 /// Frequencies of the rotary pairs: R/2 numbers.
 pub type RopeFrequencies = Vec<f32>;
 
-/// Everything that fixes the shapes and the arithmetic of a model.
+/// All numbers that determine the shapes and the arithmetic of a model. Capital letters are the names of SPEC 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The model's name, where the file gives one.
     pub name: String,
-    /// Kind of each layer.
+    /// The layers in order.
     pub layers: Vec<LayerConfig>,
-    /// D.
+    /// D: channels of a residual stream.
     pub dim: u32,
     /// Size of the vocabulary.
     pub vocabulary: u32,
-    /// H.
+    /// H: attention heads.
     pub heads: u32,
-    /// K.
+    /// K: channels of a head.
     pub head_dim: u32,
-    /// R: rotated channels, the last of a head.
+    /// R: rotated channels, which are the last ones of a head.
     pub rope_dim: u32,
     /// Rank of the query projection.
     pub q_rank: u32,
     /// Groups of the output projection.
     pub o_groups: u32,
-    /// Rank of each group.
+    /// Rank of each group of the output projection.
     pub o_rank: u32,
     /// W: tokens of the sliding window, the current one included.
     pub window: u32,
-    /// Indexer heads.
+    /// Heads of the indexer.
     pub index_heads: u32,
-    /// Their dim.
+    /// Channels of an indexer head.
     pub index_dim: u32,
     /// Compressed rows that the indexer selects.
     pub index_top_k: u32,
-    /// E.
+    /// E: routed experts of a layer.
     pub experts: u32,
-    /// Routed experts a token.
+    /// Number of routed experts that a token uses.
     pub experts_used: u32,
-    /// F, of routed and shared experts alike.
+    /// F: inner channels of an expert, routed or shared.
     pub expert_width: u32,
-    /// What routed weights are multiplied by after normalisation.
+    /// Factor that the weights of the routed experts are multiplied by after normalisation.
     pub routed_scale: f32,
     /// Sinkhorn iterations of the hyper-connections.
     pub sinkhorn_iterations: u32,
@@ -134,7 +134,7 @@ impl Config {
         }
     }
 
-    /// The sizes in one line, for people.
+    /// The name and the main sizes in one line of text.
     pub fn summary(&self) -> String {
         let count = |ratio: u32| self.layers.iter().filter(|l| l.ratio == ratio).count();
         format!(
@@ -162,7 +162,7 @@ impl Config {
         self.powers(self.rope_theta).map(|f| f as f32).collect()
     }
 
-    /// Rotary frequencies of compressed layers: their own base, slow pairs stretched by YaRN (SPEC 2.2).
+    /// Rotary frequencies of compressed layers, with slow pairs stretched by YaRN (SPEC 2.2).
     pub fn compressed_frequencies(&self) -> RopeFrequencies {
         let (r, base) = (f64::from(self.rope_dim), f64::from(self.compress_rope_theta));
         let original = f64::from(self.yarn.original_context);
@@ -186,7 +186,8 @@ impl Config {
         (0..self.rope_dim / 2).map(move |i| theta.powf(-2.0 * f64::from(i) / r))
     }
 
-    /// Compressed rows of a layer of this ratio that position `position` attends to at most: all of them, or what the indexer selects.
+    /// The largest number of compressed rows that a token attends to in a layer of this ratio: as many as the indexer selects, or no limit
+    /// where the layer has none.
     pub fn most_rows(&self, ratio: u32) -> u32 {
         if ratio == 4 { self.index_top_k } else { u32::MAX }
     }
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn yarn_keeps_fast_pairs_and_stretches_slow_ones() {
-        // SPEC 2.2: pairs 0..15 keep their frequency, pairs 25..31 are divided by 16, between them a linear blend.
+        // SPEC 2.2: pairs 0 to 15 keep their frequency, pairs 25 to 31 have a 16th of it, and those between are a linear blend.
         let config = Config::flash();
         let base: Vec<f64> = config.powers(config.compress_rope_theta).collect();
         let got = config.compressed_frequencies();

@@ -1,13 +1,13 @@
-//! Hyper-parameters from GGUF metadata of arch `deepseek4`, as ds4's files and llama.cpp's conversions write them (SPEC 9.3).
+//! Hyper-parameters from the metadata of a GGUF file of architecture `deepseek4`, as ds4 and llama.cpp write them (SPEC 9.3).
 
 use super::config::{Config, LayerConfig, Yarn};
 use crate::gguf::{File, Metadata};
 use crate::{Error, Result};
 
-/// `general.architecture` of every V4 file.
+/// The value of `general.architecture` in every V4 file.
 pub const ARCHITECTURE: &str = "deepseek4";
 
-/// `expert_gating_func` of sqrt(softplus), where a file has the key.
+/// The value of `expert_gating_func` that means sqrt(softplus).
 const SQRT_SOFTPLUS: u32 = 4;
 
 struct Keys<'a> {
@@ -28,7 +28,7 @@ impl Keys<'_> {
         self.need(key, self.metadata.f32(&format!("{ARCHITECTURE}.{key}")))
     }
 
-    /// Refuses a file that says something else than `expected`; a file that says nothing is fine.
+    /// Refuses a file in which `key` has another value than `expected`. The key may be missing.
     fn expect(&self, key: &str, expected: u32) -> Result<()> {
         match self.metadata.u32(&format!("{ARCHITECTURE}.{key}"))? {
             Some(found) if found != expected => {

@@ -1,4 +1,4 @@
-//! Hyper-parameters from a checkpoint folder's config.json (key names of SPEC 1).
+//! Hyper-parameters from the `config.json` of a checkpoint folder (key names of SPEC 1).
 
 use super::config::{Config, LayerConfig, Yarn};
 use crate::hf::Folder;
@@ -32,7 +32,7 @@ impl Keys<'_> {
         value.as_f64().map(|v| v as f32).ok_or_else(|| self.wrong(key, &format!("is {}, expected a number", short(value))))
     }
 
-    /// Refuses a config that says something else than `expected`; one that says nothing is fine.
+    /// Refuses a configuration in which `key` has another value than `expected`. The key may be missing.
     fn expect(&self, key: &str, expected: &Value) -> Result<()> {
         match self.object.get(key) {
             Some(found) if found != expected => Err(self.wrong(key, &format!("is {}, this program runs {expected}", short(found)))),
@@ -106,8 +106,8 @@ pub fn read(folder: &Folder) -> Result<Config> {
     Ok(config)
 }
 
-/// `_name_or_path` where the config has it, else the folder's name.
+/// The model's name: `_name_or_path` where the configuration has it, otherwise the name of the folder.
 fn name(path: &Path, config: &Value) -> String {
-    let own = config.get("_name_or_path").and_then(Value::as_str).filter(|n| !n.is_empty());
-    own.map_or_else(|| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(), str::to_string)
+    let stated = config.get("_name_or_path").and_then(Value::as_str).filter(|n| !n.is_empty());
+    stated.map_or_else(|| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(), str::to_string)
 }

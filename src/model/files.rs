@@ -1,4 +1,4 @@
-//! The files that weights come from, under one lookup.
+//! Model files of any kind, with one way to look up a tensor.
 
 use crate::gguf::{self, GgmlType};
 use crate::hf::{self, Dtype};
@@ -7,37 +7,37 @@ use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 
-/// An opened model file or folder. Cheap to clone.
+/// An opened model file or folder. Clones are cheap and share the map.
 #[derive(Clone, Debug)]
 pub enum Files {
     /// A GGUF file.
     Gguf(Arc<gguf::File>),
     /// A checkpoint folder.
     Folder(Arc<hf::Folder>),
-    /// One safetensors file (a draft block on its own).
+    /// One safetensors file: a draft block without its model.
     Safetensors(Arc<hf::Safetensors>),
 }
 
-/// What an element is.
+/// The type of a tensor's elements.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Element {
     /// A block format of GGUF, or plain F32, F16, BF16.
     Block(BlockFormat),
-    /// FP8 codes of a checkpoint, whose scales are another tensor.
+    /// FP8 codes of a checkpoint. Their scales are another tensor.
     Fp8,
-    /// Two FP4 codes of a checkpoint in a byte, whose scales are another tensor.
+    /// FP4 codes of a checkpoint, two in a byte. Their scales are another tensor.
     PackedFp4,
-    /// Scales of those.
+    /// Scales of FP8 or FP4 codes.
     E8m0,
     /// 32-bit signed integers.
     I32,
     /// 64-bit signed integers.
     I64,
-    /// Something that no weight is stored in.
+    /// A type in which no weight is stored, by the file's name of it.
     Other(String),
 }
 
-/// A tensor as a file has it.
+/// A tensor as it is stored in a file.
 pub(super) struct Raw<'a> {
     /// Dimensions, slowest first.
     pub shape: Vec<u64>,
@@ -45,18 +45,18 @@ pub(super) struct Raw<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A tensor of a file, for people.
+/// A tensor of a file, for a listing.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// Its name.
+    /// The name in the file.
     pub name: String,
-    /// Element type, as the file's own kind of file calls it.
+    /// Element type, by its name in GGUF or safetensors.
     pub kind: String,
     /// Dimensions, slowest first.
     pub shape: Vec<u64>,
-    /// How many values it stands for.
+    /// Number of values that the tensor stands for, 0 for the scales of other tensors.
     pub elements: u64,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
@@ -67,13 +67,13 @@ impl Files {
             views
                 .map(|view| {
                     let shape: Vec<u64> = view.shape.iter().map(|&d| d as u64).collect();
-                    // A checkpoint packs two FP4 values in a byte; its scales stand for no values of their own.
-                    let each = match view.dtype {
+                    // A checkpoint packs two FP4 values in a byte. Scales belong to the values of another tensor.
+                    let values_per_element = match view.dtype {
                         Dtype::I8 => 2,
                         Dtype::F8E8m0 => 0,
                         _ => 1,
                     };
-                    let elements = shape.iter().product::<u64>() * each;
+                    let elements = shape.iter().product::<u64>() * values_per_element;
                     Listed { name: view.name.into(), kind: view.dtype.name().into(), shape, elements, bytes: view.bytes.len() as u64 }
                 })
                 .collect()
@@ -95,7 +95,7 @@ impl Files {
         }
     }
 
-    /// Every metadata key with a short value, a line each.
+    /// One line for each metadata key, with its value or the beginning of it.
     pub fn metadata_lines(&self) -> Vec<String> {
         match self {
             Self::Gguf(file) => file.metadata().iter().map(|(key, value)| format!("{key} = {value}")).collect(),
@@ -106,10 +106,10 @@ impl Files {
         }
     }
 
-    /// Opens a folder, a `.safetensors` file, or a GGUF file, by what `path` is.
+    /// Opens the checkpoint folder, the `.safetensors` file or the GGUF file at `path`.
     ///
     /// # Errors
-    /// It cannot be read or is not what it claims to be.
+    /// Where it cannot be read or is not what it claims to be.
     pub fn open(path: &Path) -> Result<Self> {
         if path.is_dir() {
             return Ok(Self::Folder(Arc::new(hf::Folder::open(path)?)));
@@ -130,7 +130,7 @@ impl Files {
         }
     }
 
-    /// Whether tensors have GGUF's names.
+    /// Whether the tensors have GGUF's names.
     pub(super) fn is_gguf(&self) -> bool {
         matches!(self, Self::Gguf(_))
     }
@@ -151,7 +151,7 @@ impl Files {
         }
     }
 
-    /// The bytes of a tensor that was bound, so is known to be there.
+    /// The bytes of a tensor that is known to be in the file, because it was bound.
     pub(super) fn bytes(&self, name: &str) -> &[u8] {
         self.find(name).map_or(&[], |raw| raw.bytes)
     }

@@ -1,24 +1,25 @@
-//! What this program can run of what a file may say: checked once, so that no kernel meets a size it was not written for.
+//! The range of hyper-parameters that this program can run. Each file is checked once, so that no kernel meets a size that it was not
+//! written for.
 
 use super::config::Config;
 
-/// The largest channel count of a residual stream: what a workgroup keeps of a row in registers.
+/// The largest number of channels of a residual stream. Kernels keep a row in the registers of one workgroup.
 const MAX_DIM: u32 = 8192;
-/// The largest head: one pair of channels an invocation.
+/// The largest number of channels of a head. Kernels rotate one pair of channels an invocation.
 const MAX_HEAD_DIM: u32 = 512;
-/// The largest indexer head: what fits in workgroup memory.
+/// The largest number of channels of an indexer head. Kernels keep the queries of several heads in workgroup memory.
 const MAX_INDEX_DIM: u32 = 128;
-/// The most experts: what fits in workgroup memory.
+/// The largest number of experts. Kernels keep a number for each in workgroup memory.
 const MAX_EXPERTS: u32 = 1024;
-/// The most experts a token.
+/// The largest number of experts that a token uses. Kernels have arrays of this length.
 const MAX_EXPERTS_USED: u32 = 16;
-/// More layers than any model of the family has.
+/// The largest number of layers, more than any model of the family has.
 const MAX_LAYERS: usize = 512;
-/// Token ids and row numbers share a word with a format number in places.
+/// The largest vocabulary. The rows of the output matrix share a 32-bit word with the number of its format.
 const MAX_VOCABULARY: u32 = 1 << 24;
 
 impl Config {
-    /// Refuses what no kernel is written for. The message names the hyper-parameter, what it is and what it may be.
+    /// Refuses hyper-parameters that no kernel is written for. The message names the hyper-parameter, its value and the values it may have.
     pub(super) fn check(&self) -> Result<(), String> {
         let range = |name: &str, value: u32, least: u32, most: u32| {
             let fits = (least..=most).contains(&value);
@@ -93,7 +94,7 @@ mod tests {
     use super::Config;
 
     #[test]
-    fn flash_and_pro_fit() {
+    fn flash_and_pro_are_within_the_limits() {
         Config::flash().check().unwrap();
         Config::pro().check().unwrap();
     }

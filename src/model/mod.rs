@@ -1,10 +1,10 @@
 //! The model: hyper-parameters from a file of either kind, the names of its tensors, and its weights bound and checked.
 //!
-//! A [`Model`] is opened without reading weights: every tensor is found, its type and shape checked, and its bytes left where they are.
-//! What the engine and the reference both speak of lives here too: how a token is sampled, the places of the forward pass that can be tapped,
-//! how far a session can be cut back, and rotation angles.
-//! Not this room's job: decoding (`quant`), running (`reference`, `engine`). Called by `engine`, `reference`, `convert` and the commands.
-//! Tests: in each file, and the golden tests, which run whole models.
+//! Opening a [`Model`] reads no weights: every tensor is found, its type and shape are checked, and its bytes stay in the mapped file.
+//! Definitions that the engine and the reference share are here too: how a token is sampled, the places of the forward pass that can be
+//! tapped, how far a session can be cut back, and rotation angles.
+//! This room does not decode weights (`quant`) and does not run the model (`reference`, `engine`). Its tests are in each file; the golden
+//! tests run whole models.
 
 mod angles;
 mod config;

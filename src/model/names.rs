@@ -1,11 +1,11 @@
-//! Names of tensors: what a layer's parts are called in a checkpoint folder and in GGUF (SPEC 8, SPEC 9.1).
+//! Names of tensors in a checkpoint folder and in GGUF (SPEC 8, SPEC 9.1). The doc comment of each constant is the tensor's shape.
 
-/// A part of the model under both naming schemes, without the layer's prefix.
+/// The name of a tensor in both naming schemes, without the layer's prefix.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
-    /// In safetensors, complete; a quantised tensor's scales replace `.weight` by `.scale`.
+    /// The name in safetensors files. The scales of a quantised tensor have `.scale` in place of `.weight`.
     pub hf: &'static str,
-    /// In GGUF, complete.
+    /// The name in GGUF files.
     pub gguf: &'static str,
 }
 
@@ -96,7 +96,7 @@ names! {
     SHARED_UP = "ffn.shared_experts.w3.weight", "ffn_up_shexp.weight";
     /// [D, F].
     SHARED_DOWN = "ffn.shared_experts.w2.weight", "ffn_down_shexp.weight";
-    /// [E, F, D]; in a checkpoint one tensor an expert, named `ffn.experts.E.w1.weight`.
+    /// [E, F, D]. A checkpoint has one tensor [F, D] an expert, `ffn.experts.E.w1.weight`.
     EXPERTS_GATE = "w1", "ffn_gate_exps.weight";
     /// [E, F, D].
     EXPERTS_UP = "w3", "ffn_up_exps.weight";

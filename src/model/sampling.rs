@@ -1,30 +1,30 @@
-//! How the next token of a session is chosen: what a request says, and the kernel and the reference carry out.
+//! Sampling parameters: a request states them, and the sampling kernel and the reference follow them.
 
 use crate::{Error, Result};
 
-/// How to choose.
+/// How to choose the next token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// 0: greedy.
+    /// Divisor of the logits. 0 always chooses the most likely token.
     pub temperature: f32,
-    /// How many of the best tokens; 0: all.
+    /// Number of most likely tokens to choose from. 0 means all.
     pub top_k: u32,
-    /// Mass of the smallest set of most likely tokens, in (0, 1].
+    /// Probability mass to choose from, in (0, 1]: the smallest set of most likely tokens that reaches it.
     pub top_p: f32,
-    /// Least likelihood relative to the best token; 0: none.
+    /// The smallest probability of a token, relative to the most likely one. 0 means no limit.
     pub min_p: f32,
-    /// With the position it fixes the draw.
+    /// Seed of the random number, which depends on nothing else but the position.
     pub seed: u64,
 }
 
 impl Sampling {
-    /// The best token.
+    /// Always the most likely token.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 };
 
-    /// Refuses parameters that name no distribution.
+    /// Refuses parameters that define no distribution.
     ///
     /// # Errors
-    /// A temperature below 0, a top-p or min-p that is no probability.
+    /// Where the temperature is negative or not finite, or where top-p or min-p is not a probability.
     pub fn check(&self) -> Result<()> {
         let bad = |what: String| Err(Error::Refused(what));
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {

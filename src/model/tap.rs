@@ -1,33 +1,33 @@
-//! Looking into a forward pass: what tests, steering and importance matrices see of each sub-layer.
+//! Taps: places in the forward pass whose activations a caller can see. Tests and importance matrices use them.
 
-/// A place in the forward pass. `T` rows of the step each.
+/// A place in the forward pass of the layer with this number. T is the number of rows in the step; other letters are those of SPEC 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tap {
-    /// Input of attention (T, D), normed.
+    /// Normed input of attention (T, D).
     AttentionIn(usize),
-    /// Query in its low rank (T, q_rank), normed.
+    /// Normed low-rank query (T, q_rank).
     QueryLow(usize),
-    /// Compressed rows that the indexer chose (T, top_k), unused places `u32::MAX`; ratio-4 layers only.
+    /// Numbers of the compressed rows that the indexer chose (T, top_k), `u32::MAX` where it chose fewer. Only layers of ratio 4 have it.
     Selected(usize),
-    /// What the heads made (T, H * K).
+    /// Outputs of the attention heads (T, H * K).
     Heads(usize),
-    /// Output projection in its low rank (T, G * o_rank).
+    /// Result of the first output projection, which has low rank (T, G * o_rank).
     OutLow(usize),
     /// Result of attention (T, D).
     AttentionOut(usize),
-    /// Input of the experts (T, D), normed.
+    /// Normed input of the experts (T, D).
     ExpertsIn(usize),
-    /// Experts chosen (T, used).
+    /// Numbers of the chosen experts (T, used).
     Chosen(usize),
-    /// Their weights (T, used).
+    /// Weights of the chosen experts (T, used).
     ChosenWeights(usize),
-    /// Inside the shared expert, after SwiGLU (T, F).
+    /// Activation of the shared expert after SwiGLU (T, F).
     SharedAct(usize),
-    /// Inside the routed experts, after SwiGLU and before their weights (T * used, F), in the order of `Chosen`.
+    /// Activations of the routed experts after SwiGLU, without the experts' weights (T * used, F), in the order of `Chosen`.
     RoutedAct(usize),
     /// Result of the experts (T, D).
     ExpertsOut(usize),
-    /// The four streams after the layer (T, 4, D).
+    /// The four residual streams after the layer (T, 4, D).
     Hidden(usize),
 }
 
@@ -36,20 +36,20 @@ pub enum Tap {
 pub enum TapData<'a> {
     /// Activations.
     Floats(&'a [f32]),
-    /// Choices.
+    /// Numbers of experts or of compressed rows.
     Ids(&'a [u32]),
 }
 
-/// Something that looks.
+/// A receiver of activations.
 pub trait Taps {
-    /// Whether this tap is looked at: what nobody looks at is not fetched from a GPU.
+    /// Whether the receiver wants this tap. Other taps are not downloaded from the GPU.
     fn wants(&self, tap: Tap) -> bool;
 
-    /// The values of the step's rows.
+    /// Receives the values of all rows of the step at a tap.
     fn see(&mut self, tap: Tap, data: TapData<'_>);
 }
 
-/// Looks at nothing.
+/// A receiver that wants no tap.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoTaps;
 

@@ -1,32 +1,33 @@
-//! A bound tensor: name, format, shape, and where its rows are.
+//! A bound tensor: its name, format and shape, and where its rows are stored.
 
 use super::files::Files;
 use crate::quant::{BlockFormat, fp8, mxfp4};
 use std::ops::Range;
 use std::path::Path;
 
-/// A matrix [rows, columns] (a vector has one row), or the same matrix of all experts stacked: rows then count through the experts.
+/// A matrix [rows, columns]. A vector has one row. The matrices of all experts are one tensor, in which the rows of an expert follow those
+/// of the expert before it.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    /// The name in the file; of a stack that a checkpoint keeps apart, the first expert's.
+    /// The name in the file. Where a checkpoint has one tensor an expert, the name of the first.
     pub name: String,
-    /// The name that the tensor has in GGUF files, whatever file it is in.
+    /// The name that the tensor has in GGUF files, even where it comes from a checkpoint.
     pub gguf_name: String,
-    /// How rows read with [`Tensor::read_rows`] are stored. A checkpoint's FP8 and FP4 are repacked on the way.
+    /// The format of the rows that [`Tensor::read_rows`] gives. FP8 and FP4 of a checkpoint are repacked into it.
     pub format: BlockFormat,
-    /// R.
+    /// Number of rows.
     pub rows: usize,
-    /// C.
+    /// Values in a row.
     pub columns: usize,
     pub(super) files: Files,
-    /// Each holds the same number of rows.
-    pub(super) parts: Vec<Part>,
+    /// Where the rows are stored: in one place, or an equal number of rows in each of several.
+    pub(super) parts: Vec<Stored>,
 }
 
-/// Where some of a tensor's rows are.
+/// Rows of a tensor as a file stores them.
 #[derive(Clone, Debug)]
-pub(super) enum Part {
-    /// Stored as they are read.
+pub(super) enum Stored {
+    /// Rows in the format in which they are read.
     Plain { name: String },
     /// FP8 codes and the scales of their tiles.
     Fp8 { codes: String, scales: String },
@@ -34,17 +35,17 @@ pub(super) enum Part {
     Fp4 { codes: String, scales: String },
 }
 
-/// The bytes of a tensor, mapped or repacked.
+/// The bytes of a tensor.
 #[derive(Clone, Debug)]
 pub enum Bytes {
-    /// In the file.
+    /// Bytes in the mapped file.
     Mapped {
         /// The file.
         files: Files,
         /// The tensor's name in it.
         name: String,
     },
-    /// In memory.
+    /// Repacked bytes in memory.
     Owned(Vec<u8>),
 }
 
@@ -58,11 +59,11 @@ impl Bytes {
     }
 }
 
-/// Rows repacked at a time: keeps the scratch small and the calls few.
+/// Bytes that are repacked at a time: few enough for a small scratch buffer, and enough for few calls.
 const REPACK_BYTES: usize = 1 << 20;
 
 impl Tensor {
-    /// The file or folder that it is in.
+    /// The file or folder that the tensor is in.
     pub fn path(&self) -> &Path {
         self.files.path()
     }
@@ -78,14 +79,14 @@ impl Tensor {
         self.rows as u64 * self.row_bytes() as u64
     }
 
-    /// Where row `row` is in the file: the name of the tensor there, and the row's number in it.
+    /// The place of row `row` in the file: the name of the stored tensor, and the row's number in it.
     pub fn locate(&self, row: usize) -> (&str, usize) {
         let each = (self.rows / self.parts.len().max(1)).max(1);
-        let (Part::Plain { name } | Part::Fp8 { codes: name, .. } | Part::Fp4 { codes: name, .. }) = &self.parts[row / each];
+        let (Stored::Plain { name } | Stored::Fp8 { codes: name, .. } | Stored::Fp4 { codes: name, .. }) = &self.parts[row / each];
         (name, row % each)
     }
 
-    /// Hands the bytes of `rows` to `sink` in pieces, each with its offset from the first of them.
+    /// Hands the bytes of `rows` to `sink` in chunks. The first argument of `sink` is the chunk's byte offset from the start of `rows`.
     pub fn read_rows(&self, rows: Range<usize>, mut sink: impl FnMut(usize, &[u8])) {
         let stride = self.row_bytes();
         let each = self.rows / self.parts.len().max(1);
@@ -93,43 +94,43 @@ impl Tensor {
         while row < rows.end {
             let part = row / each;
             let end = rows.end.min((part + 1) * each);
-            let own = row - part * each..end - part * each;
-            self.read_part(&self.parts[part], own, |offset, bytes| sink((row - rows.start) * stride + offset, bytes));
+            let within_part = row - part * each..end - part * each;
+            self.read_part(&self.parts[part], within_part, |offset, bytes| sink((row - rows.start) * stride + offset, bytes));
             row = end;
         }
     }
 
-    fn read_part(&self, part: &Part, rows: Range<usize>, mut sink: impl FnMut(usize, &[u8])) {
+    fn read_part(&self, part: &Stored, rows: Range<usize>, mut sink: impl FnMut(usize, &[u8])) {
         let stride = self.row_bytes();
-        if let Part::Plain { name } = part {
+        if let Stored::Plain { name } = part {
             sink(0, &self.files.bytes(name)[rows.start * stride..rows.end * stride]);
             return;
         }
         let step = (REPACK_BYTES / stride.max(1)).max(1);
         let mut scratch = vec![0u8; step.min(rows.len()) * stride];
         for first in rows.clone().step_by(step) {
-            let some = first..rows.end.min(first + step);
-            let out = &mut scratch[..some.len() * stride];
+            let chunk = first..rows.end.min(first + step);
+            let out = &mut scratch[..chunk.len() * stride];
             let repacked = match part {
-                Part::Fp8 { codes, scales } => {
-                    fp8::repack_rows(self.files.bytes(codes), self.files.bytes(scales), self.columns, some.clone(), out)
+                Stored::Fp8 { codes, scales } => {
+                    fp8::repack_rows(self.files.bytes(codes), self.files.bytes(scales), self.columns, chunk.clone(), out)
                 }
-                Part::Fp4 { codes, scales } => {
+                Stored::Fp4 { codes, scales } => {
                     let (code_row, scale_row) = (self.columns / 2, self.columns / 32);
-                    let codes = &self.files.bytes(codes)[some.start * code_row..some.end * code_row];
-                    let scales = &self.files.bytes(scales)[some.start * scale_row..some.end * scale_row];
+                    let codes = &self.files.bytes(codes)[chunk.start * code_row..chunk.end * code_row];
+                    let scales = &self.files.bytes(scales)[chunk.start * scale_row..chunk.end * scale_row];
                     mxfp4::repack(codes, scales, out)
                 }
-                Part::Plain { .. } => Some(()),
+                Stored::Plain { .. } => Some(()),
             };
             debug_assert!(repacked.is_some(), "{}: shapes were checked when the tensor was bound", self.name);
             sink((first - rows.start) * stride, out);
         }
     }
 
-    /// All bytes: mapped where the file stores them as they are read.
+    /// All bytes. They stay in the mapped file where the file has one plain tensor, and are copied or repacked into memory otherwise.
     pub fn load(&self) -> Bytes {
-        if let [Part::Plain { name }] = &self.parts[..] {
+        if let [Stored::Plain { name }] = &self.parts[..] {
             return Bytes::Mapped { files: self.files.clone(), name: name.clone() };
         }
         let mut out = vec![0u8; self.rows * self.row_bytes()];
@@ -137,7 +138,7 @@ impl Tensor {
         Bytes::Owned(out)
     }
 
-    /// All values as f32: for vectors and other small tensors.
+    /// All values as f32, meant for vectors and other small tensors.
     pub fn values(&self) -> Vec<f32> {
         let bytes = self.load();
         let mut out = vec![0f32; self.rows * self.columns];
@@ -149,13 +150,13 @@ impl Tensor {
     }
 }
 
-/// A table of small numbers, read and checked in whole: the experts of each token id in hash-routed layers.
+/// The table of a hash-routed layer: the experts of each token id.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
-    /// Rows: token ids.
+    /// Number of token ids.
     pub rows: usize,
-    /// Columns: experts a token.
+    /// Number of experts that a token uses.
     pub columns: usize,
-    /// Row by row; every value is below the number of experts.
+    /// Numbers of experts, row by row. Every one is below the number of experts.
     pub values: Vec<u32>,
 }

@@ -1,22 +1,22 @@
-//! All tensors of a model, found and checked: type and shape of each, values of none but the hash tables.
+//! Binding a model: finds all its tensors and checks the type and shape of each. Only the values of the hash tables are read.
 
 use super::config::Config;
 use super::files::{Element, Files, Raw};
 use super::names::{self, Name};
-use super::tensor::{Part, Table, Tensor};
+use super::tensor::{Stored, Table, Tensor};
 use super::{config_gguf, config_hf};
 use crate::quant::BlockFormat;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// One hyper-connection set.
+/// The weights of one set of hyper-connections. A sub-layer has 24 mixing weights and 3 scales, a head has 4 and 1.
 #[derive(Clone, Debug)]
 pub struct Hc {
-    /// fn [24 or 4, 4D].
+    /// `hc_*_fn` of the files: [24 or 4, 4D].
     pub mix: Tensor,
-    /// [24 or 4].
+    /// (24 or 4).
     pub base: Tensor,
-    /// [3 or 1].
+    /// (3 or 1).
     pub scale: Tensor,
 }
 
@@ -25,7 +25,7 @@ pub struct Hc {
 pub struct AttentionWeights {
     /// [q rank, D].
     pub q_a: Tensor,
-    /// [q rank].
+    /// (q rank).
     pub q_norm: Tensor,
     /// [H K, q rank].
     pub q_b: Tensor,
@@ -41,10 +41,10 @@ pub struct AttentionWeights {
     pub out_b: Tensor,
 }
 
-/// A compressor: of a layer's keys, or of its indexer's.
+/// The compressor of a layer's keys, or that of its indexer's keys.
 #[derive(Clone, Debug)]
 pub struct CompressorWeights {
-    /// [ratio * width], width = 2 dim for ratio 4, dim otherwise.
+    /// (ratio * width). The width is 2 dim for ratio 4, otherwise dim.
     pub ape: Tensor,
     /// [width, D].
     pub kv: Tensor,
@@ -61,16 +61,16 @@ pub struct IndexerWeights {
     pub q_b: Tensor,
     /// [heads, D].
     pub proj: Tensor,
-    /// Its own compressor.
+    /// The compressor of the indexer's keys.
     pub compressor: CompressorWeights,
 }
 
 /// How a layer finds its experts.
 #[derive(Clone, Debug)]
 pub enum Routing {
-    /// A bias (E) added to the scores for the choice.
+    /// By the router's scores. The bias (E) is added to them for the choice only.
     Scored(Tensor),
-    /// A table of token ids.
+    /// By token id.
     Hashed(Table),
 }
 
@@ -79,7 +79,7 @@ pub enum Routing {
 pub struct ExpertWeights {
     /// [E, D].
     pub router: Tensor,
-    /// How experts are found.
+    /// How a token's experts are found.
     pub routing: Routing,
     /// [E * F, D].
     pub gate: Tensor,
@@ -98,7 +98,7 @@ pub struct ExpertWeights {
 /// One layer.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Tokens a compressed row stands for, 0 for none.
+    /// Number of tokens that a compressed row stands for, or 0 where the layer has no compressor.
     pub ratio: u32,
     /// SwiGLU limit.
     pub swiglu_limit: f32,
@@ -108,9 +108,9 @@ pub struct Layer {
     pub attn_norm: Tensor,
     /// Attention.
     pub attention: AttentionWeights,
-    /// Compressor, where the ratio is not 0.
+    /// The compressor, where the ratio is not 0.
     pub compressor: Option<CompressorWeights>,
-    /// Indexer, where the ratio is 4.
+    /// The indexer, where the ratio is 4.
     pub indexer: Option<IndexerWeights>,
     /// Hyper-connections around the experts.
     pub ffn_hc: Hc,
@@ -120,10 +120,10 @@ pub struct Layer {
     pub experts: ExpertWeights,
 }
 
-/// The end of the model, or of the draft block.
+/// The last part of the model or of the draft block, before the output matrix.
 #[derive(Clone, Debug)]
 pub struct HeadWeights {
-    /// Hyper-connections that make one stream of four.
+    /// Hyper-connections that join the four streams into one.
     pub hc: Hc,
     /// (D).
     pub norm: Tensor,
@@ -138,7 +138,7 @@ pub struct Model {
     pub embed: Tensor,
     /// The layers.
     pub layers: Vec<Layer>,
-    /// Before the output.
+    /// Hyper-connections and norm before the output matrix.
     pub head: HeadWeights,
     /// [vocabulary, D].
     pub output: Tensor,
@@ -155,9 +155,9 @@ pub struct Mtp {
     pub e_norm: Tensor,
     /// (D).
     pub h_norm: Tensor,
-    /// Its layer: window only, score-routed.
+    /// The only layer. It has the sliding window only, and its router chooses experts by score.
     pub layer: Layer,
-    /// Its own head; embedding and output are the model's.
+    /// Hyper-connections and norm before the output matrix. The draft block shares embedding and output matrix with the model.
     pub head: HeadWeights,
 }
 
@@ -165,7 +165,7 @@ impl Model {
     /// Opens `path`, a GGUF file or a checkpoint folder, and binds every tensor.
     ///
     /// # Errors
-    /// A missing or wrong hyper-parameter or tensor, with the expected and found numbers.
+    /// Where a hyper-parameter or tensor is missing or wrong, with the expected and found numbers.
     pub fn open(path: &Path) -> Result<Self> {
         Self::bind(&Files::open(path)?)
     }
@@ -173,7 +173,7 @@ impl Model {
     /// Binds the tensors of opened files.
     ///
     /// # Errors
-    /// As [`Model::open`].
+    /// Those of [`Model::open`].
     pub fn bind(files: &Files) -> Result<Self> {
         let config = match files {
             Files::Gguf(file) => config_gguf::read(file)?,
@@ -198,7 +198,7 @@ impl Model {
         Ok(Self { embed, layers, head, output, config })
     }
 
-    /// All tensors but the tables.
+    /// All tensors except the hash tables.
     pub fn tensors(&self) -> Vec<&Tensor> {
         let mut out = vec![&self.embed, &self.output, &self.head.norm];
         out.extend(self.head.hc.tensors());
@@ -206,7 +206,7 @@ impl Model {
         out
     }
 
-    /// Bytes of weights that one decoded token reads: everything but the embedding, of which a row, and the experts, of which its own.
+    /// Bytes of weights that one generated token reads: all matrices, but one row of the embedding and only the experts that a token uses.
     pub fn bytes_per_token(&self) -> u64 {
         let (experts, used) = (u64::from(self.config.experts), u64::from(self.config.experts_used));
         let sum = |tensors: &[&Tensor]| tensors.iter().map(|t| t.bytes()).sum::<u64>();
@@ -223,10 +223,10 @@ impl Model {
         layers + sum(&[&self.head.hc.mix, &self.output]) + self.embed.row_bytes() as u64
     }
 
-    /// Binds the draft block in `path` (safetensors or GGUF) to this model.
+    /// Binds the draft block in the file at `path` (safetensors or GGUF) to this model.
     ///
     /// # Errors
-    /// A missing or wrong tensor.
+    /// Where a tensor is missing or wrong.
     pub fn open_mtp(&self, path: &Path) -> Result<Mtp> {
         self.bind_mtp(&Files::open(path)?)
     }
@@ -234,7 +234,7 @@ impl Model {
     /// Binds the draft block in opened files to this model.
     ///
     /// # Errors
-    /// As [`Model::open_mtp`].
+    /// Those of [`Model::open_mtp`].
     pub fn bind_mtp(&self, files: &Files) -> Result<Mtp> {
         let [prefix, gguf_prefix] = [names::MTP_PREFIX; 2].map(String::from);
         let binder = Binder { files, config: &self.config, prefix, gguf_prefix };
@@ -267,7 +267,7 @@ impl CompressorWeights {
 }
 
 impl Layer {
-    /// All tensors but the table.
+    /// All tensors except the hash table.
     fn tensors(&self) -> Vec<&Tensor> {
         let (a, e) = (&self.attention, &self.experts);
         let mut out = vec![&self.attn_norm, &self.ffn_norm];
@@ -297,7 +297,7 @@ impl Mtp {
     }
 }
 
-/// Finds tensors of one layer, or of the model as a whole (empty prefix).
+/// Finds and checks the tensors whose names start with a prefix: that of a layer, or an empty one for the rest of the model.
 struct Binder<'a> {
     files: &'a Files,
     config: &'a Config,
@@ -306,8 +306,8 @@ struct Binder<'a> {
 }
 
 impl Binder<'_> {
-    /// The name in the file.
-    fn full(&self, name: Name) -> String {
+    /// The complete name in the file.
+    fn full_name(&self, name: Name) -> String {
         format!("{}{}", self.prefix, if self.files.is_gguf() { name.gguf } else { name.hf })
     }
 
@@ -324,14 +324,14 @@ impl Binder<'_> {
         if found == expected { Ok(()) } else { Err(self.fail(format!("tensor {name} has shape {found:?}, expected {expected:?}"))) }
     }
 
-    /// A matrix in any block format, or a checkpoint's FP8 or FP4 with its scales.
+    /// A matrix in any block format, or in FP8 or FP4 of a checkpoint with its scales.
     fn matrix(&self, key: Name, rows: usize, columns: usize) -> Result<Tensor> {
-        let name = self.full(key);
-        let (format, part) = self.part(&name, &[rows, columns])?;
+        let name = self.full_name(key);
+        let (format, part) = self.stored(&name, &[rows, columns])?;
         self.tensor(key, name, format, [rows, columns], vec![part])
     }
 
-    fn tensor(&self, key: Name, name: String, format: BlockFormat, [rows, columns]: [usize; 2], parts: Vec<Part>) -> Result<Tensor> {
+    fn tensor(&self, key: Name, name: String, format: BlockFormat, [rows, columns]: [usize; 2], parts: Vec<Stored>) -> Result<Tensor> {
         if format.row_bytes(columns).is_none() {
             let block = format.block_values();
             return Err(self.fail(format!("tensor {name} has rows of {columns} values, {format} needs a multiple of {block}")));
@@ -340,27 +340,27 @@ impl Binder<'_> {
         Ok(Tensor { name, gguf_name, format, rows, columns, files: self.files.clone(), parts })
     }
 
-    /// Format and place of the tensor `name`, whose last two dimensions are a matrix.
-    fn part(&self, name: &str, shape: &[usize]) -> Result<(BlockFormat, Part)> {
+    /// Checks the tensor `name`, whose last dimension is a row. Returns the format in which its rows are read, and how they are stored.
+    fn stored(&self, name: &str, shape: &[usize]) -> Result<(BlockFormat, Stored)> {
         let raw = self.find(name)?;
         let scales_of = |name: &str| name.strip_suffix(".weight").map_or_else(|| format!("{name}.scale"), |n| format!("{n}.scale"));
         let [rows, columns] = [shape[..shape.len() - 1].iter().product(), shape[shape.len() - 1]];
         match raw.element {
             Element::Block(format) => {
                 self.expect_shape(name, &raw.shape, shape)?;
-                Ok((format, Part::Plain { name: name.into() }))
+                Ok((format, Stored::Plain { name: name.into() }))
             }
             Element::Fp8 => {
                 self.expect_shape(name, &raw.shape, shape)?;
                 let scales = scales_of(name);
                 self.scales(&scales, &[rows.div_ceil(128), columns.div_ceil(128)])?;
-                Ok((BlockFormat::Fp8, Part::Fp8 { codes: name.into(), scales }))
+                Ok((BlockFormat::Fp8, Stored::Fp8 { codes: name.into(), scales }))
             }
             Element::PackedFp4 if columns.is_multiple_of(32) => {
                 self.expect_shape(name, &raw.shape, &[rows, columns / 2])?;
                 let scales = scales_of(name);
                 self.scales(&scales, &[rows, columns / 32])?;
-                Ok((BlockFormat::Mxfp4, Part::Fp4 { codes: name.into(), scales }))
+                Ok((BlockFormat::Mxfp4, Stored::Fp4 { codes: name.into(), scales }))
             }
             other => Err(self.fail(format!("tensor {name} has type {other:?}, which no weight is stored in"))),
         }
@@ -374,9 +374,9 @@ impl Binder<'_> {
         self.expect_shape(name, &raw.shape, shape)
     }
 
-    /// A vector of `len` values in F32, F16 or BF16; any shape with that many.
+    /// A vector of `len` values in F32, F16 or BF16. Any shape with that many values is accepted.
     fn vector(&self, key: Name, len: usize) -> Result<Tensor> {
-        let name = self.full(key);
+        let name = self.full_name(key);
         let raw = self.find(&name)?;
         let Element::Block(format @ (BlockFormat::F32 | BlockFormat::F16 | BlockFormat::Bf16)) = raw.element else {
             return Err(self.fail(format!("tensor {name} has type {:?}, expected F32, F16 or BF16", raw.element)));
@@ -384,7 +384,7 @@ impl Binder<'_> {
         if raw.shape.iter().product::<u64>() != len as u64 {
             return Err(self.fail(format!("tensor {name} has shape {:?}, expected {len} values", raw.shape)));
         }
-        let part = Part::Plain { name: name.clone() };
+        let part = Stored::Plain { name: name.clone() };
         self.tensor(key, name, format, [1, len], vec![part])
     }
 
@@ -396,31 +396,31 @@ impl Binder<'_> {
         })
     }
 
-    /// One matrix [rows, columns] of every expert: one stacked tensor in GGUF, one tensor an expert in a checkpoint.
+    /// The matrices [rows, columns] of all experts: one stacked tensor in GGUF, one tensor an expert in a checkpoint.
     fn experts(&self, key: Name, rows: usize, columns: usize) -> Result<Tensor> {
         let experts = self.config.experts as usize;
         if self.files.is_gguf() {
-            let name = self.full(key);
-            let (format, part) = self.part(&name, &[experts, rows, columns])?;
+            let name = self.full_name(key);
+            let (format, part) = self.stored(&name, &[experts, rows, columns])?;
             return self.tensor(key, name, format, [experts * rows, columns], vec![part]);
         }
-        let of = |e: usize| format!("{}ffn.experts.{e}.{}.weight", self.prefix, key.hf);
+        let name = |e: usize| format!("{}ffn.experts.{e}.{}.weight", self.prefix, key.hf);
         let mut parts = Vec::with_capacity(experts);
         let mut first = None;
         for e in 0..experts {
-            let (format, part) = self.part(&of(e), &[rows, columns])?;
+            let (format, part) = self.stored(&name(e), &[rows, columns])?;
             let expected = *first.get_or_insert(format);
             if format != expected {
-                return Err(self.fail(format!("tensor {} is {format}, the other experts are {expected}", of(e))));
+                return Err(self.fail(format!("tensor {} is {format}, the other experts are {expected}", name(e))));
             }
             parts.push(part);
         }
-        self.tensor(key, of(0), first.unwrap_or(BlockFormat::F32), [experts * rows, columns], parts)
+        self.tensor(key, name(0), first.unwrap_or(BlockFormat::F32), [experts * rows, columns], parts)
     }
 
-    /// The table of a hash-routed layer, its entries checked: a kernel uses them as indices.
+    /// The table of a hash-routed layer. Its entries are checked, because a kernel uses them as indices.
     fn table(&self) -> Result<Table> {
-        let name = self.full(names::ROUTER_TABLE);
+        let name = self.full_name(names::ROUTER_TABLE);
         let (rows, columns) = (self.config.vocabulary as usize, self.config.experts_used as usize);
         let raw = self.find(&name)?;
         self.expect_shape(&name, &raw.shape, &[rows, columns])?;

@@ -1,8 +1,9 @@
-//! The search that Q2_K and Q4_K share: scale and minimum of each sub-block, and the two f16 scales of those.
+//! The search that Q2_K and Q4_K share: it finds scale and minimum of each sub-block, and the two f16 scales of those.
 //!
-//! A value of sub-block j is (d * scale_j) * q - (m * minimum_j) with small integers scale_j, minimum_j and q. The weighted squared error
-//! is brought down in turns: integers for given d and m, each sub-block trying the neighbours of what it has; then d and m for given
-//! integers, which is least squares in two unknowns. Several starts, as the turns end in the nearest dip.
+//! A value of sub-block j is (d * scale_j) * q - (m * minimum_j) with small integers scale_j, minimum_j and q. Two steps alternate to
+//! reduce the weighted squared error. The first keeps d and m, and each sub-block tries the integers next to its present ones. The second
+//! keeps the integers and solves for d and m, which is least squares in two unknowns. This descent ends in a local minimum, so it runs
+//! from several starting points.
 
 use half::f16;
 
@@ -18,17 +19,22 @@ pub(super) struct Fit<const SUBS: usize> {
     pub codes: [u8; VALUES],
 }
 
-/// Weighted sums over a sub-block, from which both least squares follow: of w, w q, w q^2, w x, w x q.
+/// Weighted sums over a sub-block with values x, weights w and codes q. Both least-squares solutions follow from them.
 #[derive(Clone, Copy, Default)]
 struct Sums {
+    /// Sum of w.
     w: f32,
+    /// Sum of w q.
     q: f32,
+    /// Sum of w q^2.
     qq: f32,
+    /// Sum of w x.
     x: f32,
+    /// Sum of w x q.
     xq: f32,
 }
 
-/// One sub-block's integers and what they cost.
+/// Integers of a sub-block, kept as f32, and the weighted squared error that they lead to.
 #[derive(Clone, Copy, Default)]
 struct Choice {
     scale: f32,
@@ -36,13 +42,14 @@ struct Choice {
     error: f32,
 }
 
-/// Nearest integers are found by adding and subtracting 1.5 * 2^23, which unlike `round` every CPU does to several values at once.
+/// 1.5 * 2^23: adding and subtracting it rounds a small f32 to the nearest integer. Unlike `round`, every CPU can do that in vector
+/// registers.
 const ROUND: f32 = 12_582_912.0;
 
-/// Codes (x + offset) / step of a sub-block, within 0..=TOP.
+/// The code nearest to (x + offset) / step within 0..=TOP, as f32. `inverse` is 1 / step.
 #[inline(always)]
 fn code<const TOP: u8>(x: f32, offset: f32, inverse: f32) -> f32 {
-    // Not `max` and `min`, whose care for NaN costs as much as the rest.
+    // Comparisons instead of `max` and `min`: those handle NaN, which costs as much as the rest of the function.
     let real = (x + offset) * inverse;
     let positive = if real > 0.0 { real } else { 0.0 };
     let within = if positive < f32::from(TOP) { positive } else { f32::from(TOP) };
@@ -53,7 +60,7 @@ fn inverse(step: f32) -> f32 {
     if step > 0.0 { 1.0 / step } else { 0.0 }
 }
 
-/// Sum in an order that lets several values be worked on at once.
+/// Sum of the terms, in eight running sums so that the compiler can use vector registers.
 #[inline(always)]
 fn total<const LEN: usize>(terms: [f32; LEN]) -> f32 {
     let mut s = [0.0f32; 8];
@@ -63,7 +70,7 @@ fn total<const LEN: usize>(terms: [f32; LEN]) -> f32 {
     ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]))
 }
 
-/// Sum of w (x - y)^2 with the best codes for this step and offset.
+/// Weighted squared error of a sub-block with the nearest codes for this step and offset.
 #[inline(always)]
 fn error<const LEN: usize, const TOP: u8>(values: &[f32; LEN], weights: &[f32; LEN], step: f32, offset: f32) -> f32 {
     let inverse = inverse(step);
@@ -93,7 +100,7 @@ fn sums<const LEN: usize, const TOP: u8>(values: &[f32; LEN], weights: &[f32; LE
     Sums { w: total(sw), q: total(sq), qq: total(sqq), x: total(sx), xq: total(sxq) }
 }
 
-/// Step and offset of one sub-block as real numbers.
+/// Step and offset of one sub-block that give a small error, before either is rounded to what the format can express.
 #[inline(always)]
 fn real<const LEN: usize, const TOP: u8>(values: &[f32; LEN], weights: &[f32; LEN]) -> (f32, f32) {
     let low = values.iter().fold(0.0f32, |a, &x| a.min(x));
@@ -124,17 +131,17 @@ fn real<const LEN: usize, const TOP: u8>(values: &[f32; LEN], weights: &[f32; LE
     (best.0, best.1)
 }
 
-/// How much of the range below and above zero the first steps of a sub-block span.
+/// Starting points of a sub-block: the fractions of its range below and above zero that the codes span at first.
 const STARTS: [(f32, f32); 7] = [(1.0, 1.0), (0.9, 0.9), (0.8, 0.8), (0.7, 0.7), (0.9, 0.7), (0.7, 0.9), (0.55, 0.55)];
 
-/// How much of the largest step and of the largest offset the first d and m can express.
+/// Starting points of a block: the fractions of the largest step and of the largest offset that d and m can express at first.
 const SPANS: [(f32, f32); 3] = [(1.0, 1.0), (0.93, 0.93), (0.86, 0.86)];
 
-/// Turns after a start.
+/// Rounds of the descent from each starting point.
 const TURNS: usize = 3;
 
 /// Quantises a block of 256 values in SUBS sub-blocks of LEN; codes are 0..=TOP, scales and minima 0..=MAX.
-/// `weights` are at least zero and not all of them zero.
+/// No weight is negative, and at least one is positive.
 #[inline(always)]
 pub(super) fn fit<const SUBS: usize, const LEN: usize, const TOP: u8, const MAX: u8>(
     values: &[f32; VALUES],
@@ -190,7 +197,7 @@ pub(super) fn fit<const SUBS: usize, const LEN: usize, const TOP: u8, const MAX:
     }
 }
 
-/// The best of `choice` and the integers around it; steps on while that gets better.
+/// The best integers of a sub-block for `d` and `m`: moves from `choice` to the best neighbour as long as the error falls.
 #[inline(always)]
 fn neighbours<const LEN: usize, const TOP: u8, const MAX: u8>(
     values: &[f32; LEN],
@@ -219,7 +226,7 @@ fn neighbours<const LEN: usize, const TOP: u8, const MAX: u8>(
     }
 }
 
-/// d and m by least squares for the integers in `choices` and the codes that `d` and `m` give with them.
+/// New d and m by least squares, for the integers in `choices` and the codes that the present `d` and `m` give with them.
 #[inline(always)]
 fn scales<const SUBS: usize, const LEN: usize, const TOP: u8>(
     values: &[[f32; LEN]],
@@ -249,7 +256,7 @@ fn scales<const SUBS: usize, const LEN: usize, const TOP: u8>(
     (to_half(d_new.max(0.0) as f32), to_half(m_new.max(0.0) as f32))
 }
 
-/// The nearest value that f16 has; what is too large becomes the largest.
+/// The f16 value nearest to `value`. Values above the largest f16 become the largest f16.
 pub(super) fn to_half(value: f32) -> f32 {
     f16::from_f32(value.min(65504.0)).to_f32()
 }

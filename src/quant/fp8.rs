@@ -1,4 +1,4 @@
-//! FP8 as row blocks: 128 values in 132 bytes. Our own form, in memory only.
+//! FP8 as row blocks: 128 values in 132 bytes. This project defines the layout; it exists in memory only.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! Value i is scale * code_i, exact in f32. A scale of 255 is NaN.
 //!
 //! The checkpoint stores the codes as [R, C] and one scale per tile of 128 x 128 as [ceil(R/128), ceil(C/128)] (SPEC 8, SPEC 10.7),
-//! so that 128 rows share their scales. [`repack_rows`] gives every row its own copy: 3% more bytes, and a row is then decoded without
-//! knowing its number. The last block of a row with C not a multiple of 128 is filled up with zero codes.
+//! so that 128 rows share their scales. [`repack_rows`] copies the scales into every row. That costs 3% more bytes, and a row can then be
+//! decoded without knowing its number. Where C is not a multiple of 128, the last block of a row is filled up with zero codes.
 
 use crate::num::{e4m3_from_f32, e4m3_to_f32, e8m0_to_f32};
 use std::ops::Range;
@@ -41,7 +41,7 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Quantises whole blocks: the largest value takes the largest code.
+/// Quantises whole blocks with the smallest power-of-two scale at which no value exceeds the largest code.
 pub(super) fn encode(values: &[f32], _: &[f32], out: &mut [u8]) {
     for (block, values) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(values.chunks(VALUES)) {
         let largest = values.iter().fold(0.0f32, |a, x| a.max(x.abs()));
@@ -55,9 +55,9 @@ pub(super) fn encode(values: &[f32], _: &[f32], out: &mut [u8]) {
     }
 }
 
-/// Repacks the rows `rows` of a checkpoint matrix [R, `cols`], bit for bit. `codes`: all R rows; `scales`: all tiles;
-/// `out`: 132 bytes a block, ceil(`cols`/128) blocks a row, `rows.len()` rows.
-/// `None`, with `out` untouched, where the lengths do not belong together or `rows` reaches over R.
+/// Repacks the rows `rows` of a checkpoint matrix [R, `cols`], bit for bit. `codes` has all R rows and `scales` all tiles. `out` has
+/// room for `rows.len()` rows of ceil(`cols`/128) blocks of 132 bytes.
+/// Returns `None` and leaves `out` untouched where the lengths do not match or `rows` ends after R.
 pub fn repack_rows(codes: &[u8], scales: &[u8], cols: usize, rows: Range<usize>, out: &mut [u8]) -> Option<()> {
     let blocks = cols.div_ceil(TILE);
     let all_rows = codes.len().checked_div(cols)?;
@@ -85,9 +85,9 @@ mod tests {
     use super::*;
     use crate::quant::BlockFormat;
 
-    /// 130 rows of 200 columns: ragged in both directions, four tiles with different scales.
     #[test]
     fn repack_keeps_every_value() {
+        // 130 rows of 200 columns: four tiles with different scales, the outer ones cut off in both directions.
         let (all_rows, cols) = (130, 200);
         let codes: Vec<u8> = (0..all_rows * cols).map(|i| (i * 31 % 251) as u8).collect();
         let scales = [0, 120, 130, 254];

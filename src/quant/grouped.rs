@@ -1,5 +1,5 @@
-//! Block formats in groups: several blocks with their codes together, then their scales, so that 16 bytes of codes are one aligned load.
-//! A group has the bytes of its blocks, in another order. In GPU memory only, no file has them.
+//! Grouped block formats: the codes of several neighbouring blocks, then their scales, so that 16 bytes of codes are one aligned load.
+//! A group has the same bytes as its blocks, in another order. These formats exist in GPU memory only; no file has them.
 //!
 //! | group | blocks | bytes | content |
 //! |---|---|---|---|
@@ -13,18 +13,18 @@
 
 use super::{iq2_xxs, iq2_xxs_encode, q2_k, q8_0};
 
-/// How the blocks of a format are grouped.
+/// A grouped format.
 pub(super) trait Group {
     /// Values in a group.
     const VALUES: usize;
-    /// Bytes of a group: those of its blocks.
+    /// Bytes of a group, as many as its blocks have together.
     const BYTES: usize;
-    /// Decodes whole blocks.
+    /// Decodes whole blocks of the plain format.
     const DECODE: fn(&[u8], &mut [f32]);
-    /// Encodes whole blocks, weighing squared errors.
+    /// Encodes whole blocks of the plain format so that the weighted squared error is small.
     const ENCODE: fn(&[f32], &[f32], &mut [u8]);
 
-    /// Makes a group of its blocks.
+    /// Writes the bytes of `blocks` into `group` in the order of the grouped format.
     fn gather(blocks: &[u8], group: &mut [u8]);
 }
 
@@ -39,8 +39,8 @@ impl Group for Q8_0x8 {
     #[inline]
     fn gather(blocks: &[u8], group: &mut [u8]) {
         let (codes, scales) = group.split_at_mut(256);
-        part::<{ q8_0::BYTES }, 2, 32>(blocks, codes);
-        part::<{ q8_0::BYTES }, 0, 2>(blocks, scales);
+        copy_field::<{ q8_0::BYTES }, 2, 32>(blocks, codes);
+        copy_field::<{ q8_0::BYTES }, 0, 2>(blocks, scales);
     }
 }
 
@@ -55,8 +55,8 @@ impl Group for Iq2Xxsx8 {
     #[inline]
     fn gather(blocks: &[u8], group: &mut [u8]) {
         let (codes, scales) = group.split_at_mut(512);
-        part::<{ iq2_xxs::BYTES }, 2, 64>(blocks, codes);
-        part::<{ iq2_xxs::BYTES }, 0, 2>(blocks, scales);
+        copy_field::<{ iq2_xxs::BYTES }, 2, 64>(blocks, codes);
+        copy_field::<{ iq2_xxs::BYTES }, 0, 2>(blocks, scales);
     }
 }
 
@@ -71,34 +71,34 @@ impl Group for Q2Kx4 {
     #[inline]
     fn gather(blocks: &[u8], group: &mut [u8]) {
         let (codes, rest) = group.split_at_mut(256);
-        let (scales, both) = rest.split_at_mut(64);
-        part::<{ q2_k::BYTES }, 16, 64>(blocks, codes);
-        part::<{ q2_k::BYTES }, 0, 16>(blocks, scales);
-        // Of each half of a block: first those of its first 16 columns.
-        for half in scales.as_chunks_mut::<8>().0 {
-            let pairs = u64::from_le_bytes(*half);
-            *half = (even_bytes(pairs) | even_bytes(pairs >> 8) << 32).to_le_bytes();
+        let (scales, factors) = rest.split_at_mut(64);
+        copy_field::<{ q2_k::BYTES }, 16, 64>(blocks, codes);
+        copy_field::<{ q2_k::BYTES }, 0, 16>(blocks, scales);
+        // Eight sub-blocks share 32 bytes of codes: the even ones lie in the first 16 of them, the odd ones in the others.
+        for eight in scales.as_chunks_mut::<8>().0 {
+            let word = u64::from_le_bytes(*eight);
+            *eight = (even_bytes(word) | even_bytes(word >> 8) << 32).to_le_bytes();
         }
-        part::<{ q2_k::BYTES }, 80, 4>(blocks, both);
+        copy_field::<{ q2_k::BYTES }, 80, 4>(blocks, factors);
     }
 }
 
-/// Bytes 0, 2, 4 and 6, in the lower half.
+/// Bytes 0, 2, 4 and 6 of `word`, moved together into its lower 32 bits.
 fn even_bytes(word: u64) -> u64 {
     let spread = word & 0x00ff_00ff_00ff_00ff;
     let pairs = (spread | spread >> 8) & 0x0000_ffff_0000_ffff;
     (pairs | pairs >> 16) & 0xffff_ffff
 }
 
-/// `BYTES` bytes from `AT` on of each block of `BLOCK`, one after another.
+/// Copies from each block of `BLOCK` bytes the `BYTES` bytes at offset `AT`, one field after another.
 #[inline]
-fn part<const BLOCK: usize, const AT: usize, const BYTES: usize>(blocks: &[u8], out: &mut [u8]) {
+fn copy_field<const BLOCK: usize, const AT: usize, const BYTES: usize>(blocks: &[u8], out: &mut [u8]) {
     for (block, out) in blocks.as_chunks::<BLOCK>().0.iter().zip(out.as_chunks_mut::<BYTES>().0) {
         out.copy_from_slice(&block[AT..AT + BYTES]);
     }
 }
 
-/// Groups whole rows of blocks.
+/// Rearranges whole rows of blocks into groups.
 pub(super) fn repack<G: Group>(stored: &[u8], out: &mut [u8]) {
     for (blocks, group) in stored.chunks_exact(G::BYTES).zip(out.chunks_exact_mut(G::BYTES)) {
         G::gather(blocks, group);
@@ -107,11 +107,12 @@ pub(super) fn repack<G: Group>(stored: &[u8], out: &mut [u8]) {
 
 /// Decodes whole groups.
 pub(super) fn decode<G: Group>(bytes: &[u8], out: &mut [f32]) {
-    // Where each byte comes from: what becomes of the bytes of their numbers.
+    // The inverse of `gather` follows from `gather`: a group gathered from byte offsets says where each of its bytes comes from. An offset
+    // does not fit in a byte, so the low and the high bytes of the offsets are gathered apart.
     let [low, high] = [0, 8].map(|shift| {
-        let numbers: Vec<u8> = (0..G::BYTES).map(|i| (i >> shift) as u8).collect();
+        let offsets: Vec<u8> = (0..G::BYTES).map(|i| (i >> shift) as u8).collect();
         let mut gathered = vec![0; G::BYTES];
-        G::gather(&numbers, &mut gathered);
+        G::gather(&offsets, &mut gathered);
         gathered
     });
     let mut blocks = vec![0; G::BYTES];
@@ -123,7 +124,7 @@ pub(super) fn decode<G: Group>(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Quantises whole groups, weighing squared errors.
+/// Quantises whole groups so that the weighted squared error is small.
 pub(super) fn encode<G: Group>(values: &[f32], weights: &[f32], out: &mut [u8]) {
     let mut blocks = vec![0; out.len()];
     (G::ENCODE)(values, weights, &mut blocks);
@@ -134,7 +135,7 @@ pub(super) fn encode<G: Group>(values: &[f32], weights: &[f32], out: &mut [u8]) 
 mod tests {
     use super::*;
 
-    /// The group of blocks whose bytes are all different from block to block and from place to place, and its blocks.
+    /// Blocks whose bytes differ from block to block and from offset to offset, and the group made of them.
     fn group<G: Group>(block: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
         let stored: Vec<u8> = (0..G::BYTES).map(|i| (i % block + 31 * (i / block)) as u8).collect();
         let mut out = vec![0; G::BYTES];
@@ -142,7 +143,7 @@ mod tests {
         (stored.chunks_exact(block).map(<[u8]>::to_vec).collect(), out)
     }
 
-    // Decoding undoes whatever `gather` does: only this says that bytes lie where shaders look for them.
+    // `decode` inverts whatever `gather` does, so no other test notices bytes that lie where the shaders do not look for them.
     #[test]
     fn groups_are_laid_out_as_the_table_says() {
         for (bytes, codes, (blocks, out)) in [(34, 32, group::<Q8_0x8>(34)), (66, 64, group::<Iq2Xxsx8>(66))] {

@@ -6,8 +6,8 @@
 //! | 2..66 | eight groups of 8 bytes, 32 values each |
 //!
 //! Bytes 0..4 of a group pick codewords of eight magnitudes from [`GRID`]. Bytes 4..8 are a little-endian word: seven sign bits for
-//! each of the four codewords, from the low end, then a four-bit scale s on top. The eighth sign is not stored: signs come in
-//! patterns with an even number of minuses. A value is d * (2s + 1) / 8 * sign * magnitude; every product is exact in f32.
+//! each of the four codewords, from the low end, then a four-bit scale s in the top bits. The eighth sign is not stored, because the
+//! number of minus signs is always even. A value is d * (2s + 1) / 8 * sign * magnitude; every product is exact in f32.
 
 use super::GRID;
 use half::f16;
@@ -34,7 +34,7 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// The low seven bits of `index` and, as bit 7, their parity.
+/// The low seven bits of `index`, with their parity in bit 7.
 fn with_parity(index: u32) -> u32 {
     let index = index & 127;
     index | (index.count_ones() & 1) << 7
@@ -45,12 +45,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_are_even() {
+    fn sign_patterns_have_an_even_number_of_minus_signs() {
         assert!((0..128).all(|index| with_parity(index).count_ones().is_multiple_of(2) && with_parity(index) & 127 == index));
     }
 
     #[test]
-    fn grid_is_distinct_and_has_three_magnitudes() {
+    fn codewords_are_distinct_and_have_three_magnitudes() {
         let mut sorted = GRID;
         sorted.sort_unstable();
         assert!(sorted.windows(2).all(|pair| pair[0] != pair[1]));

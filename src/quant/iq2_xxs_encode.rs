@@ -1,10 +1,12 @@
-//! Quantising to IQ2_XXS: which codewords, signs and scales come nearest.
+//! Quantising to IQ2_XXS: the search for codewords, signs and scales with a small weighted squared error.
 //!
-//! Eight values x with weights w take a codeword g and an even number of minuses. For group scale s the weighted squared error is
-//! sum w x^2 - s I + s^2 B, with I = 2 sum w |x| g, less 4 min w |x| g where the signs of x are odd in number and one must be wrong, and
-//! B = sum w g^2. I and B belong to the codeword alone, so they are computed once for all 256, and any group scale then costs two
-//! operations a codeword. The best codewords at a ladder of scales are remembered; with them the scale d of the block and the four-bit
-//! scales are searched, and at last the codewords are chosen exactly.
+//! Eight values x with weights w get a codeword g and an even number of minus signs. For group scale s the weighted squared error is
+//! sum w x^2 - s I + s^2 B with I = 2 sum w |x| g and B = sum w g^2. Where x has an odd number of minus signs, one sign must be wrong;
+//! the cheapest choice makes I smaller by 4 min w |x| g. I and B do not depend on s, so they are computed once for all 256 codewords, and
+//! any group scale then costs two operations a codeword.
+//!
+//! The search first keeps the best codewords at a few scales ([`LADDER`]). With these candidates alone it finds the scale d of the block
+//! and the four-bit scales of the groups, then it chooses among all codewords for these scales.
 
 use super::GRID;
 use super::affine::to_half;
@@ -12,7 +14,7 @@ use super::iq2_xxs::{BYTES, VALUES};
 use half::f16;
 use multiversion::multiversion;
 
-/// Magnitudes of all codewords, for each of the eight places.
+/// Magnitudes of all codewords, by place within the codeword.
 static MAGNITUDES: [[f32; 256]; 8] = {
     let mut out = [[0.0; 256]; 8];
     let mut c = 0;
@@ -28,16 +30,17 @@ static MAGNITUDES: [[f32; 256]; 8] = {
     out
 };
 
-/// Scales of a group that are looked at first, as parts of the one at which codewords are as large as the values.
+/// Group scales whose best codewords become candidates, as multiples of the scale at which typical codewords are as large as the values.
 const LADDER: [f32; 8] = [0.6, 0.7, 0.8, 0.9, 1.0, 1.13, 1.28, 1.5];
 
-/// Root mean square of the magnitudes in the table.
+/// Typical magnitude in a codeword, between the mean of the table (18.9) and its root mean square (23.1).
 const TYPICAL: f32 = 21.0;
 
-/// Steps of the largest group's four-bit scale that are tried for d, from 15 down.
+/// Number of values that are tried for d. The first one puts the four-bit scale of the largest group at 15.75, slightly above what it can
+/// be, the last one at 10.875.
 const D_STEPS: usize = 14;
 
-/// I and B of the codewords for eight values.
+/// I and B of each codeword for eight values: the error at any group scale is a line in I and B.
 struct Lines {
     i: [f32; 256],
     b: [f32; 256],
@@ -45,17 +48,17 @@ struct Lines {
 
 impl Lines {
     #[inline(always)]
-    fn of(values: &[f32; 8], weights: &[f32; 8]) -> Self {
+    fn new(values: &[f32; 8], weights: &[f32; 8]) -> Self {
         let mut out = Self { i: [0.0; 256], b: [0.0; 256] };
         let mut least = [f32::INFINITY; 256];
         for (place, (x, &w)) in MAGNITUDES.iter().zip(values.iter().zip(weights)) {
             let wx = w * x.abs();
             for c in 0..256 {
                 let g = place[c];
-                let matters = wx * g;
-                out.i[c] += matters;
+                let product = wx * g;
+                out.i[c] += product;
                 out.b[c] += w * (g * g);
-                least[c] = if matters < least[c] { matters } else { least[c] };
+                least[c] = if product < least[c] { product } else { least[c] };
             }
         }
         let odd = values.iter().filter(|x| **x < 0.0).count() % 2 == 1;
@@ -66,10 +69,10 @@ impl Lines {
         out
     }
 
-    /// The codeword with the least s B - I.
+    /// The codeword with the least s B - I for the group scale s.
     ///
-    /// Its number takes the place of the last eight bits of its cost, so that the least cost brings it along; costs that differ by less
-    /// than 2^-15 of themselves count as equal.
+    /// The number of a codeword replaces the lowest eight bits of its cost, so that the minimum of the costs also names the codeword. Costs
+    /// that differ by less than a relative 2^-15 count as equal.
     #[inline(always)]
     fn best(&self, scale: f32) -> usize {
         let mut costs = [0.0f32; 256];
@@ -86,17 +89,17 @@ impl Lines {
     }
 }
 
-/// Candidates of a group: for each of its four codewords, I and B of the best along the ladder.
+/// Candidates of a group: for each of its four codewords, I and B of the best codeword at each scale of [`LADDER`].
 type Candidates = [[(f32, f32); LADDER.len()]; 4];
 
-/// Error of a group at a scale, less sum w x^2.
+/// Error of a group at a group scale, without the constant sum w x^2.
 #[inline(always)]
 fn cost(candidates: &Candidates, scale: f32) -> f32 {
-    let least = |own: &[(f32, f32); LADDER.len()]| own.iter().fold(f32::INFINITY, |a, &(i, b)| a.min(scale * b - i));
+    let least = |codewords: &[(f32, f32); LADDER.len()]| codewords.iter().fold(f32::INFINITY, |a, &(i, b)| a.min(scale * b - i));
     scale * candidates.iter().map(least).sum::<f32>()
 }
 
-/// Quantises whole blocks, weighing squared errors. `weights` are at least zero, and not all zero in a block.
+/// Quantises whole blocks so that the weighted squared error is small. No weight is negative, and each block has a positive one.
 pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
     let rows = values.as_chunks::<VALUES>().0.iter().zip(weights.as_chunks::<VALUES>().0);
     for (block, (values, weights)) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(rows) {
@@ -113,12 +116,12 @@ fn encode_block(values: &[f32; VALUES], weights: &[f32; VALUES], block: &mut [u8
         let (power, weight) = x.iter().zip(w).fold((0.0, 0.0), |(p, s), (x, w)| (p + w * x * x, s + w));
         let reference = if weight > 0.0 { (power / weight).sqrt() / TYPICAL } else { 0.0 };
         for (k, (x, w)) in x.as_chunks::<8>().0.iter().zip(w.as_chunks::<8>().0).enumerate() {
-            let own = Lines::of(x, w);
+            let eight = Lines::new(x, w);
             groups[j][k] = LADDER.map(|step| {
-                let c = own.best(reference * step);
-                (own.i[c], own.b[c])
+                let c = eight.best(reference * step);
+                (eight.i[c], eight.b[c])
             });
-            lines.push(own);
+            lines.push(eight);
         }
         let at = |step: &f32| cost(&groups[j], reference * step);
         centres[j] = reference * LADDER.iter().copied().min_by(|a, b| at(a).total_cmp(&at(b))).unwrap_or(1.0);
@@ -135,7 +138,7 @@ fn encode_block(values: &[f32; VALUES], weights: &[f32; VALUES], block: &mut [u8
     }
     let mut chosen = choose(&lines, best.1, &best.2);
     let mut d = best.1;
-    // Least squares for d, and the integers once more with what it gives.
+    // Least squares give a better d for the chosen codes, and that d other codes.
     for _ in 0..2 {
         let (i, b) = sums(&lines, &chosen, &best.2);
         let refined = to_half(if b > 0.0 { 0.5 * i / b } else { 0.0 });
@@ -162,12 +165,12 @@ fn encode_block(values: &[f32; VALUES], weights: &[f32; VALUES], block: &mut [u8
     }
 }
 
-/// Scale of a group for a four-bit scale.
+/// The group scale that the block's scale d and a four-bit scale s express.
 fn group_scale(d: f32, s: u8) -> f32 {
     d * (2 * u32::from(s) + 1) as f32 / 8.0
 }
 
-/// The best four-bit scales of the groups for d, and what they cost.
+/// The error of the block at the scale d, without the constant term, and the best four-bit scales of its groups.
 #[inline(always)]
 fn scales(groups: &[Candidates; 8], centres: &[f32; 8], d: f32) -> (f32, [u8; 8]) {
     let mut total = 0.0;
@@ -186,7 +189,7 @@ fn scales(groups: &[Candidates; 8], centres: &[f32; 8], d: f32) -> (f32, [u8; 8]
     (total, out)
 }
 
-/// The best codeword for each eight values.
+/// The best of all codewords for each eight values.
 #[inline(always)]
 fn choose(lines: &[Lines], d: f32, scales: &[u8; 8]) -> [u8; 32] {
     let mut out = [0; 32];
@@ -196,7 +199,7 @@ fn choose(lines: &[Lines], d: f32, scales: &[u8; 8]) -> [u8; 32] {
     out
 }
 
-/// I and B of the block in units of d.
+/// I and B of the block for the chosen codewords and scales: its error is d^2 B - d I, without the constant term.
 #[inline(always)]
 fn sums(lines: &[Lines], codes: &[u8; 32], scales: &[u8; 8]) -> (f32, f32) {
     let (mut i, mut b) = (0.0, 0.0);
@@ -208,14 +211,14 @@ fn sums(lines: &[Lines], codes: &[u8; 32], scales: &[u8; 8]) -> (f32, f32) {
     (i, b)
 }
 
-/// Seven sign bits; the eighth follows from an even number of minuses. Where the values have an odd number, the one that matters least
-/// takes the wrong sign.
+/// The seven stored sign bits of eight values; the eighth follows, because the number of minus signs is even. Where the values have an odd
+/// number of them, the value whose wrong sign costs least gets it.
 fn signs(values: &[f32], weights: &[f32], code: u8) -> u32 {
     let mut bits = values.iter().enumerate().fold(0, |bits, (i, x)| bits | u32::from(*x < 0.0) << i);
     if bits.count_ones() % 2 == 1 {
         let magnitudes = GRID[usize::from(code)].to_le_bytes();
-        let matter = |&i: &usize| weights[i] * values[i].abs() * f32::from(magnitudes[i]);
-        bits ^= 1 << (0..8).min_by(|a, b| matter(a).total_cmp(&matter(b))).unwrap_or(0);
+        let penalty = |&i: &usize| weights[i] * values[i].abs() * f32::from(magnitudes[i]);
+        bits ^= 1 << (0..8).min_by(|a, b| penalty(a).total_cmp(&penalty(b))).unwrap_or(0);
     }
     bits & 127
 }

@@ -1,7 +1,7 @@
 //! The codewords of IQ2_XXS.
 
-/// Codeword table of IQ2_XXS: eight magnitudes out of 8, 25 and 43, value 0 in the least significant byte. Data of the GGUF format;
-/// `tests/golden/blocks.rs` compares it with the golden copy.
+/// Codeword table of IQ2_XXS, which is part of the GGUF format: eight magnitudes out of 8, 25 and 43, value 0 in the least significant
+/// byte. `tests/golden/blocks.rs` compares the table with the golden copy.
 #[rustfmt::skip]
 pub static GRID: [u64; 256] = [
     0x0808_0808_0808_0808, 0x0808_0808_0808_082b, 0x0808_0808_0808_1919, 0x0808_0808_0808_2b08, 0x0808_0808_0808_2b2b, 0x0808_0808_0819_0819,

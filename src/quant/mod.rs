@@ -1,8 +1,7 @@
 //! Block formats: how a row of weights is laid out in bytes, and the f32 values that those bytes stand for.
 //!
-//! Not this room's job: where the bytes come from (`gguf`, `hf`) and what they mean to the model (`model`).
-//! Called by both file readers, by the reference pass and by the loader. One file per format; the table `FORMATS` lists them all.
-//! Tests: in each file, and `tests/golden/blocks.rs` against values of other implementations.
+//! This room does not know where the bytes come from (`gguf`, `hf`) or what they mean to the model (`model`). Each format has a file, and
+//! the table `FORMATS` lists them all. Each file has tests, and `tests/golden/blocks.rs` compares with values of other implementations.
 
 mod affine;
 pub mod fp8;
@@ -32,21 +31,21 @@ pub enum BlockFormat {
     Bf16,
     /// 8-bit integers, one f16 scale per 32.
     Q8_0,
-    /// 2-bit integers, 4-bit scale and minimum per 16, f16 scales of those per 256.
+    /// 2-bit integers, one 4-bit scale and minimum per 16, two f16 scales of those per 256.
     Q2K,
-    /// 4-bit integers, 6-bit scale and minimum per 32, f16 scales of those per 256.
+    /// 4-bit integers, one 6-bit scale and minimum per 32, two f16 scales of those per 256.
     Q4K,
-    /// Codewords of eight magnitudes with signs, 4-bit scale per 32, f16 scale per 256: 2.0625 bits a value.
+    /// Codewords for eight magnitudes, signs, one 4-bit scale per 32, one f16 scale per 256: 2.0625 bits a value.
     Iq2Xxs,
     /// FP4 e2m1, one e8m0 scale per 32.
     Mxfp4,
-    /// The checkpoint's FP8 tiles as row blocks: FP8 e4m3, one e8m0 scale per 128. Exists in memory only, no file has it.
+    /// FP8 e4m3 as row blocks, one e8m0 scale per 128. It exists in memory only; the checkpoint's FP8 has one scale per tile.
     Fp8,
-    /// Q8_0 with the codes of eight blocks together, then their scales. Exists in GPU memory only, no file has it.
+    /// Q8_0 with the codes of eight blocks first, then their scales. It exists in GPU memory only.
     Q8_0x8,
-    /// IQ2_XXS with the codes of eight blocks together, likewise.
+    /// IQ2_XXS with the codes of eight blocks first, then their scales. It exists in GPU memory only.
     Iq2Xxsx8,
-    /// Q2_K with the codes of four blocks together, likewise.
+    /// Q2_K with the codes of four blocks first, then their scales. It exists in GPU memory only.
     Q2Kx4,
 }
 
@@ -60,9 +59,9 @@ struct Layout {
     values: usize,
     /// Bytes of a block.
     bytes: usize,
-    /// Decodes whole blocks; the lengths are checked by the caller.
+    /// Decodes whole blocks. The caller has checked the lengths.
     decode: fn(&[u8], &mut [f32]),
-    /// Encodes whole blocks: values, what each squared error weighs, and the blocks.
+    /// Encodes whole blocks. Arguments: values, the weight of each squared error, and the blocks to write.
     encode: fn(&[f32], &[f32], &mut [u8]),
 }
 
@@ -158,7 +157,7 @@ const fn group<G: Group>(format: BlockFormat, [name, shader_constant]: [&'static
     Layout { format, name, shader_constant, values: G::VALUES, bytes: G::BYTES, decode: grouped::decode::<G>, encode: grouped::encode::<G> }
 }
 
-// A format finds its row by its own number.
+// A format's number in the enum is the index of its row in the table.
 const _: () = {
     let mut i = 0;
     while i < FORMATS.len() {
@@ -184,7 +183,7 @@ impl BlockFormat {
         Self::Q2Kx4,
     ];
 
-    /// The format in which a device keeps rows of `cols` values: as long as the stored one, and quicker to read.
+    /// The format in which a GPU keeps rows of `cols` values: as many bytes as the stored format, and faster to read.
     pub fn on_device(self, cols: usize) -> Self {
         let grouped = match self {
             Self::Q8_0 => Self::Q8_0x8,
@@ -195,7 +194,7 @@ impl BlockFormat {
         if cols.is_multiple_of(grouped.block_values()) { grouped } else { self }
     }
 
-    /// Rearranges whole rows of `cols` values into what [`BlockFormat::on_device`] says. `out` is as long as `stored`.
+    /// Rearranges whole rows of `cols` values into the format that [`BlockFormat::on_device`] names. `out` is as long as `stored`.
     pub fn repack(self, cols: usize, stored: &[u8], out: &mut [u8]) {
         match self.on_device(cols) {
             Self::Q8_0x8 => grouped::repack::<Q8_0x8>(stored, out),
@@ -229,8 +228,8 @@ impl BlockFormat {
         self.layout().bytes
     }
 
-    /// Bytes of a row of `cols` values. `None` where `cols` is not a whole number of blocks (only [`BlockFormat::Fp8`] pads the last
-    /// block) or the size does not fit in `usize`.
+    /// Bytes of a row of `cols` values, or `None` where `cols` is not a whole number of blocks or the size does not fit in `usize`. Only
+    /// [`BlockFormat::Fp8`] pads its last block.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
         let Layout { values, bytes, .. } = *self.layout();
         let blocks = match self {
@@ -242,21 +241,21 @@ impl BlockFormat {
     }
 
     /// Decodes whole rows: `bytes` holds exactly the blocks of `out`'s values, in order. Several rows may be decoded at once where
-    /// rows are whole blocks; an [`BlockFormat::Fp8`] row with a padded last block is decoded alone. Every step is one f32 operation,
+    /// rows are whole blocks; a [`BlockFormat::Fp8`] row with a padded last block must be decoded alone. Every step is one f32 operation,
     /// in the order of SPEC 10.
     ///
     /// # Panics
-    /// Where the two lengths do not belong together: shapes are checked when a tensor is bound, never here.
+    /// Where the two lengths do not match. Binding a tensor checks its shape, so a file cannot cause that.
     pub fn dequantize(self, bytes: &[u8], out: &mut [f32]) {
         assert_eq!(self.row_bytes(out.len()), Some(bytes.len()), "{self}: bytes for {} values", out.len());
         (self.layout().decode)(bytes, out);
     }
 
-    /// Encodes whole rows so that the sum of `weights` times squared error is small: `weights` has a number of at least zero for each
-    /// value, and `out` takes exactly the blocks of `values`. Deterministic.
+    /// Encodes whole rows so that the sum of `weights` times squared error is small. `weights` has a number of at least zero for each
+    /// value, and `out` takes exactly the blocks of `values`. The same input always gives the same bytes.
     ///
     /// # Panics
-    /// Where the three lengths do not belong together.
+    /// Where the three lengths do not match.
     pub fn quantize(self, values: &[f32], weights: &[f32], out: &mut [u8]) {
         assert_eq!(self.row_bytes(values.len()), Some(out.len()), "{self}: bytes for {} values", values.len());
         assert_eq!(values.len(), weights.len(), "{self}: weights");
@@ -275,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn row_sizes() {
+    fn rows_are_whole_blocks_and_fit_in_memory() {
         assert_eq!(BlockFormat::Iq2Xxs.row_bytes(4096), Some(1056));
         assert_eq!(BlockFormat::Q2K.row_bytes(2048), Some(672));
         assert_eq!(BlockFormat::Q8_0.row_bytes(48), None);
@@ -286,12 +285,12 @@ mod tests {
     }
 
     #[test]
-    fn repacked_rows_mean_the_same() {
+    fn repacked_rows_decode_to_the_same_values() {
         let mut rng = fastrand::Rng::with_seed(4);
         for (format, columns) in [(BlockFormat::Q8_0, 768), (BlockFormat::Iq2Xxs, 6144), (BlockFormat::Q2K, 3072)] {
             let mut stored = vec![0; format.row_bytes(columns).unwrap()];
             rng.fill(&mut stored);
-            // Scales that are finite: no f16 has more than one of its higher exponent bits.
+            // The mask clears an exponent bit in every byte, so that every f16 scale is finite.
             stored.iter_mut().for_each(|byte| *byte &= 0xbb);
             let values = |format: BlockFormat, bytes: &[u8]| {
                 let mut out = vec![0.0; columns];

@@ -5,10 +5,10 @@
 //! | 0 | e8m0 scale |
 //! | 1..17 | e2m1 codes; byte j holds value j in its low and value j + 16 in its high nibble |
 //!
-//! Value i is scale * code_i. A scale of 255 is NaN. Code 8 is +0 here, as in ggml, though -0 in e2m1 itself.
+//! Value i is scale * code_i. A scale of 255 is NaN. Code 8 decodes to +0 as in ggml, although it is -0 in e2m1.
 //!
 //! The checkpoint stores the same codes and scales in two tensors: the codes [R, C/2] with value 2j in the low and 2j + 1 in the high
-//! nibble of byte j, the scales [R, C/32]. [`repack`] changes the one into the other without loss.
+//! nibble of byte j, the scales [R, C/32]. [`repack`] makes blocks of them without loss.
 
 use crate::num::{E2M1, e2m1_from_f32, e8m0_to_f32};
 
@@ -35,9 +35,9 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Repacks checkpoint FP4 into MXFP4 blocks, bit for bit: any number of whole rows, as rows are whole blocks.
-/// `codes`: 16 bytes a block; `scales`: 1 byte a block; `out`: 17 bytes a block.
-/// `None`, with `out` untouched, where the three lengths do not belong together.
+/// Repacks any number of whole rows of checkpoint FP4 into MXFP4 blocks, bit for bit. `codes` has 16 bytes a block, `scales` 1 byte,
+/// `out` 17 bytes.
+/// Returns `None` and leaves `out` untouched where the three lengths do not match.
 pub fn repack(codes: &[u8], scales: &[u8], out: &mut [u8]) -> Option<()> {
     let (code_blocks, ragged) = codes.as_chunks::<16>();
     if !ragged.is_empty() || code_blocks.len() != scales.len() || Some(out.len()) != scales.len().checked_mul(BYTES) {
@@ -45,7 +45,7 @@ pub fn repack(codes: &[u8], scales: &[u8], out: &mut [u8]) -> Option<()> {
     }
     for ((block, codes), &scale) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(code_blocks).zip(scales) {
         block[0] = scale;
-        // The first 8 bytes of the source hold values 0..16, the last 8 values 16..32: two source bytes make two target bytes.
+        // The first 8 bytes of `codes` hold values 0..16, the last 8 bytes values 16..32. Byte j of both makes bytes 2j and 2j + 1.
         for j in 0..8 {
             let (first, second) = (codes[j], codes[j + 8]);
             block[1 + 2 * j] = (first & 15) | (second << 4);
@@ -55,12 +55,13 @@ pub fn repack(codes: &[u8], scales: &[u8], out: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Quantises whole blocks, weighing squared errors: of the scales around the one whose largest code takes the largest value, the best.
+/// Quantises whole blocks. The scale that puts the largest value at the largest code competes with half and twice that scale, and the one
+/// with the least weighted squared error wins.
 pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
     let rows = values.as_chunks::<VALUES>().0.iter().zip(weights.as_chunks::<VALUES>().0);
     for (block, (values, weights)) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(rows) {
         let largest = values.iter().fold(0.0f32, |a, x| a.max(x.abs()));
-        // The exponent of the largest value, less that of the largest code, 4 to 6.
+        // The exponent of the largest value minus that of the largest code: 6 is 1.5 * 2^2.
         let exponent = (largest.to_bits() >> 23) as i32 - 2;
         let error = |scale: u8| -> f32 {
             let unit = e8m0_to_f32(scale);
@@ -77,7 +78,7 @@ pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
         let unit = e8m0_to_f32(best.1);
         block[0] = best.1;
         for (i, byte) in block[1..].iter_mut().enumerate() {
-            // -0 is not written: ggml's decoder has no such code.
+            // -0 is written as 0, because ggml decodes code 8 as 0.
             let [low, high] = [values[i], values[i + 16]].map(|x| match e2m1_from_f32(x / unit) {
                 8 => 0,
                 code => code,
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn repack_keeps_every_value() {
-        // Two blocks, all codes in every position class, scales at both ends.
+        // Two blocks with a small and a large scale. The codes differ from place to place.
         let codes: Vec<u8> = (0..32u8).map(|j| j.wrapping_mul(37) ^ 0x5a).collect();
         let scales = [1, 200];
         let mut blocks = [0; 2 * BYTES];
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_scales() {
+    fn the_smallest_scale_is_subnormal_and_scale_255_is_nan() {
         let mut block = [0x71; BYTES];
         let mut values = [0.0; 32];
         block[0] = 0;

@@ -7,8 +7,8 @@
 //! | 80..82 | f16 scale d of the scales |
 //! | 82..84 | f16 scale m of the minima |
 //!
-//! The codes lie in two halves of 32 bytes. Byte c of half a holds, from its low bits up, values 128a + c, + 32, + 64 and + 96.
-//! A value of sub-block s is (d * scale_s) * q - (m * minimum_s).
+//! The codes are stored in two runs of 32 bytes. Byte c of run a holds values 128a + c, 128a + c + 32, 128a + c + 64 and 128a + c + 96,
+//! from its low bits up. A value of sub-block s (16 values) is (d * scale_s) * q - (m * minimum_s).
 
 use super::affine;
 use half::f16;
@@ -27,7 +27,8 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
         for (s, (sub_block, &scale)) in values.as_chunks_mut::<16>().0.iter_mut().zip(scales).enumerate() {
             let scaled = d * f32::from(scale & 15);
             let minimum = m * f32::from(scale >> 4);
-            // Sub-blocks run through the two halves of a 32-byte group first, then through its four bit pairs, then to the next group.
+            // Sub-block s has the codes of 16 bytes: the lowest bit of s says which 16 of a run of 32, the next two bits which pair of
+            // bits in them, and the highest bit which run.
             let first = 32 * (s / 8) + 16 * (s % 2);
             let shift = 2 * (s / 2 % 4);
             for (value, code) in sub_block.iter_mut().zip(&quants[first..first + 16]) {
@@ -37,7 +38,7 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Quantises whole blocks, weighing squared errors.
+/// Quantises whole blocks so that the weighted squared error is small.
 #[multiversion(targets("x86_64+avx+avx2"))]
 pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
     let rows = values.as_chunks().0.iter().zip(weights.as_chunks().0);

@@ -7,7 +7,7 @@
 //! | 4..16 | eight 6-bit scales and eight 6-bit minima, see [`scale_and_minimum`] |
 //! | 16..144 | four-bit codes q |
 //!
-//! The codes lie in four groups of 32 bytes. Byte c of group a holds value 64a + c in its low and 64a + 32 + c in its high nibble.
+//! The codes are stored in four runs of 32 bytes. Byte c of run a holds value 64a + c in its low and 64a + 32 + c in its high nibble.
 //! A value of sub-block j (32 values) is (d * scale_j) * q - (m * minimum_j).
 
 use super::affine;
@@ -17,8 +17,9 @@ use multiversion::multiversion;
 pub(super) const VALUES: usize = 256;
 pub(super) const BYTES: usize = 144;
 
-/// Scale and minimum of sub-block `j` (0..8). The first four of both are the low six bits of bytes 0..4 and 4..8; the others have
-/// their low four bits in the nibbles of bytes 8..12 and their high two bits on top of bytes 0..4 and 4..8.
+/// Scale and minimum of sub-block `j` (0..8). Those of sub-blocks 0..4 are the low six bits of bytes 0..4 (scales) and 4..8 (minima).
+/// Those of sub-blocks 4..8 have their low four bits in the nibbles of bytes 8..12, and their high two bits in the top bits of bytes 0..4
+/// (scales) and 4..8 (minima).
 fn scale_and_minimum(packed: &[u8], j: usize) -> (u8, u8) {
     if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)
@@ -46,7 +47,7 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Quantises whole blocks, weighing squared errors.
+/// Quantises whole blocks so that the weighted squared error is small.
 #[multiversion(targets("x86_64+avx+avx2"))]
 pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
     let rows = values.as_chunks().0.iter().zip(weights.as_chunks().0);

@@ -24,10 +24,11 @@ pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Scales tried, as parts of the one that just holds the largest value: clipping it a little can pay where it weighs little.
+/// Scales to try, as fractions of the smallest scale that does not clip the largest value. Clipping a value of little weight can reduce
+/// the error of the others.
 const SPANS: [f32; 4] = [1.0, 0.996, 0.99, 0.98];
 
-/// Quantises whole blocks, weighing squared errors.
+/// Quantises whole blocks so that the weighted squared error is small.
 pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
     let rows = values.as_chunks::<VALUES>().0.iter().zip(weights.as_chunks::<VALUES>().0);
     for (block, (values, weights)) in out.as_chunks_mut::<BYTES>().0.iter_mut().zip(rows) {
@@ -35,7 +36,7 @@ pub(super) fn encode(values: &[f32], weights: &[f32], out: &mut [u8]) {
         let mut best = (f32::INFINITY, 0.0);
         for span in SPANS {
             let mut d = to_half(largest * span / 127.0);
-            // As it is, and once more after least squares for the codes that it gives.
+            // The second pass takes the scale that is best for the codes of the first, by least squares.
             for _ in 0..2 {
                 let (mut error, mut xq, mut qq) = (0.0, 0.0, 0.0);
                 for (&x, &w) in values.iter().zip(weights) {

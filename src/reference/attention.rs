@@ -1,8 +1,8 @@
-//! Attention over keys that are their own values, with a sink in the denominator (SPEC 3.1 (step 5)).
+//! Attention in which each key is also the value, with a sink in the denominator (SPEC 3.1 (step 5)).
 
 use super::linear::dot;
 
-/// One query head over `keys`: softmax(q . k / sqrt(K)) with the sink's exponential added to the sum. q (K) -> (K).
+/// One query head over `keys`: the weights are softmax(q . k / sqrt(K)) with exp(sink) added to the sum of the softmax. q (K) -> (K).
 pub fn attention(q: &[f32], keys: &[&[f32]], sink: f32) -> Vec<f32> {
     let scale = 1.0 / (q.len() as f64).sqrt();
     let scores: Vec<f64> = keys.iter().map(|key| dot(q, key) * scale).collect();

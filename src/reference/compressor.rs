@@ -1,15 +1,15 @@
 //! Compressed rows (SPEC 3.2).
 
-/// The values and gates that one window pools: a row for each candidate token, `dim` wide.
+/// The values and gates that one window pools: a row of `dim` channels for each of its tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates<'a> {
     /// Values.
     pub values: Vec<&'a [f32]>,
-    /// Gates with ape added.
+    /// Gates with the position bias `ape` added.
     pub gates: Vec<Vec<f32>>,
 }
 
-/// Per channel a softmax over the candidates' gates, and the weighted sum of their values. -> (dim).
+/// The sum of the values, weighted in each channel by the softmax of the gates. -> (dim).
 pub fn pool(candidates: &Candidates<'_>) -> Vec<f32> {
     let dim = candidates.values.first().map_or(0, |v| v.len());
     (0..dim)

@@ -2,13 +2,13 @@
 
 use super::linear::{Matrix, dot, inverse_rms, linear, rms_norm};
 
-/// Streams of a row.
+/// Number of residual streams.
 pub const STREAMS: usize = 4;
 
-/// One hyper-connection set: fn [24 or 4, 4D], base, scale [3 or 1].
+/// The weights of one set of hyper-connections: 24 mixing weights and 3 scales for a sub-layer, 4 and 1 for a head.
 #[derive(Clone, Debug)]
 pub struct Hc<'a> {
-    /// fn.
+    /// fn [24 or 4, 4D].
     pub mix: Matrix<'a>,
     /// base (24 or 4).
     pub base: &'a [f32],
@@ -16,12 +16,12 @@ pub struct Hc<'a> {
     pub scale: &'a [f32],
 }
 
-/// The numbers of the definition.
+/// The constants in the definition of hyper-connections.
 #[derive(Clone, Copy, Debug)]
 pub struct HcConstants {
-    /// Sinkhorn iterations, counted as column steps.
+    /// Sinkhorn iterations. The first one normalises columns only, the others rows and columns.
     pub iterations: usize,
-    /// Added to pre, to the softmax, and in every denominator of Sinkhorn.
+    /// Epsilon that is added to `pre`, to the softmax, and to every denominator of Sinkhorn.
     pub hc_eps: f32,
     /// Epsilon of the norms.
     pub norm_eps: f32,
@@ -31,7 +31,7 @@ fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
 }
 
-/// `fn @ X[t]` and `|X[t]|^2`. x (T, 4, D) -> (T, outputs + 1).
+/// The products of each row with `mix`, followed by the row's sum of squares. x (T, 4, D) -> (T, outputs + 1).
 pub fn hc_mix(mix: &Matrix<'_>, x: &[f32]) -> Vec<f32> {
     let products = linear(mix, x);
     products
@@ -41,18 +41,18 @@ pub fn hc_mix(mix: &Matrix<'_>, x: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-/// What a sub-layer needs of a row: its input's weights and its residual's.
+/// The weights of one row around a sub-layer: those that make the sub-layer's input, and those that make the new streams.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mix {
-    /// Weights of the streams in the input.
+    /// Weight of each stream in the input.
     pub pre: [f64; STREAMS],
-    /// Weights of the sub-layer's result in each stream.
+    /// Weight of the sub-layer's result in each new stream.
     pub post: [f64; STREAMS],
-    /// `C[j][k]`: what stream j gives to the new stream k.
+    /// `comb[j][k]` is the weight of stream j in the new stream k.
     pub comb: [[f64; STREAMS]; STREAMS],
 }
 
-/// The mix of one row. x (4, D).
+/// Computes the weights of one row. x (4, D).
 pub fn mix_row(hc: &Hc<'_>, x: &[f32], constants: HcConstants) -> Mix {
     let scale = inverse_rms(x, constants.norm_eps);
     let raw: Vec<f64> = linear_row(&hc.mix, x).into_iter().map(|m| m * scale).collect();
@@ -92,13 +92,13 @@ fn linear_row(w: &Matrix<'_>, x: &[f32]) -> Vec<f64> {
         .collect()
 }
 
-/// `sum_j pre[j] X[j]`. x (4, D) -> (D).
+/// The weighted sum of the streams, `sum_j pre[j] X[j]`. x (4, D) -> (D).
 pub fn collapse(x: &[f32], pre: &[f64; STREAMS]) -> Vec<f32> {
     let dim = x.len() / STREAMS;
     (0..dim).map(|d| (0..STREAMS).map(|j| pre[j] * f64::from(x[j * dim + d])).sum::<f64>() as f32).collect()
 }
 
-/// The input of a sub-layer: `N(sum_j pre[j] X[j]; norm)`, and the mix for its residual. x (T, 4, D) -> (T, D).
+/// The input of a sub-layer, `N(sum_j pre[j] X[j]; norm)`, and the weights of each row. x (T, 4, D) -> (T, D).
 pub fn hc_pre(hc: &Hc<'_>, norm: &[f32], x: &[f32], constants: HcConstants) -> (Vec<f32>, Vec<Mix>) {
     use rayon::prelude::*;
     let rows = x.par_chunks_exact(norm.len() * STREAMS);
@@ -111,7 +111,7 @@ pub fn hc_pre(hc: &Hc<'_>, norm: &[f32], x: &[f32], constants: HcConstants) -> (
     (rms_norm(&collapsed.concat(), norm, constants.norm_eps), mixes)
 }
 
-/// `X'[k] = post[k] y + sum_j C[j][k] X[j]`: the sum runs over the first index. y (T, D), x (T, 4, D) -> (T, 4, D).
+/// The streams after a sub-layer: `X'[k] = post[k] y + sum_j comb[j][k] X[j]`. y (T, D), x (T, 4, D) -> (T, 4, D).
 pub fn hc_post(y: &[f32], x: &[f32], mixes: &[Mix]) -> Vec<f32> {
     let dim = y.len() / mixes.len().max(1);
     let mut next = vec![0f32; x.len()];
@@ -126,7 +126,7 @@ pub fn hc_post(y: &[f32], x: &[f32], mixes: &[Mix]) -> Vec<f32> {
     next
 }
 
-/// The input of the output head: `N(sum_j pre[j] X[j]; norm)` with the head's own four weights. x (T, 4, D) -> (T, D).
+/// The input of the output matrix: `N(sum_j pre[j] X[j]; norm)` with the four weights of the head. x (T, 4, D) -> (T, D).
 pub fn hc_head(hc: &Hc<'_>, norm: &[f32], x: &[f32], constants: HcConstants) -> Vec<f32> {
     let collapsed: Vec<f32> = x
         .chunks_exact(norm.len() * STREAMS)

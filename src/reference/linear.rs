@@ -6,18 +6,18 @@ use rayon::prelude::*;
 /// A matrix [rows, columns] in one block format.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
-    /// How rows are stored.
+    /// Format of the rows.
     pub format: BlockFormat,
-    /// R.
+    /// R: number of rows.
     pub rows: usize,
-    /// C.
+    /// C: values in a row.
     pub columns: usize,
-    /// R rows of blocks.
+    /// The R rows, one after another.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Matrix<'a> {
-    /// The rows `first..first + rows`.
+    /// The matrix of the rows `first..first + rows`.
     #[must_use]
     pub fn part(&self, first: usize, rows: usize) -> Matrix<'a> {
         let stride = self.row_bytes();
@@ -35,7 +35,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Sum of products in f64.
+/// The dot product, summed in f64.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
@@ -43,7 +43,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
 /// `y[t] = W x[t]`. x (T, C) -> y (T, R).
 pub fn linear(w: &Matrix<'_>, x: &[f32]) -> Vec<f32> {
     let tokens = x.len() / w.columns;
-    // By weight row, so that each is decoded once; then turned round.
+    // The loop runs over rows of the matrix, so that each is decoded once. That gives the transpose of y.
     let mut by_row = vec![0f32; w.rows * tokens];
     by_row.par_chunks_mut(tokens.max(1)).enumerate().for_each_init(
         || vec![0f32; w.columns],
@@ -63,15 +63,15 @@ pub fn linear(w: &Matrix<'_>, x: &[f32]) -> Vec<f32> {
     y
 }
 
-/// `y[t]` = the concatenation over groups g of `W_g x_g[t]`: rows of W and channels of x are cut into equal groups (SPEC 3.1 (step 7)).
-/// x (T, groups * C) -> y (T, R).
+/// A product by groups (SPEC 3.1 (step 7)): the rows of W and the channels of x are split into equal groups, and `y[t]` has the results
+/// `W_g x_g[t]` of all groups g one after another. x (T, groups * C) -> y (T, R).
 pub fn linear_grouped(w: &Matrix<'_>, groups: usize, x: &[f32]) -> Vec<f32> {
     let (rows, width) = (w.rows / groups, w.columns * groups);
     let tokens = x.len() / width;
     let mut y = vec![0f32; w.rows * tokens];
     for group in 0..groups {
-        let own: Vec<f32> = x.chunks_exact(width).flat_map(|x| &x[group * w.columns..(group + 1) * w.columns]).copied().collect();
-        let part = linear(&w.part(group * rows, rows), &own);
+        let input: Vec<f32> = x.chunks_exact(width).flat_map(|x| &x[group * w.columns..(group + 1) * w.columns]).copied().collect();
+        let part = linear(&w.part(group * rows, rows), &input);
         for (y, part) in y.chunks_exact_mut(w.rows).zip(part.chunks_exact(rows)) {
             y[group * rows..(group + 1) * rows].copy_from_slice(part);
         }
@@ -84,7 +84,7 @@ pub fn inverse_rms(x: &[f32], eps: f32) -> f64 {
     1.0 / (dot(x, x) / x.len() as f64 + f64::from(eps)).sqrt()
 }
 
-/// `N(x[t]; weight)` for every row (SPEC 2.1). x (T, C), weight (C).
+/// RMS normalisation with a weight, `N(x[t]; weight)` (SPEC 2.1). x (T, C), weight (C) -> (T, C).
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     let mut y = x.to_vec();
     for row in y.chunks_exact_mut(weight.len()) {
@@ -96,7 +96,7 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     y
 }
 
-/// `N0(x[t])`: RMS normalisation without a weight, in place. x (T, width).
+/// RMS normalisation without a weight, `N0(x[t])`, in place. x (T, width).
 pub fn normalise(x: &mut [f32], width: usize, eps: f32) {
     for row in x.chunks_exact_mut(width) {
         let scale = inverse_rms(row, eps);

@@ -1,7 +1,7 @@
-//! The forward pass in plain Rust: f32 values, f64 sums, obvious loops. The oracle of every kernel test, and the device `cpu`.
+//! The forward pass in plain Rust: f32 values, f64 sums, simple loops. Kernels are compared with it, and it is the device `cpu`.
 //!
-//! One file per kernel family. [`Reference`] runs a whole model on them, in chunks of any length through the decode state of SPEC 5.
-//! Called by `engine`, `verify` and the tests; itself tested against the outputs of other implementations (`tests/golden/reference.rs`).
+//! Each kernel family has a file. [`Reference`] runs a whole model with their functions, in chunks of any length; the state between chunks
+//! is that of SPEC 5. `tests/golden/reference.rs` compares it with the outputs of other implementations.
 
 mod attention;
 mod compressor;

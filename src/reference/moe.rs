@@ -1,15 +1,15 @@
-//! Experts: routed and shared (SPEC 3.5 (steps 4, 5)).
+//! The routed experts and the shared expert (SPEC 3.5 (steps 4, 5)).
 
 use super::linear::{Matrix, linear};
 use super::router::Routed;
 
-/// silu(min(gate, limit)) * clamp(up, -limit, limit): the gate is cut from above only, before silu.
+/// silu(min(gate, limit)) * clamp(up, -limit, limit). The gate is limited before silu, and only from above.
 pub fn swiglu(gate: f32, up: f32, limit: f32) -> f32 {
     let gate = f64::from(gate.min(limit));
     (gate / (1.0 + (-gate).exp()) * f64::from(up.clamp(-limit, limit))) as f32
 }
 
-/// One expert: w2 swiglu(w1 x, w3 x).
+/// The weights of one expert, which computes w2 swiglu(w1 x, w3 x).
 #[derive(Clone, Copy, Debug)]
 pub struct Expert<'a> {
     /// w1 [F, D].
@@ -20,17 +20,18 @@ pub struct Expert<'a> {
     pub down: Matrix<'a>,
 }
 
-/// swiglu(gate x, up x). x (T, D) -> (T, F).
+/// The activation of an expert, swiglu(gate x, up x). x (T, D) -> (T, F).
 pub fn gate_up(gate: &Matrix<'_>, up: &Matrix<'_>, x: &[f32], limit: f32) -> Vec<f32> {
     linear(gate, x).into_iter().zip(linear(up, x)).map(|(g, u)| swiglu(g, u, limit)).collect()
 }
 
-/// The expert's result for each row. x (T, D) -> (T, D).
+/// The result of an expert. x (T, D) -> (T, D).
 pub fn expert(expert: &Expert<'_>, x: &[f32], limit: f32) -> Vec<f32> {
     linear(&expert.down, &gate_up(&expert.gate, &expert.up, x, limit))
 }
 
-/// `y[t] += sum_k weight[k] expert_k(x[t])`, by expert, so that each is decoded once. x, y (T, D).
+/// Adds the routed experts: `y[t] += sum_k weight[k] expert_k(x[t])`. x, y (T, D). The loop runs over experts, so that each is decoded
+/// once.
 pub fn routed<'a>(experts: impl Fn(u32) -> Expert<'a>, count: u32, routes: &[Routed], x: &[f32], y: &mut [f32], limit: f32) {
     let dim = x.len() / routes.len().max(1);
     let mut sums: Vec<f64> = y.iter().map(|&v| f64::from(v)).collect();

@@ -1,9 +1,9 @@
-//! Which experts a row uses, and with what weight (SPEC 3.5 (steps 1, 2, 3)).
+//! The router: the experts that a row uses, and the weight of each (SPEC 3.5 (steps 1, 2, 3)).
 
-/// How a layer chooses its experts.
+/// How a layer chooses the experts of a row.
 #[derive(Clone, Copy, Debug)]
 pub enum Choice<'a> {
-    /// The best by score + bias (E); the bias counts for the choice alone.
+    /// The experts with the highest score + bias (E). The bias affects the choice and not the weights.
     Scored(&'a [f32]),
     /// The experts that a table names for the token.
     Named(&'a [u32]),
@@ -12,9 +12,9 @@ pub enum Choice<'a> {
 /// The experts of one row, and their weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Routed {
-    /// Expert numbers, best first.
+    /// Numbers of the experts, best first.
     pub experts: Vec<u32>,
-    /// Weights, in the same order.
+    /// Weights of the experts, in the same order.
     pub weights: Vec<f32>,
 }
 
@@ -24,11 +24,11 @@ pub fn score(logit: f32) -> f64 {
     (z.max(0.0) + (-z.abs()).exp().ln_1p()).sqrt()
 }
 
-/// Order of selection: higher first, NaN last; equal values are told apart by their index, lower first.
+/// The order of selection of indices: higher values first, NaN last, and of equal values the lower index first.
 pub fn by_value(values: &[f32]) -> impl Fn(&u32, &u32) -> std::cmp::Ordering + '_ {
     let key = |i: u32| {
         let v = values[i as usize];
-        // As the shaders order floats: NaN below everything, +0 above -0.
+        // The same total order as in the shaders: NaN below everything, +0 above -0.
         if v.is_nan() {
             0
         } else if v.is_sign_negative() {
@@ -40,7 +40,7 @@ pub fn by_value(values: &[f32]) -> impl Fn(&u32, &u32) -> std::cmp::Ordering + '
     move |&a, &b| key(b).cmp(&key(a)).then(a.cmp(&b))
 }
 
-/// The `used` experts of one row. logits (E).
+/// The `used` experts of one row. `scale` multiplies their weights, whose sum is 1 before. logits (E).
 pub fn router(logits: &[f32], choice: Choice<'_>, used: usize, scale: f32) -> Routed {
     let scores: Vec<f64> = logits.iter().map(|&l| score(l)).collect();
     let experts = match choice {

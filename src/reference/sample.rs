@@ -1,4 +1,4 @@
-//! The next token: the best one, or a seeded draw after temperature, top-k, top-p and min-p, in that order.
+//! Sampling: the most likely token, or a seeded draw after temperature, top-k, top-p and min-p, in that order.
 
 use super::router::by_value;
 use crate::model::Sampling;
@@ -20,13 +20,13 @@ fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     x
 }
 
-/// Uniform in [0, 1): a function of seed and position alone.
+/// A random number, uniform in [0, 1), that depends on seed and position alone.
 pub fn uniform_draw(seed: u64, position: u32) -> f32 {
     let bits = threefry([seed as u32, (seed >> 32) as u32], [position, 0])[0] >> 8;
     bits as f32 / (1 << 24) as f32
 }
 
-/// The token after `position`, among those that `allowed` (a bit a token) permits. `None`: nothing is permitted.
+/// Chooses the token after `position` among those whose bit is set in `allowed`. `None` where no token is allowed.
 pub fn sample(logits: &[f32], sampling: &Sampling, position: u32, allowed: Option<&[u32]>) -> Option<u32> {
     let permitted = |i: &u32| allowed.is_none_or(|mask| mask[*i as usize / 32] >> (i % 32) & 1 == 1);
     let mut order: Vec<u32> = (0..logits.len() as u32).filter(permitted).collect();
@@ -50,7 +50,7 @@ pub fn sample(logits: &[f32], sampling: &Sampling, position: u32, allowed: Optio
         order.truncate(kept.count().max(1));
     }
     order.retain(|i| likelihood(i) >= f64::from(sampling.min_p));
-    // In the order of ids, as the kernel walks them.
+    // The kernel sums in the order of token ids.
     order.sort_unstable();
     let goal = f64::from(uniform_draw(sampling.seed, position)) * order.iter().map(likelihood).sum::<f64>();
     let mut sum = 0.0;
@@ -66,8 +66,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threefry_known_answers() {
-        // Random123's published vectors for threefry2x32, 20 rounds.
+    fn threefry_gives_the_published_answers() {
+        // Known-answer vectors of the Random123 library for threefry2x32 with 20 rounds.
         assert_eq!(threefry([0, 0], [0, 0]), [0x6b20_0159, 0x99ba_4efe]);
         assert_eq!(threefry([u32::MAX; 2], [u32::MAX; 2]), [0x1cb9_96fc, 0xbb00_2be7]);
         assert_eq!(threefry([0x1319_8a2e, 0x0370_7344], [0x243f_6a88, 0x85a3_08d3]), [0xc492_3a9c, 0x483d_f7a0]);
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(drawn(Sampling::GREEDY, None), [1]);
         assert_eq!(drawn(warm, None), [0, 1, 2, 3]);
         assert_eq!(drawn(Sampling { top_k: 2, ..warm }, None), [1, 2]);
-        // Masses 0.644, 0.237, 0.087, 0.032.
+        // The probabilities of tokens 1, 2, 3 and 0 are 0.644, 0.237, 0.087 and 0.032.
         assert_eq!(drawn(Sampling { top_p: 0.64, ..warm }, None), [1]);
         assert_eq!(drawn(Sampling { top_p: 0.9, ..warm }, None), [1, 2, 3]);
         assert_eq!(drawn(Sampling { min_p: 0.2, ..warm }, None), [1, 2]);

@@ -1,13 +1,13 @@
-//! What a session remembers between steps (SPEC 5): newest keys, compressed rows, and the values and gates of open windows.
+//! The state of a session between steps (SPEC 5): the newest keys, the compressed rows, and the values and gates of open windows.
 
 use crate::model::{Config, REWIND, frontier_rows};
 use crate::num::KvType;
 use std::collections::VecDeque;
 
-/// The newest rows of a sequence, by position.
+/// The newest rows of a sequence, addressed by position.
 #[derive(Clone, Debug)]
 pub struct Tail {
-    /// How many are kept.
+    /// Number of rows that [`Tail::trim`] keeps.
     keep: usize,
     /// Position after the newest row.
     end: u32,
@@ -25,7 +25,7 @@ impl Tail {
         self.end += 1;
     }
 
-    /// Forgets what is older than the rows to keep.
+    /// Forgets all but the newest rows.
     pub fn trim(&mut self) {
         self.rows.drain(..self.rows.len().saturating_sub(self.keep));
     }
@@ -43,41 +43,41 @@ impl Tail {
     }
 }
 
-/// A compressor's memory.
+/// The state of a compressor.
 #[derive(Clone, Debug)]
 pub struct CompressorState {
-    /// Values then gates (2 width) of the newest tokens, without ape.
+    /// Rows (2 * width) of the newest tokens: values, then gates without the position bias `ape`.
     pub frontier: Tail,
-    /// Rows of closed windows.
+    /// Compressed rows of the closed windows.
     pub rows: Vec<Vec<f32>>,
 }
 
-/// A layer's memory.
+/// The state of a layer.
 #[derive(Clone, Debug)]
 pub struct LayerState {
-    /// Window keys.
+    /// Keys of the sliding window.
     pub ring: Tail,
-    /// The layer's compressor, where it has one.
+    /// The compressor of the layer's keys, where the layer has one.
     pub compressor: Option<CompressorState>,
-    /// The indexer's compressor, where it has one.
+    /// The compressor of the indexer's keys, where the layer has one.
     pub index: Option<CompressorState>,
 }
 
-/// A session's memory.
+/// The state of a session.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// Tokens so far.
+    /// Number of tokens so far, which is the position of the next one.
     pub position: u32,
-    /// How cached rows are rounded.
+    /// Number format to which cached rows are rounded.
     pub kv: KvType,
-    /// Of each layer.
+    /// The state of each layer.
     pub layers: Vec<LayerState>,
-    /// Of the draft block's layer.
+    /// The state of the draft block's layer.
     pub draft: LayerState,
 }
 
 impl LayerState {
-    /// An empty layer of ratio `ratio`.
+    /// The state of a layer without tokens.
     pub fn new(ratio: u32, window: u32) -> Self {
         let compressor = || CompressorState { frontier: Tail::new(frontier_rows(ratio)), rows: Vec::new() };
         Self { ring: Tail::new(window + REWIND), compressor: (ratio > 0).then(compressor), index: (ratio == 4).then(compressor) }
@@ -94,13 +94,13 @@ impl LayerState {
 }
 
 impl State {
-    /// A session without tokens.
+    /// The state of a session without tokens.
     pub fn new(config: &Config, kv: KvType) -> Self {
         let layers = config.layers.iter().map(|l| LayerState::new(l.ratio, config.window)).collect();
         Self { position: 0, kv, layers, draft: LayerState::new(0, config.window) }
     }
 
-    /// Drops the last `count` tokens, at most [`REWIND`] and no more than there are.
+    /// Drops the last `count` tokens. `count` is at most [`REWIND`] and at most the number of tokens.
     pub fn drop_last(&mut self, config: &Config, count: u32) {
         debug_assert!(count <= REWIND.min(self.position));
         self.position -= count;

@@ -1,4 +1,4 @@
-//! A model's weights as the reference uses them: matrices in their stored format, vectors as f32.
+//! A model's weights as the reference uses them: matrices in their block format, vectors as f32.
 
 use super::hc;
 use super::linear::Matrix;
@@ -22,7 +22,7 @@ impl Weight {
         Matrix { format: self.format, rows: self.rows, columns: self.columns, bytes: self.bytes.as_slice() }
     }
 
-    /// The matrix of expert `number` of `experts` stacked ones.
+    /// The matrix of expert `number`, where the matrices of `experts` experts are stacked.
     fn part(&self, number: u32, experts: u32) -> Matrix<'_> {
         let rows = self.rows / experts as usize;
         self.matrix().part(number as usize * rows, rows)
@@ -145,7 +145,7 @@ impl Layer {
         Expert { gate: self.shared_gate.matrix(), up: self.shared_up.matrix(), down: self.shared_down.matrix() }
     }
 
-    /// Expert `number` of `experts` stacked ones.
+    /// The weights of expert `number` of `experts`.
     pub fn expert(&self, number: u32, experts: u32) -> Expert<'_> {
         Expert { gate: self.gate.part(number, experts), up: self.up.part(number, experts), down: self.down.part(number, experts) }
     }

@@ -1,4 +1,4 @@
-//! Ids to text while they arrive: a token may end inside a character.
+//! Token ids to text, one id at a time. A token may end inside a character.
 
 use super::{TokenId, Tokenizer};
 
@@ -14,22 +14,22 @@ impl Detokenizer {
         Self { tokenizer, text: Utf8::default() }
     }
 
-    /// The text that is certain once `id` is there: empty while a character is incomplete, U+FFFD for each part that can no longer
-    /// become one, and for an id outside the vocabulary.
+    /// The text that is certain after `id`. It is empty while a character is incomplete. Bytes that cannot become a character give U+FFFD,
+    /// and so does an id outside the vocabulary.
     pub fn push(&mut self, id: TokenId) -> String {
         self.text.push(self.tokenizer.token_bytes(id).unwrap_or("\u{fffd}".as_bytes()))
     }
 
-    /// Ends the text: U+FFFD if a character is incomplete, else nothing.
+    /// Ends the text. Returns U+FFFD if a character is incomplete, otherwise nothing.
     pub fn finish(&mut self) -> String {
         self.text.finish()
     }
 }
 
-/// An incremental UTF-8 decoder. Bad input gives one U+FFFD per maximal part, as in the Unicode standard.
+/// An incremental UTF-8 decoder. As the Unicode standard recommends, it replaces each maximal invalid part by one U+FFFD.
 #[derive(Default)]
 pub(super) struct Utf8 {
-    /// The beginning of a character, at most three bytes.
+    /// The first bytes of an incomplete character, at most three.
     pending: Vec<u8>,
 }
 
@@ -57,7 +57,7 @@ impl Utf8 {
     }
 }
 
-/// Whether more bytes could make `bytes` a character.
+/// Whether further bytes could complete `bytes` to a character.
 fn can_continue(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_none())
 }

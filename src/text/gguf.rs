@@ -1,14 +1,14 @@
-//! The tokenizer that a GGUF file carries in its metadata.
+//! The tokenizer in the metadata of a GGUF file.
 
 use super::{GgufVocabulary, TokenId, Tokenizer};
 use crate::gguf::File;
 use crate::{Error, Result};
 
 impl Tokenizer {
-    /// From the `tokenizer.ggml.*` keys of `file`.
+    /// The tokenizer that the `tokenizer.ggml.*` keys of `file` describe.
     ///
     /// # Errors
-    /// A key that is missing or of the wrong type; a vocabulary that [`Tokenizer::from_parts`] refuses.
+    /// Where a key is missing or of the wrong type, or [`Tokenizer::from_parts`] refuses the vocabulary.
     pub fn from_gguf(file: &File) -> Result<Self> {
         let metadata = file.metadata();
         let missing = |key: &str| Error::file(file.path(), format!("metadata key {key} is missing, so there is no tokenizer"));

@@ -1,10 +1,10 @@
-//! JSON text as Python's `json` module writes and reads it, byte for byte: V4 was trained on prompts made with it.
+//! JSON text exactly as Python's `json` module writes and reads it, because V4 was trained on prompts that were made with it.
 
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// How deep a call's arguments may nest; Python gives up near 1000, and the stack must bear it.
+/// The deepest nesting of a call's arguments. Python fails near 1000 levels, and this reader recurses on the stack.
 const MAX_DEPTH: usize = 900;
 
 /// Appends `value` as `json.dumps(value, ensure_ascii=False)` prints it.
@@ -35,7 +35,7 @@ pub(super) fn write(value: &Value, out: &mut String) {
     }
 }
 
-/// Appends `text` as a JSON string. Only what must be escaped is.
+/// Appends `text` as a JSON string, in which only the characters that JSON forbids are escaped.
 pub(super) fn quote(text: &str, out: &mut String) {
     out.push('"');
     escape(text, out);
@@ -53,14 +53,14 @@ pub(super) fn escape(text: &str, out: &mut String) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            // Writing to a String cannot fail.
+            // Writing to a `String` cannot fail.
             c if c < ' ' => drop(write!(out, "\\u{:04x}", c as u32)),
             c => out.push(c),
         }
     }
 }
 
-/// A JSON number as Python prints it after reading it: an int stays digit for digit, a float becomes its shortest form.
+/// A JSON number as Python prints it after reading it. An integer keeps its digits; a float gets its shortest form.
 fn number(text: &str) -> String {
     if !text.contains(['.', 'e', 'E']) {
         return if text == "-0" { "0".into() } else { text.into() };
@@ -83,24 +83,24 @@ fn number(text: &str) -> String {
 /// The arguments of a tool call, read from the JSON text that clients send.
 #[derive(Debug, PartialEq)]
 pub(super) enum Arguments {
-    /// An object's members, in order of first appearance, each with its last value.
+    /// The members of an object in the order of their first appearance. A name that occurs several times has its last value.
     Object(Vec<(String, Argument)>),
-    /// Valid JSON, but no object.
+    /// Valid JSON that is not an object.
     NoObject,
-    /// Not JSON for Python, or with a lone surrogate, which no UTF-8 text can hold.
+    /// Text that Python does not read as JSON, or that has a lone surrogate, which UTF-8 cannot express.
     Unparsable,
 }
 
 /// One argument of a tool call.
 #[derive(Debug, PartialEq)]
 pub(super) enum Argument {
-    /// A string's own text.
+    /// The content of a string.
     Text(String),
-    /// Anything else, as JSON text.
+    /// Any other value, as JSON text.
     Json(String),
 }
 
-/// Reads what `json.loads` accepts, which is more than JSON: also NaN, Infinity and -Infinity.
+/// Reads any text that `json.loads` accepts. Beyond JSON, that includes NaN, Infinity and -Infinity.
 pub(super) fn read_arguments(text: &str) -> Arguments {
     let mut reader = Reader { text, at: 0 };
     let node = reader.value(0).filter(|_| reader.skip_space().rest().is_empty());
@@ -117,7 +117,7 @@ pub(super) fn read_arguments(text: &str) -> Arguments {
     }
 }
 
-/// A value that was read. Whatever needs no second look is kept as printed.
+/// A value that was read. Numbers, literals and arrays are kept as JSON text.
 enum Node {
     Text(String),
     Object(Vec<(String, Node)>),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_refuses_is_unparsable() {
+    fn text_that_python_refuses_is_unparsable() {
         for text in
             ["", "{", "{\"a\" 1}", "{\"a\":01}", "{\"a\":1.}", "{\"a\":.5}", "{\"a\":+1}", "{a:1}", "{\"a\":1,}", "[1,]", "{} x", "nul"]
         {
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_and_escapes() {
+    fn nested_values_and_escapes_print_as_in_python() {
         assert_eq!(
             reprint(" [ 1,{\"a\":[ ],\"b\":{ },\"a\":\"\\u00e9\\/\\u0001\"} ]").as_deref(),
             Some(r#"[1, {"a": "é/\u0001", "b": {}}]"#)

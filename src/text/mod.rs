@@ -1,12 +1,12 @@
-//! Text: what people read and write on one side, token ids on the other.
+//! Text to token ids and back.
 //!
-//! The job: a [`Tokenizer`] made from tokenizer.json or from GGUF metadata; [`encoding`], a conversation to the prompt that V4 was
-//! trained on; and the way back: [`parse`] for a whole completion, [`stream`] for one that is still being generated.
-//! Not the job: HTTP shapes, sampling, which model is loaded. The commands call this room; the engine never does,
-//! it knows ids only. Tests: `tests/golden/{tokenizer,encoding,parse,stream}.rs`.
+//! A [`Tokenizer`] is made from `tokenizer.json` or from GGUF metadata. [`encoding`] turns a conversation into the prompt format that V4
+//! was trained on. [`parse`] turns a complete answer back into a message, [`stream`] an answer that is still being generated. This room
+//! knows nothing of HTTP, sampling or models, and the engine knows only ids. Its tests are
+//! `tests/golden/{tokenizer,encoding,parse,stream}.rs`.
 //!
-//! One rule holds everywhere: text that a person or a tool wrote never becomes a special token on the [`Segment`] path. Special
-//! tokens are found by their text, so that a small model with V4's names and its own ids works like the large ones.
+//! Text that a person or a tool wrote never becomes a special token: a prompt is encoded from [`Segment`]s, in which special tokens are
+//! separate from text. Special tokens are found by their names, so that a small model with V4's names and other ids works too.
 
 mod detokenizer;
 pub mod encoding;

@@ -1,5 +1,5 @@
-//! A whole completion back to a message, exactly as strict, and exactly as lenient, as DeepSeek's reference code. For text that is
-//! complete; what is still being generated goes through [`super::stream`], which never fails.
+//! Parses a complete answer into a message. It accepts and refuses exactly the same text as DeepSeek's reference code.
+//! [`super::stream`] reads an answer that is still being generated, and never fails.
 
 use super::encoding::ThinkingMode;
 use super::json;
@@ -7,23 +7,23 @@ use super::special::{BOS, DSML, EOS, THINK, THINK_END};
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 
-/// What the model said.
+/// A message of the model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     /// The answer.
     pub content: String,
-    /// The reasoning before it; empty in chat mode.
+    /// The reasoning before the answer. It is empty in chat mode.
     pub reasoning_content: String,
-    /// The tools it wants called, in order. A caller has to invent the ids.
+    /// The tool calls in order. They have no ids; the caller makes them.
     pub tool_calls: Vec<ToolCall>,
 }
 
-/// A call that the model asks for.
+/// A tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
-    /// The tool.
+    /// Name of the tool.
     pub name: String,
-    /// A JSON object as text. Values that are not strings are the model's own words, unchecked: it may not be JSON.
+    /// A JSON object as text. Values that are not strings are copied unchecked from the model's text, so that the whole may be invalid.
     pub arguments: String,
 }
 
@@ -32,14 +32,14 @@ const CALLS_END: &str = "</｜DSML｜tool_calls>";
 const INVOKE: &str = "<｜DSML｜invoke";
 const INVOKE_END: &str = "</｜DSML｜invoke";
 const PARAMETER: &str = "<｜DSML｜parameter";
-/// Without its angle bracket, which the text of the parameter must end in.
+/// The closing tag without its angle bracket. The text of a parameter ends with that bracket.
 const PARAMETER_END: &str = "/｜DSML｜parameter";
 
-/// Parses `text`: everything that the model wrote after the assistant header, its end token included.
+/// Parses `text`, which is everything that the model wrote after the assistant header, including the end token.
 ///
 /// # Errors
-/// [`Error::Text`] for text that the reference refuses: no end token, reasoning that does not end, special tokens inside the answer,
-/// tool calls that do not follow the markup. A cut-off call is not always refused: do not execute calls of a cut-off answer.
+/// [`Error::Text`] for text that the reference refuses: no end token, reasoning that does not end, special tokens inside the answer, or
+/// malformed tool calls. An incomplete call is not always refused, so do not execute the calls of an answer that was cut off.
 pub fn parse(text: &str, thinking: ThinkingMode) -> Result<Message> {
     let mut rest = Scanner { rest: text };
     let mut message = Message::default();
@@ -73,7 +73,7 @@ pub fn parse(text: &str, thinking: ThinkingMode) -> Result<Message> {
     Ok(message)
 }
 
-/// The calls of a block, read from after the name of its opening tag to its closing tag or to the end of the text.
+/// Reads the calls of a block, from after the name of its opening tag to its closing tag or to the end of the text.
 fn calls(rest: &mut Scanner<'_>) -> Result<Vec<ToolCall>> {
     let mut calls = Vec::new();
     while !rest.rest.is_empty() {
@@ -119,16 +119,17 @@ fn call(rest: &mut Scanner<'_>) -> Result<ToolCall> {
     Ok(ToolCall { name: name.to_owned(), arguments: arguments + "}" })
 }
 
-/// The reference uses Python's `^\s*name="(.*?)">\n$`, in which `$` also matches before one last line end. An empty argument list
-/// parses only because of that.
+/// The name in the opening tag of a call. The reference uses Python's `^\s*name="(.*?)">\n$`, in which `$` also matches before a final
+/// line end. An empty argument list parses only for that reason.
 fn name(head: &str) -> Option<&str> {
-    // Python counts the information separators as white space.
+    // For Python the information separators U+001C to U+001F are white space.
     let head = head.trim_start_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c));
     let name = head.strip_prefix("name=\"")?;
     name.strip_suffix("\">\n").or_else(|| name.strip_suffix("\">\n\n"))
 }
 
-/// Likewise `^ name="(.*?)" string="(true|false)">(.*?)<$`: the first place where the name can end is where it ends.
+/// Name, kind and value of a parameter. The reference uses `^ name="(.*?)" string="(true|false)">(.*?)<$`, so the name ends at the first
+/// place where it can end.
 fn parameter(body: &str) -> Option<(&str, bool, &str)> {
     let body = body.strip_suffix('\n').filter(|body| body.ends_with('<')).unwrap_or(body);
     let body = body.strip_prefix(" name=\"")?.strip_suffix('<')?;
@@ -143,7 +144,7 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// The text before the first of `stops`, and which it was; all the rest and `None` if there is none. Moves behind the stop.
+    /// Takes the text before the first of `stops`, and that stop. Without a stop it takes the rest of the text and returns `None`.
     fn until<'s>(&mut self, stops: &[&'s str]) -> (&'a str, Option<&'s str>) {
         let first = stops.iter().filter_map(|stop| Some((self.rest.find(stop)?, *stop))).min_by_key(|(at, _)| *at);
         match first {
@@ -157,7 +158,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The beginning of `text`, quoted, on one line.
+/// The beginning of `text` as a message shows it: quoted, on one line.
 fn shown(text: &str) -> String {
     let head: String = text.chars().take(40).collect();
     format!("{head:?}{}", if head.len() < text.len() { "..." } else { "" })

@@ -1,11 +1,11 @@
-//! The special tokens of V4 that the program itself writes or looks for, by text. Ids differ between models; names do not.
-//! The bar is U+FF5C, the low block U+2581: neither is ASCII.
+//! The names of V4's special tokens that this program writes or reads. Models may have other ids for them, but no other names.
+//! The bar is U+FF5C and the low block is U+2581; neither is ASCII.
 
-/// Begins every prompt, once.
+/// Starts every prompt.
 pub const BOS: &str = "<｜begin▁of▁sentence｜>";
-/// Ends every finished assistant turn: the stop token.
+/// Ends every complete assistant turn. It is the stop token.
 pub const EOS: &str = "<｜end▁of▁sentence｜>";
-/// Opens a user turn (also tool results and developer messages).
+/// Opens a user turn, which may also hold tool results or a developer message.
 pub const USER: &str = "<｜User｜>";
 /// Opens an assistant turn.
 pub const ASSISTANT: &str = "<｜Assistant｜>";
@@ -13,16 +13,16 @@ pub const ASSISTANT: &str = "<｜Assistant｜>";
 pub const THINK: &str = "<think>";
 /// Closes the reasoning block.
 pub const THINK_END: &str = "</think>";
-/// The mark inside every tool-call tag, between the angle bracket and the tag's name.
+/// The mark in every tool-call tag, between the angle bracket and the tag's name.
 pub const DSML: &str = "｜DSML｜";
 /// Opens a reminder message.
 pub const REMINDER: &str = "<｜latest_reminder｜>";
 
-/// Where a model points at things in a picture. The only tokens that an assistant's own text in the history may spell.
+/// Tokens with which a model points at things in a picture. In earlier assistant turns, text that spells one of them becomes the token.
 pub const GROUNDING: [&str; 8] =
     ["<｜ref｜>", "<｜/ref｜>", "<｜box｜>", "<｜/box｜>", "<｜point｜>", "<｜/point｜>", "<｜polygon｜>", "<｜/polygon｜>"];
 
-/// The token of a quick-instruction task by the name that messages use, `None` for a name that V4 does not know.
+/// The token of a quick-instruction task by its name in messages, or `None` for a name that V4 does not know.
 pub fn task(name: &str) -> Option<&'static str> {
     Some(match name {
         "action" => "<｜action｜>",

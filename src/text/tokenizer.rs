@@ -1,4 +1,4 @@
-//! Text to ids and ids to bytes. The merging is the `tokenizers` crate's; what goes in is checked by [`super::vocabulary`].
+//! Text to ids and ids to bytes. The crate `tokenizers` does the merging; [`super::vocabulary`] checks its input.
 
 use super::special;
 use super::vocabulary::{GgufVocabulary, TokenId, Vocabulary, base_token_bytes, byte_to_char, one_line};
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use tokenizers::models::bpe::BPE;
 use tokenizers::{AddedVocabulary, Model, NormalizerWrapper, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper};
 
-/// A stretch of a prompt.
+/// A part of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment<'a> {
-    /// A token that the program itself put there.
+    /// A special token that the program wrote.
     Special(TokenId),
-    /// Text. Nothing in it becomes a special token, whatever it spells.
+    /// Text. No part of it becomes a special token, even if it spells one.
     Plain(Cow<'a, str>),
 }
 
-/// A byte-level BPE tokenizer. Cheap to clone; clones share the tables, from any thread.
+/// A byte-level BPE tokenizer. Clones are cheap and share the tables; any thread may use them.
 #[derive(Clone)]
 pub struct Tokenizer(Arc<Tables>);
 
@@ -27,32 +27,32 @@ struct Tables {
     model: BPE,
     splitter: PreTokenizerWrapper,
     added: AddedVocabulary,
-    /// By id: whether the token is an added one.
+    /// Whether the token with this id is an added one.
     is_added: Vec<bool>,
-    /// The raw bytes of all tokens one after the other; token `id` ends at `ends[id]`.
+    /// The raw bytes of all tokens, one token after the other. Token `id` ends at `ends[id]`.
     bytes: Vec<u8>,
     ends: Vec<usize>,
     bos: Option<TokenId>,
     eos: Option<TokenId>,
 }
 
-/// The splitter's regular expressions remember every character of a white-space run, 1,000,000 at most, and then stop without a
-/// word, with wrong ids. Longer runs are refused well before that.
+/// The longest run of white space that is accepted. The splitter's regular expressions backtrack over such a run, give up without an
+/// error after 1,000,000 characters, and then yield wrong ids.
 const LONGEST_SPACE_CHARS: usize = 900_000;
 
 impl Tokenizer {
-    /// From the bytes of a tokenizer.json; `source` names the file in messages. BOS and EOS are found by V4's names.
+    /// A tokenizer from the bytes of a `tokenizer.json`. `source` names the file in messages. BOS and EOS are found by V4's names.
     ///
     /// # Errors
-    /// [`Error::File`] if the bytes are not a byte-level BPE tokenizer, with the first thing that is wrong.
+    /// [`Error::File`] with the first fault, if the bytes are not a byte-level BPE tokenizer.
     pub fn from_json(bytes: &[u8], source: &Path) -> Result<Self> {
         Vocabulary::from_json(bytes).and_then(|v| Self::build(v, None, None)).map_err(|what| Error::file(source, what))
     }
 
-    /// From what a GGUF file holds. BOS and EOS are found by V4's names where the file does not give them.
+    /// A tokenizer from the metadata of a GGUF file. BOS and EOS are found by V4's names where the file does not name them.
     ///
     /// # Errors
-    /// [`Error::File`] if the parts do not fit together, or if the pre-tokenizer is not V4's.
+    /// [`Error::File`] if the parts do not match, or if the pre-tokenizer is not V4's.
     pub fn from_parts(parts: &GgufVocabulary<'_>) -> Result<Self> {
         Vocabulary::from_gguf(parts).and_then(|v| Self::build(v, parts.bos, parts.eos)).map_err(|what| Error::file(parts.source, what))
     }
@@ -72,7 +72,8 @@ impl Tokenizer {
             }
             ends.push(bytes.len());
         }
-        // The model gets the added tokens too: it is what gives them their ids. No merge leads to them, so it never writes them.
+        // The model gets the added tokens too, because `add_tokens` looks their ids up in it. No merge makes them, so the model never
+        // yields them.
         let by_text: tokenizers::models::bpe::Vocab = tokens.into_iter().zip(0..).collect();
         let model = BPE::builder().vocab_and_merges(by_text, merges).build().map_err(one_line)?;
         let mut added = AddedVocabulary::new();
@@ -90,8 +91,7 @@ impl Tokenizer {
         Ok(Self(Arc::new(tables)))
     }
 
-    /// The ids of `text`, in which the spelling of an added token becomes that token. For text that the program trusts; never adds
-    /// BOS.
+    /// The ids of `text`. Text that spells an added token becomes that token, so `text` must be trusted. BOS is not added.
     ///
     /// # Errors
     /// [`Error::Text`] for a run of more than 900,000 white-space characters.
@@ -100,19 +100,19 @@ impl Tokenizer {
         self.0.ids(self.0.added.extract_and_normalize(None::<&NormalizerWrapper>, text))
     }
 
-    /// The ids of `text` as plain text: nothing in it becomes an added token.
+    /// The ids of `text` as plain text. No part of it becomes an added token.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode`].
+    /// Those of [`Tokenizer::encode`].
     pub fn encode_plain(&self, text: &str) -> Result<Vec<TokenId>> {
         check_space(text)?;
         self.0.ids(PreTokenizedString::from(text))
     }
 
-    /// The ids of a prompt. Each plain stretch is encoded on its own: cut prompts only at special tokens.
+    /// The ids of a prompt. Each plain segment is encoded by itself, so a prompt must be split only at special tokens.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode`], and [`Error::Text`] for a special id outside the vocabulary.
+    /// Those of [`Tokenizer::encode`], and [`Error::Text`] for a special id outside the vocabulary.
     pub fn encode_segments(&self, segments: &[Segment<'_>]) -> Result<Vec<TokenId>> {
         let mut ids = Vec::new();
         for segment in segments {
@@ -127,7 +127,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The raw bytes of a token (not always whole UTF-8), `None` outside the vocabulary.
+    /// The raw bytes of a token, which may begin or end inside a character. `None` for an id outside the vocabulary.
     pub fn token_bytes(&self, id: TokenId) -> Option<&[u8]> {
         let id = id as usize;
         let end = *self.0.ends.get(id)?;
@@ -135,7 +135,7 @@ impl Tokenizer {
         self.0.bytes.get(start..end)
     }
 
-    /// The one token that reads exactly `text`, an added one first.
+    /// The token whose text is exactly `text`. An added token comes before one of the base vocabulary.
     pub fn token_id(&self, text: &str) -> Option<TokenId> {
         self.0.added_id(text).or_else(|| {
             let spelling: String = text.bytes().map(byte_to_char).collect();
@@ -143,17 +143,17 @@ impl Tokenizer {
         })
     }
 
-    /// Whether `id` is an added token: one that only [`Segment::Special`] and [`Tokenizer::encode`] can write.
+    /// Whether `id` is an added token. Only [`Segment::Special`] and [`Tokenizer::encode`] yield such tokens.
     pub fn is_added(&self, id: TokenId) -> bool {
         self.0.is_added.get(id as usize).copied().unwrap_or(false)
     }
 
-    /// The number of tokens, added ones included: ids are `0..vocab_size`.
+    /// The number of tokens, including added ones. Ids are `0..vocab_size`.
     pub fn vocab_size(&self) -> usize {
         self.0.ends.len()
     }
 
-    /// The token that begins a prompt.
+    /// The token that starts a prompt.
     pub fn bos(&self) -> Option<TokenId> {
         self.0.bos
     }
@@ -199,8 +199,8 @@ fn check_space(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The official tokenizer.json of DeepSeek V4 (all V4 checkpoints ship these bytes; MIT licence), for making models and for tests.
-/// Uncompressed sha256: 8f9f37ca37fdc4f5fd36d5cf4d3b0e8392edb4e894fd10cc0d70b4957c8633cf, 6,367,146 bytes.
+/// The official `tokenizer.json` of DeepSeek V4, for making models and for tests. All V4 checkpoints have these bytes (MIT licence):
+/// 6,367,146 bytes with sha256 8f9f37ca37fdc4f5fd36d5cf4d3b0e8392edb4e894fd10cc0d70b4957c8633cf.
 ///
 /// # Errors
 /// [`Error::Text`] if the built-in data cannot be decompressed.

@@ -1,5 +1,5 @@
-//! What a tokenizer is made of, read from tokenizer.json or from GGUF metadata and checked here, so that neither building it nor
-//! encoding with it can fail later. The `tokenizers` crate trusts its input and would panic on some of what is refused here.
+//! The vocabulary of a tokenizer, read from `tokenizer.json` or from GGUF metadata. It is checked here, so that neither building the
+//! tokenizer nor encoding with it can fail later: the crate `tokenizers` trusts its input and panics on some malformed vocabularies.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,20 +10,20 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, PreTokenizerWrapper, SplitDelimiterBehavior};
 
-/// A token's number: a row of the embedding.
+/// The number of a token, which is its row in the embedding.
 pub type TokenId = u32;
 
-/// The tokenizer of a GGUF file, as its metadata holds it.
+/// The tokenizer of a GGUF file, as it stands in the metadata.
 #[derive(Clone, Copy, Debug)]
 pub struct GgufVocabulary<'a> {
     /// The file, for messages.
     pub source: &'a Path,
-    /// `tokenizer.ggml.tokens`, in id order: base tokens in the byte alphabet, added ones as they read.
+    /// `tokenizer.ggml.tokens`, in the order of ids. Base tokens are spelled in the byte alphabet, added tokens as plain text.
     pub tokens: &'a [&'a str],
-    /// `tokenizer.ggml.merges`: "left right", the first is applied first.
+    /// `tokenizer.ggml.merges`: `left right`, in the order in which they are applied.
     pub merges: &'a [&'a str],
-    /// `tokenizer.ggml.token_type`, one per token: 3 (control) and 4 (user defined) are added tokens. Where the file has none, a
-    /// token is added if it is neither a character of the byte alphabet nor the result of a merge.
+    /// `tokenizer.ggml.token_type`, one for each token. The types 3 (control) and 4 (user defined) are added tokens. Where the file has no
+    /// types, a token counts as added if it is neither a character of the byte alphabet nor the result of a merge.
     pub token_types: Option<&'a [i32]>,
     /// `tokenizer.ggml.pre`: the name of the pre-tokenizer.
     pub pre: &'a str,
@@ -33,23 +33,23 @@ pub struct GgufVocabulary<'a> {
     pub eos: Option<TokenId>,
 }
 
-/// A checked vocabulary: ids without gaps or repeats, every byte covered, every merge between tokens and into a token.
+/// A checked vocabulary. Ids have no gaps and no repeats, every byte has a token, and every merge joins two tokens into a token.
 pub(super) struct Vocabulary {
-    /// Spelling by id.
+    /// Spelling of each token, by id.
     pub tokens: Vec<String>,
-    /// Ids of the added tokens, each with its matching rules.
+    /// Ids and matching rules of the added tokens.
     pub added: Vec<(TokenId, AddedToken)>,
-    /// Pairs of spellings, the first is applied first.
+    /// Pairs of spellings, in the order in which they are applied.
     pub merges: Vec<(String, String)>,
-    /// Cuts text into the pieces that merges work in.
+    /// The pre-tokenizer, which splits text into the pieces within which merges are applied.
     pub splitter: PreTokenizerWrapper,
 }
 
-/// GGUF names of the pre-tokenizer: they were given to the same one at different times (V3 and V4 share it). A V4 model under any
+/// Names of V4's pre-tokenizer in GGUF files. V3 and V4 share one pre-tokenizer, which got several names over time, so a V4 model with any
 /// of these names was trained with the steps below.
 const KNOWN_PRE: [&str; 4] = ["joyai-llm", "deepseek-v4", "deepseek-v3", "deepseek-llm"];
 
-/// V4's pre-tokenizer: each step cuts the pieces of the one before; source: the official tokenizer.json.
+/// V4's pre-tokenizer, from the official `tokenizer.json`. Each step splits the pieces that the previous step left.
 const V4_STEPS: [&str; 3] = [
     r"\p{N}{1,3}",
     "[一-龥\u{3040}-ゟ゠-ヿ]+",
@@ -57,7 +57,7 @@ const V4_STEPS: [&str; 3] = [
 ];
 
 impl Vocabulary {
-    /// From the text of a tokenizer.json. Errors are one line without the file's name.
+    /// A vocabulary from the text of a `tokenizer.json`. Errors are one line without the file's name.
     pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
         let file: TokenizerJson = serde_json::from_slice(bytes).map_err(|e| format!("not a tokenizer.json: {}", one_line(e)))?;
         file.model.check()?;
@@ -82,19 +82,19 @@ impl Vocabulary {
         }
         let mut tokens = vec![None; by_text.len()];
         for (text, id) in by_text {
-            let of = tokens.len();
-            let slot = tokens.get_mut(id as usize).ok_or_else(|| format!("token {text:?} has id {id}, but there are {of} tokens"))?;
+            let count = tokens.len();
+            let slot = tokens.get_mut(id as usize).ok_or_else(|| format!("token {text:?} has id {id}, but there are {count} tokens"))?;
             if let Some(other) = slot.replace(text) {
                 return Err(format!("tokens {other:?} and {:?} share the id {id}", slot.as_deref().unwrap_or_default()));
             }
         }
-        // As many slots as tokens and no slot used twice: every slot is full.
+        // Every slot is full, because there are as many slots as tokens and no slot is used twice.
         let tokens = tokens.into_iter().flatten().collect();
         let merges = file.model.merges.into_iter().map(Merge::split).collect::<Result<_, _>>()?;
         Self { tokens, added, merges, splitter }.checked()
     }
 
-    /// From GGUF metadata. Errors are one line without the file's name.
+    /// A vocabulary from GGUF metadata. Errors are one line without the file's name.
     pub fn from_gguf(parts: &GgufVocabulary<'_>) -> Result<Self, String> {
         if !KNOWN_PRE.contains(&parts.pre) {
             return Err(format!("tokenizer.ggml.pre: expected one of {}, found {:?}", KNOWN_PRE.join(", "), parts.pre));
@@ -112,8 +112,8 @@ impl Vocabulary {
                 parts.tokens.iter().map(|t| single_byte(t).is_none() && !results.contains(*t)).collect()
             }
         };
-        // A GGUF does not keep V4's `normalized` flag, which would only order the two matching passes. That makes no difference
-        // for V4: no token of the second pass can begin before an overlapping one of the first.
+        // GGUF does not store V4's `normalized` flag, which only decides in which of two matching passes a token is found. The order of
+        // passes does not matter for V4, where no token of the second pass can start before an overlapping token of the first.
         let added = (0..).zip(parts.tokens).zip(is_added).filter(|(_, added)| *added);
         let added = added.map(|((id, text), _)| (id, AddedToken::from(*text, true))).collect();
         let splitter = v4_splitter().map_err(one_line)?;
@@ -131,7 +131,7 @@ impl Vocabulary {
         if let Some((id, _)) = self.added.iter().find(|(_, token)| token.content.is_empty()) {
             return Err(format!("added token {id} is empty"));
         }
-        // Without all 256, the model drops characters without a word.
+        // The model silently drops characters whose bytes have no token.
         if let Some(byte) = (0..=255).find(|byte| !by_text.contains_key(byte_to_char(*byte).to_string().as_str())) {
             return Err(format!("no token for the byte 0x{byte:02x}, which the byte alphabet spells {:?}", byte_to_char(byte)));
         }
@@ -148,12 +148,13 @@ impl Vocabulary {
     }
 }
 
-/// The raw bytes of a base token. A spelling with a character outside the byte alphabet stands for itself.
+/// The raw bytes of a base token. A spelling with a character outside the byte alphabet is taken as plain text.
 pub(super) fn base_token_bytes(spelling: &str) -> Vec<u8> {
     spelling.chars().map(char_to_byte).collect::<Option<Vec<u8>>>().unwrap_or_else(|| spelling.as_bytes().to_vec())
 }
 
-/// The byte alphabet gives every byte a visible character: printable Latin-1 is itself, the other 68 follow from U+0100.
+/// Whether the byte alphabet spells `byte` as its Latin-1 character. The alphabet gives every byte a visible character: the other 68 bytes
+/// have the characters from U+0100 on.
 fn is_visible(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff)
 }
@@ -235,7 +236,7 @@ struct ModelJson {
 }
 
 impl ModelJson {
-    /// Only what V4 is: every other option would change ids behind the reader's back.
+    /// Refuses options that V4's tokenizer does not have. This program ignores them, which would silently change ids.
     fn check(&self) -> Result<(), String> {
         let set = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
         let odd = [
@@ -254,7 +255,7 @@ impl ModelJson {
     }
 }
 
-/// tokenizer.json has had two spellings of a merge.
+/// A merge. Versions of `tokenizer.json` write it in two ways.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Merge {
@@ -288,7 +289,7 @@ fn v4_splitter() -> tokenizers::Result<PreTokenizerWrapper> {
     Ok(PreTokenizerWrapper::Sequence(Sequence::new(steps)))
 }
 
-/// Accepts cutting steps, then byte mapping: whatever the steps are, the text stays whole and ids give it back.
+/// Accepts steps that split the text, followed by the byte mapping. Such steps lose no text, so that ids decode to the same text.
 fn splitter_from_json(value: &Value) -> Result<PreTokenizerWrapper, String> {
     let single = std::slice::from_ref(value);
     let steps = if value["type"] == "Sequence" { value["pretokenizers"].as_array().map_or(&[][..], Vec::as_slice) } else { single };
@@ -313,7 +314,7 @@ fn splitter_from_json(value: &Value) -> Result<PreTokenizerWrapper, String> {
     Ok(PreTokenizerWrapper::Sequence(Sequence::new(built)))
 }
 
-/// Some errors of the libraries draw over several lines.
+/// The error on one line. Libraries spread some errors over several lines.
 pub(super) fn one_line(error: impl std::fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

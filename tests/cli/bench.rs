@@ -72,7 +72,7 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
     }
     let text = ok(&["bench", "--frontiers", "40", "-n", "2", "--rows", "32", "--sessions", "3", "--launches"]);
     let (_, decode) = text.split_once("\ndecode step of 3 row(s) at position 39: ").unwrap();
-    // One workgroup more where it asks for weights ahead.
+    // The launch has one workgroup more where the device prefetches weights.
     let is_of_three = |line: &str| line.starts_with("hc_pre") && [" 3x1x1 ", " 4x1x1 "].iter().any(|grid| line.contains(grid));
     assert!(decode.lines().any(is_of_three), "{text}");
     let line = refused(&["bench", "--frontiers", "20", "-n", "2", "--launches", "--device", "cpu"]);
@@ -80,13 +80,13 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
 }
 
 #[test]
-fn decode_steps_of_a_large_models_formats_take_few_launches() {
+fn generated_steps_in_the_formats_of_large_models_take_few_launches() {
     let text = ok(&["bench", "-m", path(tiny()), "--frontiers", "40", "-n", "2", "--launches"]);
     let (_, decode) = text.split_once("\ndecode step of 1 row(s) at position 39: ").unwrap();
-    // A device without products of int8 has kernels of its own, and needs more of them.
+    // A device without int8 products has other kernels and needs more launches.
     if decode.contains("matvec_int8") {
         for kernel in
-            ["matvec_normed", "matvec_int8      LEAVE", "moe_gate_up_int8 ONE_TOKEN ROUTED", "moe_down_int8    SHARED FORMAT_Q2_K LEAVE"]
+            ["matvec_normed", "matvec_int8      FUSED_HC_MIX", "moe_gate_up_int8 ONE_TOKEN ROUTED", "moe_down_int8    SHARED FUSED_HC_MIX"]
         {
             assert!(decode.lines().any(|line| line.starts_with(kernel)), "{kernel} is not in\n{decode}");
         }
@@ -99,10 +99,10 @@ fn decode_steps_of_a_large_models_formats_take_few_launches() {
 #[test]
 fn experts_that_fit_in_a_binding_take_one_launch_a_layer() {
     let args = ["bench", "-m", path(tiny()), "--frontiers", "4", "-n", "2", "--launches"];
-    // Behind the grid, which is the only field like it.
+    // The number of launches follows the grid, which is the only field with two `x`.
     let launches =
         |line: &str| -> Option<u32> { line.split_whitespace().skip_while(|field| field.split('x').count() != 3).nth(1)?.parse().ok() };
-    // So large that the first binding would end within a stack of gates, or of downs.
+    // With these sizes the first arena would end within the stack of gate or of down matrices.
     for cap in ["1100000", "1400000"] {
         let output = dwarfstar(&args).env("DWARFSTAR_BINDING_CAP", cap).output().unwrap();
         let (_, decode) = stdout(&output).split_once("\ndecode step of 1 row(s) at position 3: ").unwrap();

@@ -1,4 +1,4 @@
-//! The bundled demo model: what a newcomer sees without a model file and perhaps without a GPU.
+//! The bundled demo model, which a newcomer runs without a model file and perhaps without a GPU.
 
 use super::{dwarfstar, floats, gpu, lines, ok, path, relative_l2, run, stdout};
 use dwarfstar::gpu::{AdapterKind, adapters};
@@ -15,7 +15,7 @@ fn answer_on(device: &str) -> String {
 }
 
 #[test]
-fn it_answers_on_the_cpu_and_on_the_adapter() {
+fn the_demo_model_answers_on_the_cpu_and_on_the_adapter() {
     for device in ["cpu", gpu()] {
         assert_eq!(answer_on(device), "The capital of France is Paris.\n", "{device}");
     }
@@ -24,7 +24,7 @@ fn it_answers_on_the_cpu_and_on_the_adapter() {
 #[cfg(target_os = "linux")]
 #[test]
 fn without_a_gpu_the_reference_answers_and_says_so() {
-    // Without a driver, and with a software driver alone, which `auto` passes over.
+    // Once without a driver, and once with a software driver only, which `auto` does not choose.
     let has_gpu = adapters().iter().any(|adapter| adapter.kind != AdapterKind::Software);
     for driver in [Some("/no/such/driver.json"), None].into_iter().filter(|driver| driver.is_some() || !has_gpu) {
         let mut command = dwarfstar(&[&QUESTION[..], &["auto"]].concat());
@@ -41,7 +41,7 @@ fn without_a_gpu_the_reference_answers_and_says_so() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn compiled_kernels_are_kept_and_a_spoilt_file_is_replaced() {
+fn compiled_kernels_are_kept_and_a_damaged_file_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let answer = || {
         let output = dwarfstar(&[&QUESTION[..], &[gpu(), "-n", "3"]].concat()).env("XDG_CACHE_HOME", folder.path()).output().unwrap();
@@ -51,11 +51,11 @@ fn compiled_kernels_are_kept_and_a_spoilt_file_is_replaced() {
     let kept = || -> Vec<_> { std::fs::read_dir(folder.path().join("dwarfstar")).unwrap().map(|entry| entry.unwrap().path()).collect() };
     let [file] = &kept()[..] else { panic!("{:?}", kept()) };
     let good = std::fs::read(file).unwrap();
-    for spoilt in [vec![0x5a; 4096], good[..good.len() / 2].to_vec(), Vec::new()] {
-        std::fs::write(file, &spoilt).unwrap();
+    for damaged in [vec![0x5a; 4096], good[..good.len() / 2].to_vec(), Vec::new()] {
+        std::fs::write(file, &damaged).unwrap();
         assert_eq!(answer(), (true, "The capital of\n".into()));
         assert_eq!(kept(), std::slice::from_ref(file));
-        assert_ne!(std::fs::read(file).unwrap(), spoilt);
+        assert_ne!(std::fs::read(file).unwrap(), damaged);
     }
 }
 
@@ -84,7 +84,7 @@ fn a_batch_is_answered_line_by_line_in_order() {
     assert_eq!(several[4]["text"], "The capital of Italy is Rome.");
     let call = several[2]["text"].as_str().unwrap();
     assert!(call.contains("<｜DSML｜invoke name=\"get_weather\">") && call.contains(">Paris</｜DSML｜parameter>"), "{call}");
-    // What a line does not say the command line does.
+    // The command line states what a line leaves out.
     std::fs::write(&file, json!({ "messages": [{ "role": "user", "content": "Hello" }] }).to_string()).unwrap();
     let prompt_tokens = |way: &str| -> u64 {
         let out = ok(&["run", "--batch", path(&file), way, "-n", "1", "--device", "cpu"]);
@@ -111,7 +111,7 @@ fn the_draft_block_runs_in_steps_that_end_in_a_single_token() {
     assert!(relative_l2(&drafted(&["--exact", "--step", "2"]), &whole) <= 1e-4);
 }
 
-/// Mean divergence of rows of logits from those in `base`, nats.
+/// Mean KL divergence of the rows of `logits` from those of `base`, in nats.
 fn divergence(base: &[f32], logits: &[f32], vocabulary: usize) -> f64 {
     let log_softmax = |row: &[f32]| -> Vec<f64> {
         let sum: f64 = row.iter().map(|&l| f64::from(l).exp()).sum();
@@ -123,7 +123,7 @@ fn divergence(base: &[f32], logits: &[f32], vocabulary: usize) -> f64 {
 }
 
 #[test]
-fn what_the_fast_kernels_round_hardly_shows() {
+fn the_rounding_of_the_fast_kernels_hardly_changes_the_logits() {
     let folder = tempfile::tempdir().unwrap();
     let (tokens, out) = (folder.path().join("tokens.json"), folder.path().join("out.safetensors"));
     let messages = json!([{ "role": "user", "content": "What is 17 + 25?" }, { "role": "assistant", "content": "17 + 25 = 42." },

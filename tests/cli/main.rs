@@ -1,4 +1,4 @@
-//! The program as people run it: commands, results on stdout, one clear line for every error, exit codes.
+//! The program as people run it: commands, results on stdout, an error of one clear line, exit codes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 
@@ -16,7 +16,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The adapter that tests run on: the software one, which is the same everywhere, else the first.
+/// The adapter that tests run on: the software adapter, which is the same everywhere, or else the first.
 fn gpu() -> &'static str {
     static INDEX: OnceLock<String> = OnceLock::new();
     INDEX.get_or_init(|| {
@@ -26,7 +26,7 @@ fn gpu() -> &'static str {
     })
 }
 
-/// The program with `args`. A command that runs a model and names no device gets [`gpu`], which `auto` would pass over.
+/// The program with `args`. A command that runs a model and names no device gets the adapter [`gpu`], which `auto` would not choose.
 fn dwarfstar(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dwarfstar"));
     command.args(args).env_remove("DWARFSTAR_MODEL").stdin(Stdio::null());
@@ -45,14 +45,14 @@ fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-/// Runs and returns stdout.
+/// Runs the program, expects success, and returns stdout.
 fn ok(args: &[&str]) -> String {
     let output = run(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     stdout(&output).to_string()
 }
 
-/// Runs, expects exit code 1 and nothing on stdout, and returns the line of stderr that says why.
+/// Runs the program, expects exit code 1 and nothing on stdout, and returns the error line of stderr.
 fn refused(args: &[&str]) -> String {
     let output = run(args);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -88,7 +88,7 @@ fn relative_l2(a: &[f32], b: &[f32]) -> f64 {
     (error / b.iter().map(|&b| square(f64::from(b))).sum::<f64>()).sqrt()
 }
 
-/// A tiny synthetic model, made once.
+/// A tiny synthetic model, made once for all tests.
 fn tiny() -> &'static Path {
     static TINY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, file) = TINY.get_or_init(|| {
@@ -139,7 +139,7 @@ fn logits_are_the_same_bytes_every_time_and_greedy_tokens_follow_them() {
     assert_eq!(floats(&a, "hidden.5").len(), 5 * 4 * 256);
 }
 
-/// JSON lines through a command.
+/// The JSON lines that a command answers to the JSON lines `input`.
 fn lines(args: &[&str], input: &[Value]) -> Vec<Value> {
     let mut child = dwarfstar(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let text: String = input.iter().map(|v| format!("{v}\n")).collect();
@@ -199,7 +199,7 @@ fn a_tiny_model_is_made_inspected_and_answers() {
     assert!(ok(&["bench", "-m", path(file), "--frontiers", "40,80", "-n", "3"]).lines().count() == 3);
 }
 
-/// Flash with ds4's q2 tensors: only the header is written, the file is as long as the real one and has no blocks on disk.
+/// A file with the header of Flash in the recipe q2. It is as long as the real file, but sparse: no data is written.
 fn flash_header(folder: &Path) -> PathBuf {
     let file = folder.join("flash.gguf");
     let config = Shape::Flash.config();
@@ -243,7 +243,7 @@ fn a_full_size_header_has_the_known_numbers() {
     assert!((report["parameters"].as_f64().unwrap() / 1e9 - 284.33).abs() < 0.005, "{}", report["parameters"]);
     assert!((report["bytes"].as_f64().unwrap() / f64::from(1 << 30) - 80.76).abs() < 0.01, "{}", report["bytes"]);
     let mib = |value: &Value| value.as_f64().unwrap() / f64::from(1 << 20);
-    // SPEC 5: rows and rings in f16, MiB.
+    // The sizes of compressed rows and rings in f16, in MiB (SPEC 5).
     for (plan, (context, want)) in report["plans"].as_array().unwrap().iter().zip([(32_768, 220.4), (131_072, 865.4), (1_048_576, 6885.4)])
     {
         assert_eq!(plan["context"], context);
@@ -272,7 +272,7 @@ fn a_model_is_measured_quantised_and_compared() {
     let compared: Value = serde_json::from_str(&compared).unwrap();
     let number = |value: &Value| value.as_f64().unwrap();
     assert_eq!(compared["tokens"], 30);
-    // Random weights know nothing: about one chance in a vocabulary of 129280, and q2 is a little off its base.
+    // Random weights predict nothing, so the perplexity is about the size of the vocabulary, 129280.
     assert!((1e4..1e7).contains(&number(&compared["perplexity"])), "{compared}");
     let kl = &compared["kl"];
     assert!(number(&kl["mean"]) > 1e-4 && number(&kl["maximum"]) >= number(&kl["p99"]), "{compared}");
@@ -290,7 +290,7 @@ fn a_model_is_measured_quantised_and_compared() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_in_one_line() {
+fn every_error_is_one_line_that_names_the_fault() {
     let file = path(tiny());
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens.json");
@@ -323,7 +323,7 @@ fn ctrl_c_stops_an_answer_cleanly() {
     let child = dwarfstar(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(2500));
     let started = Instant::now();
-    // What the shell has built in: small systems have no program of that name.
+    // `kill` is built into the shell. Small systems have no program of that name.
     assert!(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     assert!(started.elapsed() < Duration::from_secs(20));
@@ -333,7 +333,7 @@ fn ctrl_c_stops_an_answer_cleanly() {
 }
 
 #[test]
-fn devices_are_listed_with_what_they_get() {
+fn devices_are_listed_with_the_kernels_that_they_get() {
     let text = ok(&["devices"]);
     assert!(text.starts_with("0  ") && text.contains("kernels: ") && text.contains("cpu  the reference"), "{text}");
     let rows: Value = serde_json::from_str(&ok(&["devices", "--json"])).unwrap();

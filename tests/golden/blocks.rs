@@ -1,4 +1,4 @@
-//! Block formats against values that other implementations decoded: `blocks.safetensors` (gguf-py and numpy), bit for bit, and a
+//! Block formats against values that other implementations decoded, bit for bit (`blocks.safetensors`, made with gguf-py and numpy), and a
 //! checkpoint folder in the formats of the real release.
 
 use dwarfstar::hf::{Dtype, Folder, Safetensors, TensorView};
@@ -18,7 +18,7 @@ fn tensor<'a>(file: &'a Safetensors, name: &str) -> TensorView<'a> {
     file.tensor(name).unwrap_or_else(|| panic!("no {name}"))
 }
 
-/// The bits of the golden values, so that -0 differs from 0.
+/// The golden values as bits, so that -0 differs from 0.
 fn values(file: &Safetensors, name: &str) -> Vec<u32> {
     let view = tensor(file, name);
     assert_eq!(view.dtype, Dtype::F32);
@@ -32,7 +32,7 @@ fn decoded(format: BlockFormat, bytes: &[u8], values: usize) -> Vec<u32> {
 }
 
 #[test]
-fn gguf_blocks() {
+fn gguf_blocks_decode_to_the_golden_values() {
     let file = golden();
     for format in [BlockFormat::Q8_0, BlockFormat::Q2K, BlockFormat::Q4K, BlockFormat::Iq2Xxs, BlockFormat::Mxfp4] {
         let blocks = tensor(&file, &format!("{format}.bytes"));
@@ -40,21 +40,21 @@ fn gguf_blocks() {
         assert_eq!(blocks.shape, [16, format.block_bytes()]);
         assert_eq!(expected.len(), 16 * format.block_values());
         assert_eq!(decoded(format, blocks.bytes, expected.len()), expected, "{format}");
-        // One block alone decodes as it does among others.
+        // A block decodes alone as it does among others.
         let last = decoded(format, &blocks.bytes[15 * format.block_bytes()..], format.block_values());
         assert_eq!(last, expected[15 * format.block_values()..], "{format}");
     }
 }
 
 #[test]
-fn iq2_xxs_codewords() {
+fn the_codewords_of_iq2_xxs_equal_the_golden_table() {
     let file = golden();
     let grid = tensor(&file, "iq2_xxs.grid");
     assert!(grid.bytes.as_chunks().0.iter().map(|&bytes| u64::from_le_bytes(bytes)).eq(GRID));
 }
 
 #[test]
-fn fp8_tile() {
+fn fp8_tiles_decode_and_repack_to_the_golden_values() {
     let file = golden();
     let (codes, scales, expected) = (tensor(&file, "fp8.bytes"), tensor(&file, "fp8.scale_bytes"), values(&file, "fp8.values"));
     let &[rows, cols] = codes.shape else { panic!("{:?}", codes.shape) };
@@ -72,7 +72,7 @@ fn fp8_tile() {
 }
 
 #[test]
-fn packed_fp4() {
+fn packed_fp4_decodes_and_repacks_to_the_golden_values() {
     let file = golden();
     let (codes, scales, expected) = (tensor(&file, "fp4.bytes"), tensor(&file, "fp4.scale_bytes"), values(&file, "fp4.values"));
     assert_eq!((codes.shape, scales.shape), (&[8, 64][..], &[8, 4][..]));
@@ -84,14 +84,14 @@ fn packed_fp4() {
 
     let mut blocks = vec![0; scales.bytes.len() * BlockFormat::Mxfp4.block_bytes()];
     mxfp4::repack(codes.bytes, scales.bytes, &mut blocks).unwrap();
-    // MXFP4 as GGUF decodes it has no -0, which the checkpoint's FP4 has.
+    // The checkpoint's FP4 has -0. GGUF decodes the same code to 0.
     let expected: Vec<u32> = expected.into_iter().map(|bits| if bits == (-0f32).to_bits() { 0 } else { bits }).collect();
     assert_eq!(decoded(BlockFormat::Mxfp4, &blocks, expected.len()), expected);
 }
 
-/// The folder that holds a tiny model in the formats of the real release: everything is found, typed and shaped as SPEC 8 says.
+/// The folder has a tiny model in the formats of the real release. SPEC 8 states names, types and shapes.
 #[test]
-fn checkpoint_folder() {
+fn every_tensor_of_a_checkpoint_folder_is_found_with_its_scales() {
     let folder = Folder::open(&data("nano-s1-fp")).unwrap();
     assert_eq!(folder.config()["num_hidden_layers"].as_u64(), Some(6));
     assert_eq!(folder.config()["hc_eps"].to_string(), "1e-06");
@@ -123,7 +123,8 @@ fn checkpoint_folder() {
         }
         seen[3] += 1;
     }
-    // 6 layers: 5 FP8 projections and 3 shared matrices each, the indexer of 2, and 4 experts of 3 matrices each.
+    // Each of the 6 layers has 5 FP8 projections, 3 FP8 matrices of the shared expert, and 4 experts of 3 FP4 matrices. 2 layers have an
+    // FP8 indexer.
     assert_eq!(seen[1..], [6 * 8 + 2, 6 * 4 * 3, 6 * 8 + 2 + 6 * 4 * 3]);
     assert_eq!(seen[0] + seen[3], folder.names().count());
 }

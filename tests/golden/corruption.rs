@@ -1,8 +1,8 @@
-//! Files that are truncated, corrupt or hostile: opening one gives a value or one line that names the file, never a panic, and never
-//! more memory than the file's own size justifies.
+//! Truncated, corrupt and hostile files. Opening one gives a value or an error of one line that names the file. It never panics, and never
+//! takes more memory than the size of the file justifies.
 //!
-//! Inputs are made from seeds, so that a failure names what to repeat. Half of them are valid files with a few bytes changed, half are
-//! headers in which every number and name may have been replaced by an awkward one.
+//! Inputs are made from seeds, which a failure names. Every number and name of a header may be an awkward one, and half of the files have a
+//! few bytes changed afterwards.
 
 use dwarfstar::gguf::{File, GgmlType};
 use dwarfstar::hf::{Folder, Safetensors};
@@ -11,19 +11,19 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Memory that opening a GGUF or safetensors file may take, in times its size. The dearest content are the shortest entries: a metadata
-/// key of 14 bytes costs 40 in the list and 37 in the hash table, each three times while it doubles (old and new side by side), and its
-/// name twice: 17 times its size.
+/// Memory that opening a GGUF or safetensors file may take, as a multiple of the file's size. The shortest entries take most: a metadata
+/// key of 14 bytes takes 40 bytes in the list and 37 in the hash table, each three times while the container doubles (old and new exist at
+/// once), and its name twice. That is 17 times its size.
 const HEADER_TIMES: usize = 24;
 
-/// The same for JSON that is kept as `serde_json::Value`. The dearest content is an array of one-digit numbers, 2 bytes each: 72 bytes
-/// an element, three times while the vector doubles, and 8 for the digit: 112 times its size. `config.json` may have at most 1 MiB.
+/// The same multiple for JSON that is kept as `serde_json::Value`. An array of one-digit numbers takes most: an element of 2 bytes takes 72
+/// bytes, three times while the vector doubles, and 8 bytes for the digit. That is 112 times its size. `config.json` has at most 1 MiB.
 const JSON_TIMES: usize = 128;
 
-/// What does not grow with the input, such as messages, bytes.
+/// Bytes of memory that do not depend on the size of the input, such as messages.
 const FLAT: usize = 16 << 10;
 
-/// Counts the memory of one thread while that thread asks for it; otherwise it is the system's allocator.
+/// The system's allocator, which counts the memory of a thread while that thread asks for it.
 struct Counting;
 
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ thread_local! {
 }
 
 fn count(change: isize) {
-    // Absent while the thread is torn down: nothing is measured then.
+    // The account does not exist while the thread ends. Nothing is measured then.
     let _ = ACCOUNT.try_with(|cell| {
         if let Some(Account { live, peak }) = cell.get() {
             let live = live + change;
@@ -46,25 +46,25 @@ fn count(change: isize) {
     });
 }
 
-// SAFETY: every call is handed to the system's allocator with the same arguments; counting neither allocates nor unwinds.
+// SAFETY: every call goes to the system's allocator with the same arguments. Counting neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller makes the same promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller makes the same promise.
         unsafe { System.dealloc(ptr, layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // Old and new may exist at once.
+        // The old and the new memory may exist at once.
         count(new_size as isize);
         count(-(layout.size() as isize));
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller makes the same promise.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
 }
@@ -72,7 +72,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The result of `work` and the most bytes that it had allocated at once.
+/// The result of `work`, and the largest number of bytes that it had allocated at once.
 fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
     ACCOUNT.set(Some(Account { live: 0, peak: 0 }));
     let result = work();
@@ -80,7 +80,7 @@ fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, account.peak as usize)
 }
 
-/// Seeded numbers (splitmix64).
+/// A seeded random number generator (splitmix64).
 struct Random(u64);
 
 impl Random {
@@ -91,7 +91,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Less than `end`, or 0.
+    /// A number below `end`, or 0 where `end` is 0.
     fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
@@ -104,19 +104,19 @@ impl Random {
         &list[self.below(list.len())]
     }
 
-    /// A number at which code that trusts it breaks.
+    /// A number that breaks code which trusts it.
     fn extreme(&mut self) -> u64 {
         let base =
             *self.pick(&[0, 1, 2, 8, 32, 33, 256, 4096, 1 << 31, 1 << 32, 1 << 40, 1 << 61, 1 << 62, 1 << 63, u64::MAX - 31, u64::MAX]);
         base.wrapping_add(*self.pick(&[0, 0, 1, u64::MAX]))
     }
 
-    /// `good`, or rarely an extreme number.
+    /// Usually `good`, rarely an extreme number.
     fn number(&mut self, good: u64) -> u64 {
         if self.one_in(60) { self.extreme() } else { good }
     }
 
-    /// A name that is mostly fine and new.
+    /// Usually a new valid name, rarely an awkward one.
     fn name(&mut self, i: usize) -> String {
         match self.below(80) {
             0 => String::new(),
@@ -127,7 +127,7 @@ impl Random {
         }
     }
 
-    /// Changes a few bytes: flips, extreme numbers, truncation, repetition, removal.
+    /// Changes a few bytes: flips bits, writes extreme numbers, truncates, repeats or removes.
     fn mutate(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(3) {
             let at = self.below(bytes.len());
@@ -152,7 +152,7 @@ impl Random {
     }
 }
 
-/// What became of the inputs of one test.
+/// The numbers of inputs of a test that opened and that were refused.
 #[derive(Default)]
 struct Outcomes {
     opened: usize,
@@ -160,7 +160,7 @@ struct Outcomes {
 }
 
 impl Outcomes {
-    /// Opens an input, which may take `most` bytes of memory; an error must name `file`.
+    /// Opens an input, which may take `most` bytes of memory. An error must name `file`.
     fn check(&mut self, seed: usize, most: usize, file: &str, open: impl FnOnce() -> dwarfstar::Result<()>) {
         let (result, peak) = catch_unwind(AssertUnwindSafe(|| measured(open))).unwrap_or_else(|_| panic!("seed {seed} panics"));
         assert!(peak <= most + FLAT, "seed {seed}: {peak} bytes allocated, expected at most {most} + {FLAT}");
@@ -175,7 +175,7 @@ impl Outcomes {
         }
     }
 
-    /// Every input was counted, and the generator made enough of both kinds for the test to mean something.
+    /// Checks that every input was counted, and that enough of them opened and enough were refused for the test to mean something.
     fn finish(self, inputs: usize) {
         println!("{inputs} inputs: {} opened, {} refused", self.opened, self.refused);
         assert_eq!(self.opened + self.refused, inputs);
@@ -188,7 +188,7 @@ fn string(out: &mut Vec<u8>, random: &mut Random, text: &str) {
     out.extend(text.as_bytes());
 }
 
-/// The value of a key, without its type.
+/// Appends the value of a key without its type.
 fn value(out: &mut Vec<u8>, random: &mut Random, kind: u64, depth: usize) {
     match kind {
         8 => {
@@ -210,7 +210,7 @@ fn value(out: &mut Vec<u8>, random: &mut Random, kind: u64, depth: usize) {
     }
 }
 
-/// A GGUF file whose every field may have gone wrong.
+/// A GGUF file in which every field may be wrong.
 fn gguf(random: &mut Random) -> Vec<u8> {
     let (keys, tensors) = (random.below(8) as u64, random.below(8) as u64);
     let alignment = *random.pick(&[32, 32, 32, 1, 64, 4096]);
@@ -248,7 +248,7 @@ fn gguf(random: &mut Random) -> Vec<u8> {
     out
 }
 
-/// Looks at everything that a file offers, as `inspect` and the loader would.
+/// Reads everything that a file offers, as the command `inspect` and the loader do.
 fn walk_gguf(file: &File) {
     let metadata = file.metadata();
     for (key, printed) in metadata.iter() {
@@ -271,7 +271,7 @@ fn open_gguf(bytes: Vec<u8>) -> dwarfstar::Result<()> {
 }
 
 #[test]
-fn gguf_headers() {
+fn damaged_gguf_files_open_or_are_refused_in_one_line() {
     const INPUTS: usize = 400_000;
     let mut outcomes = Outcomes::default();
     for seed in 0..INPUTS {
@@ -285,7 +285,7 @@ fn gguf_headers() {
     outcomes.finish(INPUTS);
 }
 
-/// A number in JSON, or rarely something else.
+/// Usually a number in JSON, rarely something else.
 fn json_number(random: &mut Random, good: u64) -> String {
     match random.below(150) {
         0 => "-1".to_owned(),
@@ -299,7 +299,7 @@ fn json_number(random: &mut Random, good: u64) -> String {
     }
 }
 
-/// A safetensors file whose every field may have gone wrong.
+/// A safetensors file in which every field may be wrong.
 fn safetensors(random: &mut Random, names: &[&str]) -> Vec<u8> {
     let mut entries = vec![r#""__metadata__":{"format":"pt"}"#.to_owned()];
     let mut at = 0;
@@ -334,7 +334,7 @@ fn open_safetensors(bytes: Vec<u8>) -> dwarfstar::Result<()> {
 }
 
 #[test]
-fn safetensors_headers() {
+fn damaged_safetensors_files_open_or_are_refused_in_one_line() {
     const INPUTS: usize = 300_000;
     let mut outcomes = Outcomes::default();
     for seed in 0..INPUTS {
@@ -351,7 +351,7 @@ fn safetensors_headers() {
 const CONFIG: &str = r#"{"n": [0, 4, 128], "eps": 1e-06, "scaling": {"type": "yarn", "factor": 16}, "on": true}"#;
 const SHARDS: [(&str, [&str; 2]); 2] = [("m-1.safetensors", ["a", "b"]), ("m-2.safetensors", ["c", "d"])];
 
-/// An index for [`SHARDS`] whose names may have gone wrong.
+/// An index for [`SHARDS`] in which every name may be wrong.
 fn index(random: &mut Random) -> String {
     let mut pairs = Vec::new();
     for (shard, tensors) in SHARDS {
@@ -369,7 +369,7 @@ fn index(random: &mut Random) -> String {
 }
 
 #[test]
-fn folders() {
+fn damaged_checkpoint_folders_open_or_are_refused_in_one_line() {
     const INPUTS: usize = 100_000;
     let mut outcomes = Outcomes::default();
     for seed in 0..INPUTS {
@@ -398,11 +398,11 @@ fn folders() {
     outcomes.finish(INPUTS);
 }
 
-/// The contents that cost the most memory for their size, in inputs so large that the flat part of the bound does not matter.
+/// The inputs are so large that the constant part of the bound does not matter.
 #[test]
-fn dearest_contents() {
+fn the_contents_that_take_most_memory_for_their_size_stay_within_the_bound() {
     let mut outcomes = Outcomes::default();
-    // Lengths around a power of two: with the last, the vectors have just doubled.
+    // Lengths around a power of two. With the longest one, vectors have just doubled.
     for n in [16_000, 16_383, 16_400] {
         let names: Vec<_> = (0..n).map(|i| format!("{i:x}")).collect();
         let jsons = [
@@ -424,7 +424,7 @@ fn dearest_contents() {
             let bytes = [&(entries.len() as u64 + 2).to_le_bytes(), b"{".as_slice(), entries.as_bytes(), b"}"].concat();
             outcomes.check(n, HEADER_TIMES * bytes.len(), "hostile", || open_safetensors(bytes));
         }
-        // Keys of one byte; tensors that all share one byte.
+        // Keys whose value is one byte, and tensors that all share one byte.
         let key = [0; 5];
         let tensor = [1u32, 1, 0, GgmlType::I8.0, 0, 0].map(u32::to_le_bytes).concat();
         for (tensors, keys, rest) in [(0, n as u64, key.as_slice()), (n as u64, 0, &tensor)] {

@@ -1,6 +1,5 @@
-//! Conversations to prompts, against DeepSeek's reference code and against what its API billed.
+//! Conversations to prompts, against DeepSeek's reference code and against the tokens that its API billed.
 
-// Clippy knows test functions, not the helpers beside them.
 use crate::tokenizer::{data, ids, rows, v4};
 use dwarfstar::text::encoding::{Chat, ChatTurn, Conversation, Effort, EffortTable, Prompt, ThinkingMode};
 use dwarfstar::text::{Segment, Tokenizer};
@@ -17,7 +16,7 @@ fn render(row: &Value, table: EffortTable) -> dwarfstar::Result<Prompt> {
 }
 
 #[test]
-fn reference_prompts() {
+fn prompts_equal_those_of_the_reference() {
     let (mut renderings, mut refusals) = (0, 0);
     for row in rows("encode.jsonl", 134) {
         for table in tables(&row) {
@@ -38,10 +37,9 @@ fn reference_prompts() {
     assert_eq!((renderings, refusals), (238, 16));
 }
 
-/// Where no text of a caller spells a special token, segments and the whole string give the same ids. Where one does, only the
-/// renderer's own tokens are special.
+/// Where a text of the caller spells a special token, the ids differ: in segments only the renderer's tokens are special.
 #[test]
-fn segments_are_the_same_prompt() {
+fn segments_give_the_ids_of_the_whole_string_unless_a_text_spells_a_special_token() {
     let injected = ["special_tokens_in_user_text", "args_string_with_markup", "tool_result_contains_closing_tag"];
     let mut different = Vec::new();
     let rows = rows("encode.jsonl", 134);
@@ -65,7 +63,7 @@ fn segments_are_the_same_prompt() {
 }
 
 #[test]
-fn official_fixtures() {
+fn the_official_fixtures_render_as_published() {
     for (number, mode) in [(1, ThinkingMode::Thinking), (2, ThinkingMode::Thinking), (3, ThinkingMode::Thinking), (4, ThinkingMode::Chat)] {
         let read = |name: String| std::fs::read_to_string(data().join("official").join(name)).unwrap();
         let input: Value = serde_json::from_str(&read(format!("test_input_{number}.json"))).unwrap();
@@ -83,7 +81,7 @@ fn official_fixtures() {
 }
 
 #[test]
-fn prompts_of_real_api_calls() {
+fn prompts_have_the_tokens_that_the_api_billed() {
     for row in rows("vectors/expected.jsonl", 5) {
         let name = row["id"].as_str().unwrap();
         let text = std::fs::read_to_string(data().join(format!("vectors/{name}.txt"))).unwrap();
@@ -94,7 +92,7 @@ fn prompts_of_real_api_calls() {
     }
 }
 
-/// A chat body as far as the two templates agree: effort and thinking, tools, messages. The rest of the request is the server's.
+/// The conversation of a chat request, as far as the reference's and the server's templates agree: effort, thinking, tools and messages.
 fn conversation_of(body: &Value) -> Conversation {
     let thinking = if body["thinking"]["type"] == "disabled" { ThinkingMode::Chat } else { ThinkingMode::Thinking };
     let messages = body["messages"].as_array().unwrap().clone();
@@ -102,10 +100,10 @@ fn conversation_of(body: &Value) -> Conversation {
     Conversation { tools, effort: Some(Effort::High), ..Conversation::new(messages, thinking) }
 }
 
-/// The serving library encodes user text with the added vocabulary off. These rows differ from whole-string encoding because of it;
-/// their template is the reference's, so ids must be equal to the last one.
+/// The serving library encodes texts without the added vocabulary. The ids of these rows therefore differ from those of the whole string.
+/// Their template is that of the reference, so all ids must be equal.
 #[test]
-fn injected_tokens_stay_text() {
+fn special_tokens_that_a_text_spells_stay_text() {
     let rows = rows("serve_chat.jsonl", 66);
     let marked: Vec<&Value> =
         rows.iter().filter(|row| row["expected"]["prompt"].is_string() && row["differs_from_whole_string_tokenisation"] == true).collect();
@@ -122,9 +120,8 @@ fn injected_tokens_stay_text() {
     }
 }
 
-/// Every other row whose prompt the reference template gives too: the same ids through segments.
 #[test]
-fn serving_prompts_where_the_templates_agree() {
+fn where_both_templates_give_one_prompt_segments_give_the_ids_of_the_serving_library() {
     let mut equal = 0;
     for row in rows("serve_chat.jsonl", 66).iter().filter(|row| row["expected"]["prompt"].is_string()) {
         let effort = match row["expected"]["reasoning_effort"].as_str() {
@@ -140,12 +137,13 @@ fn serving_prompts_where_the_templates_agree() {
             assert_eq!(prompt.ids(v4()).unwrap(), ids(&row["expected"]["token_ids"]), "{}", row["name"]);
         }
     }
-    // The other 18 differ by the serving template: hoisted systems, sorted calls, normalised schemas, JSON modes, prefixes.
+    // The other 18 rows depend on the serving template: system messages moved to the front, sorted calls, normalised schemas, JSON modes,
+    // prefixes.
     assert_eq!(equal, 23);
 }
 
 #[test]
-fn chats_are_conversations() {
+fn a_typed_chat_renders_as_a_conversation() {
     let turn = |text: &str, reasoning: &str| ChatTurn::Assistant { text: text.into(), reasoning: reasoning.into() };
     let turns = vec![
         ChatTurn::User("one".into()),
@@ -162,7 +160,7 @@ fn chats_are_conversations() {
     assert_eq!(rest, expected);
     let specials = chat.render(EffortTable::V0731).unwrap().ids(v4()).unwrap();
     let specials = specials.iter().filter(|id| v4().is_added(**id)).count();
-    assert_eq!(specials, 12, "all but the last user mark");
+    assert_eq!(specials, 12, "the user mark in the text of the last answer is not special");
     let low = Chat { effort: Some(Effort::Low), ..chat };
     assert!(low.render(EffortTable::V0731).is_ok());
     assert_eq!(
@@ -172,7 +170,7 @@ fn chats_are_conversations() {
 }
 
 #[test]
-fn refused_conversations() {
+fn malformed_conversations_are_refused() {
     let user = json!([{"role": "user", "content": "x"}]);
     let call = |function: Value| json!([{"role": "assistant", "tool_calls": [{"function": function}]}]);
     for (row, expected) in [
@@ -202,9 +200,8 @@ fn refused_conversations() {
     }
 }
 
-/// A model with few special tokens can hold a chat, and says which token it lacks for the rest.
 #[test]
-fn a_vocabulary_without_tools() {
+fn a_tokenizer_without_tool_tokens_renders_chats_and_names_the_missing_token() {
     let alphabet: String = (0..=255u32)
         .map(|byte| {
             char::from_u32(match byte {

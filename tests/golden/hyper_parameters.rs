@@ -1,5 +1,4 @@
-//! Hyper-parameters that say anything at all: a model is bound, or refused in one line. Never a panic, never work that a few numbers in
-//! a file can make large.
+//! Arbitrary hyper-parameters. A model is bound or refused in one line. A few numbers in a file never cause a panic or very long work.
 
 use crate::support::golden;
 use dwarfstar::convert::{Shape, directory, hyper_parameters};
@@ -10,7 +9,7 @@ use fastrand::Rng;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
 
-/// A value that some writer might leave in place of an honest one.
+/// A value that a faulty writer might leave.
 fn odd_json(rng: &mut Rng) -> Json {
     match rng.u8(0..14) {
         0 => json!(null),
@@ -51,11 +50,11 @@ fn mutate_json(config: &mut Json, rng: &mut Rng) {
     }
 }
 
-/// Binds, or refuses in one line that names the file.
+/// Checks that a model was bound, or refused in one line that contains `named`.
 fn judge(bound: Result<Model, dwarfstar::Error>, named: &str, counts: &mut [usize; 2]) {
     match bound {
         Ok(model) => {
-            // What was accepted has sane frequencies: every kernel multiplies by them.
+            // The frequencies of an accepted model are finite, because every kernel multiplies by them.
             let config: &Config = &model.config;
             assert!(config.plain_frequencies().iter().chain(&config.compressed_frequencies()).all(|f| f.is_finite()), "{config:?}");
             counts[0] += 1;
@@ -71,11 +70,11 @@ fn judge(bound: Result<Model, dwarfstar::Error>, named: &str, counts: &mut [usiz
 #[test]
 fn any_config_json_binds_or_is_refused() {
     let folder = golden("nano-s1-fp").unwrap();
-    let honest: Json = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let valid: Json = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
     let mut rng = Rng::with_seed(3);
     let mut counts = [0, 0];
     for _ in 0..20_000 {
-        let mut config = honest.clone();
+        let mut config = valid.clone();
         mutate_json(&mut config, &mut rng);
         let open = |name: &str| Safetensors::open(&folder.join(name));
         let made = Folder::from_parts(&folder, config.to_string().as_bytes(), None, open).unwrap();
@@ -101,7 +100,7 @@ fn odd_value(rng: &mut Rng) -> Value {
 
 #[test]
 fn any_gguf_metadata_binds_or_is_refused() {
-    // The shapes of the golden model nano with a small vocabulary: headers only, tensor data stays zero.
+    // The tiny synthetic model with a small vocabulary. Only headers are written; the data of tensors stays zero.
     let config = Config { vocabulary: 512, ..Shape::Tiny.config() };
     let tensors: Vec<(String, Vec<u64>, GgmlType)> = directory(&config)
         .into_iter()

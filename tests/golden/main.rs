@@ -1,4 +1,4 @@
-//! Golden data: what other implementations computed, against this one.
+//! This implementation against golden data that other implementations computed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 

@@ -1,6 +1,5 @@
-//! Completions back to messages, against DeepSeek's reference code.
+//! Complete answers to messages, against DeepSeek's reference code.
 
-// Clippy knows test functions, not the helpers beside them.
 use crate::tokenizer::{ids, rows, v4};
 use dwarfstar::text::encoding::{Conversation, EffortTable, ThinkingMode};
 use dwarfstar::text::parse::{Message, parse};
@@ -15,7 +14,7 @@ fn as_json(message: &Message) -> Value {
 }
 
 #[test]
-fn reference_messages() {
+fn messages_equal_those_of_the_reference() {
     let (mut parsed, mut refused) = (0, 0);
     for row in rows("parse.jsonl", 75) {
         let (name, text) = (&row["name"], row["text"].as_str().unwrap());
@@ -40,28 +39,27 @@ fn reference_messages() {
     assert_eq!((parsed, refused), (34, 41));
 }
 
-/// What Python's regular expressions make of odd text: the first possible end of a name, `$` before a last line end.
+/// In Python's regular expressions a name ends at its first possible end, and `$` matches before a final line end.
 #[test]
-fn quirks_of_the_reference() {
+fn quirks_of_the_reference_are_kept() {
     let block = |inside: &str| parse(&format!("\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke{inside}"), ThinkingMode::Chat);
     let call = |inside: &str| block(inside).map(|message| (message.tool_calls[0].name.clone(), message.tool_calls[0].arguments.clone()));
-    let some = |name: &str, arguments: &str| (name.to_owned(), arguments.to_owned());
-    assert_eq!(call(" name=\"f\">\n").unwrap(), some("f", "{}"), "cut off behind the head");
-    assert_eq!(call("\u{1c}\u{a0}name=\"f\">\n</｜DSML｜invoke").unwrap(), some("f", "{}"), "cut off inside the closing tag");
-    assert_eq!(call(" name=\"a\">\nb\">\n\n</｜DSML｜invoke").unwrap(), some("a\">\nb", "{}"));
+    let named = |name: &str, arguments: &str| (name.to_owned(), arguments.to_owned());
+    assert_eq!(call(" name=\"f\">\n").unwrap(), named("f", "{}"), "cut off after the opening tag");
+    assert_eq!(call("\u{1c}\u{a0}name=\"f\">\n</｜DSML｜invoke").unwrap(), named("f", "{}"), "cut off inside the closing tag");
+    assert_eq!(call(" name=\"a\">\nb\">\n\n</｜DSML｜invoke").unwrap(), named("a\">\nb", "{}"));
     let parameter = |text: &str| call(&format!(" name=\"f\">\n<｜DSML｜parameter{text}/｜DSML｜parameter>\n"));
-    assert_eq!(parameter(" name=\"k\" string=\"false\">1\" string=\"true\">2<").unwrap(), some("f", "{\"k\": 1\" string=\"true\">2}"));
-    assert_eq!(parameter(" name=\"k\" string=\"true\"><\n").unwrap(), some("f", "{\"k\": \"\"}"));
-    assert_eq!(parameter(" name=\"k\" string=\"true\"><<").unwrap(), some("f", "{\"k\": \"<\"}"));
+    assert_eq!(parameter(" name=\"k\" string=\"false\">1\" string=\"true\">2<").unwrap(), named("f", "{\"k\": 1\" string=\"true\">2}"));
+    assert_eq!(parameter(" name=\"k\" string=\"true\"><\n").unwrap(), named("f", "{\"k\": \"\"}"));
+    assert_eq!(parameter(" name=\"k\" string=\"true\"><<").unwrap(), named("f", "{\"k\": \"<\"}"));
     assert!(parameter(" name=\"k\" string=\"true\"><\n\n").is_err());
     let two = "<｜DSML｜parameter name=\"k\" string=\"true\">v</｜DSML｜parameter>\n".repeat(2);
     assert_eq!(call(&format!(" name=\"f\">\n{two}")).unwrap_err().to_string(), "parameter \"k\" is given twice");
 }
 
 proptest! {
-    /// What the encoder writes for an assistant, the parser reads back.
     #[test]
-    fn rendered_answers_come_back(content in "\\PC{0,40}", reasoning in "[a-z\n ]{0,20}", values in prop::collection::vec("\\PC{0,20}|[\"\\\\\n<>/]{0,8}", 0..4)) {
+    fn the_parser_reads_back_the_answers_that_the_encoder_writes(content in "\\PC{0,40}", reasoning in "[a-z\n ]{0,20}", values in prop::collection::vec("\\PC{0,20}|[\"\\\\\n<>/]{0,8}", 0..4)) {
         let arguments: serde_json::Map<String, Value> = values.iter().enumerate().map(|(i, value)| (format!("k{i}"), json!(value))).collect();
         let arguments = Value::Object(arguments);
         let call = json!({"function": {"name": "f", "arguments": arguments.to_string()}});
@@ -75,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_parses_or_fails(parts in prop::collection::vec(prop::sample::select(vec![
+    fn any_text_parses_or_is_refused_in_one_line(parts in prop::collection::vec(prop::sample::select(vec![
         "\n\n<｜DSML｜tool_calls", ">\n", "<｜DSML｜invoke", " name=\"", "f", "\">\n", "<｜DSML｜parameter", "\" string=\"true\">", "<",
         "/｜DSML｜parameter", "</｜DSML｜invoke", "</｜DSML｜tool_calls>", "</think>", "<｜end▁of▁sentence｜>", "é",
     ]), 0..24)) {

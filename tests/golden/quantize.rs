@@ -1,4 +1,4 @@
-//! Quantising: the error on the study's rows, whole models in every recipe, what interrupts and what is wrong.
+//! Quantising: the error of each format, whole models in every recipe, interruptions, and damaged checkpoints.
 
 use crate::running;
 use crate::support::{floats, golden, ids, relative_l2};
@@ -13,26 +13,26 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static GO_ON: AtomicBool = AtomicBool::new(false);
+static NEVER_CANCELLED: AtomicBool = AtomicBool::new(false);
 
 fn plain(recipe: &str) -> Request<'static> {
     Request { recipe: recipe.parse().unwrap(), overrides: &[], importance: None, draft: false }
 }
 
 fn make(input: &Path, output: &Path, request: Request<'_>) -> dwarfstar::Result<Summary> {
-    quantize(&Files::open(input)?, output, request, &GO_ON)
+    quantize(&Files::open(input)?, output, request, &NEVER_CANCELLED)
 }
 
-/// Relative and weighted error of `values` in `format`.
-fn errors(format: BlockFormat, values: &[f32], weights: &[f32], judged: &[f32]) -> (f64, f64) {
-    let columns = judged.len();
-    let mut back = vec![0f32; columns];
+/// The relative error of `values` in `format`, and the same weighted by `importance`. `weights` is given to the quantiser.
+fn errors(format: BlockFormat, values: &[f32], weights: &[f32], importance: &[f32]) -> (f64, f64) {
+    let columns = importance.len();
+    let mut decoded = vec![0f32; columns];
     let mut bytes = vec![0u8; format.row_bytes(columns).unwrap()];
     let mut sums = [0f64; 4];
     for row in values.chunks_exact(columns) {
         format.quantize(row, weights, &mut bytes);
-        format.dequantize(&bytes, &mut back);
-        for ((&x, &y), &w) in row.iter().zip(&back).zip(judged) {
+        format.dequantize(&bytes, &mut decoded);
+        for ((&x, &y), &w) in row.iter().zip(&decoded).zip(importance) {
             let (x, off, w) = (f64::from(x), f64::from(y) - f64::from(x), f64::from(w));
             for (sum, term) in sums.iter_mut().zip([off * off, x * x, w * off * off, w * x * x]) {
                 *sum += term;
@@ -42,7 +42,7 @@ fn errors(format: BlockFormat, values: &[f32], weights: &[f32], judged: &[f32]) 
     ((sums[0] / sums[1]).sqrt(), (sums[2] / sums[3]).sqrt())
 }
 
-/// What ggml's own quantisers reach on rows of `ref/quant`: relative error without importance, weighted error with it.
+/// Errors of ggml's quantisers on the same rows: the relative error without importance, and the weighted error with it.
 const BASELINE: [(&str, BlockFormat, f64, f64); 15] = [
     ("gauss", BlockFormat::Q8_0, 0.0053, 0.0053),
     ("gauss", BlockFormat::Q4K, 0.0712, 0.0619),
@@ -62,13 +62,13 @@ const BASELINE: [(&str, BlockFormat, f64, f64); 15] = [
 ];
 
 #[test]
-fn errors_are_below_the_baseline() {
+fn errors_are_at_most_those_of_ggml() {
     let Some(folder) = golden("../../ref/quant") else { return };
     let file = Safetensors::open(&folder.join("rows.safetensors")).unwrap();
     let (_, importance) = floats(&file, "importance");
     let ones = vec![1f32; importance.len()];
     for (rows, format, relative, weighted) in BASELINE {
-        // A quarter of the rows: an error moves by far less than the distance to the baseline.
+        // A quarter of the rows is enough: the choice of rows changes an error by far less than its distance from the baseline.
         let values = &floats(&file, rows).1[..16 * importance.len()];
         let (plain, _) = errors(format, values, &ones, &ones);
         let (_, aware) = errors(format, values, &importance, &importance);
@@ -82,10 +82,10 @@ fn errors_are_below_the_baseline() {
 }
 
 #[test]
-fn what_a_format_holds_survives_a_round_trip() {
+fn values_that_a_format_can_hold_survive_a_round_trip() {
     let values: Vec<f32> = (0..1024u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as f32 / 2048.0 - 1.0).collect();
     let ones = vec![1f32; values.len()];
-    // Once in the format, values are exactly representable: doing it again may cost next to nothing.
+    // Decoded values can be represented exactly, so that quantising them again must add next to no error.
     for (format, most) in [
         (BlockFormat::F32, 0.0),
         (BlockFormat::F16, 0.0),
@@ -128,7 +128,7 @@ fn divergence(base: &[f32], model: &[f32], vocabulary: usize) -> f64 {
 }
 
 #[test]
-fn every_recipe_runs_and_costs_what_its_bits_say() {
+fn every_recipe_runs_and_more_bits_diverge_less() {
     let Some(folder) = golden("nano-s1") else { return };
     let file = Safetensors::open(&folder.join("golden_medium.safetensors")).unwrap();
     let tokens: Vec<u32> = ids(&file, "input_ids").iter().take(160).map(|&i| i as u32).collect();
@@ -157,7 +157,7 @@ fn bytes(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// A folder's files in one of their own, to be damaged.
+/// A copy of a checkpoint folder, to be damaged.
 fn copy(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for name in ["config.json", "model.safetensors"] {
@@ -176,7 +176,7 @@ fn the_bytes_are_the_same_for_any_number_of_threads_and_after_an_interruption() 
     one.install(|| make(&folder, &path("one.gguf"), plain("q2"))).unwrap();
     assert!(bytes(&path("all.gguf")) == bytes(&path("one.gguf")));
 
-    // Cancelled from another thread as soon as some of it is done.
+    // Another thread cancels as soon as the first tensor is complete.
     let (stop, late) = (AtomicBool::new(false), path("late.gguf"));
     let note = path("late.gguf.partial.json");
     let stopped = std::thread::scope(|scope| {
@@ -188,9 +188,9 @@ fn the_bytes_are_the_same_for_any_number_of_threads_and_after_an_interruption() 
         });
         one.install(|| quantize(&Files::open(&folder).unwrap(), &late, plain("q2"), &stop))
     });
-    assert!(stopped.unwrap_err().to_string().contains("the same command goes on from here"));
+    assert!(stopped.unwrap_err().to_string().contains("the same command continues from here"));
     assert!(!late.exists() && path("late.gguf.partial").exists());
-    // Another recipe does not go on with it; the same one does.
+    // A request with another recipe starts from the beginning. The same request continues.
     for end in [".partial", ".partial.json"] {
         std::fs::copy(path(&format!("late.gguf{end}")), path(&format!("other.gguf{end}"))).unwrap();
     }
@@ -241,8 +241,8 @@ fn importance_from_the_gpu_equals_that_of_the_reference_and_lowers_the_weighted_
     let want = collect(DeviceChoice::Cpu);
     let got = collect(DeviceChoice::Index(0));
     assert_eq!(got.inputs.keys().collect::<Vec<_>>(), want.inputs.keys().collect::<Vec<_>>());
-    for (name, own) in &want.inputs {
-        let total: f32 = own.counts.iter().sum();
+    for (name, inputs) in &want.inputs {
+        let total: f32 = inputs.counts.iter().sum();
         let each = if name.contains("_exps") {
             model.config.experts_used
         } else if name.contains("output_a") {
@@ -251,11 +251,11 @@ fn importance_from_the_gpu_equals_that_of_the_reference_and_lowers_the_weighted_
             1
         };
         assert_eq!(total as usize, tokens.len() * each as usize, "{name}");
-        assert_eq!(own.counts, got.inputs[name].counts, "{name}");
-        let error = relative_l2(&got.inputs[name].sums, &own.sums);
+        assert_eq!(inputs.counts, got.inputs[name].counts, "{name}");
+        let error = relative_l2(&got.inputs[name].sums, &inputs.sums);
         assert!(error < 1e-3, "{name}: {error}");
     }
-    // Every weight that a recipe may store in blocks is known, except the output matrix.
+    // The importance of every weight that a recipe may store in blocks is known, except that of the output matrix.
     let matrices =
         |t: &&Tensor| t.rows > 1 && t.gguf_name.starts_with("blk.") && !t.gguf_name.contains("hc_") && !t.gguf_name.contains("ape");
     for tensor in model.tensors().into_iter().filter(matrices) {
@@ -289,7 +289,7 @@ fn importance_from_the_gpu_equals_that_of_the_reference_and_lowers_the_weighted_
 }
 
 #[test]
-fn damaged_checkpoints_are_named() {
+fn errors_name_the_fault_of_a_damaged_checkpoint() {
     let Some(folder) = golden("nano-s1") else { return };
     let out = tempfile::tempdir().unwrap();
     let target = out.path().join("x.gguf");

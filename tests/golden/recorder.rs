@@ -1,9 +1,9 @@
-//! A tap that keeps everything, and the comparison of choices.
+//! A receiver of taps that keeps all activations, and the comparison of choices.
 
 use dwarfstar::model::{Tap, TapData, Taps};
 use std::collections::HashMap;
 
-/// Keeps everything.
+/// Keeps all activations.
 #[derive(Default)]
 pub struct Recorder {
     pub floats: HashMap<Tap, Vec<f32>>,
@@ -23,7 +23,7 @@ impl Taps for Recorder {
     }
 }
 
-/// Each row's ids are the same set; `u32::MAX` here is -1 there.
+/// Asserts that each row has the same set of ids. The golden files have -1 where a row has fewer; here that is `u32::MAX`.
 pub fn assert_same_sets(got: &[u32], want: &[i32], width: usize, label: &str) {
     assert_eq!(got.len(), want.len(), "{label}");
     for (t, (got, want)) in got.chunks_exact(width).zip(want.chunks_exact(width)).enumerate() {

@@ -1,4 +1,4 @@
-//! What tests of the engine share: adapters, options, the small model, and runs of it.
+//! Helpers of the engine's tests: adapters, options, the small model, and runs of it.
 
 use crate::support::golden;
 use dwarfstar::engine::{DeviceChoice, Engine, Generation, LoadOptions, Part, Report, RowKind, Session, TokenId, Want, Watch};
@@ -7,11 +7,11 @@ use dwarfstar::model::{Model, Sampling, Taps};
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
-static GO_ON: AtomicBool = AtomicBool::new(false);
+static NEVER_CANCELLED: AtomicBool = AtomicBool::new(false);
 
-/// Nobody watches, nobody cancels.
+/// A caller that neither follows nor cancels the work.
 pub fn quiet() -> Watch<'static> {
-    Watch::quiet(&GO_ON)
+    Watch::quiet(&NEVER_CANCELLED)
 }
 
 pub fn load(model: &Model, options: &LoadOptions) -> Engine {
@@ -29,13 +29,13 @@ pub fn each_adapter(mut run: impl FnMut(usize)) {
     (0..count).for_each(&mut run);
 }
 
-/// The small model that the project carries, and tokens for it.
+/// The small model in the repository, and tokens for it.
 pub fn nano() -> (Model, Vec<TokenId>) {
     let model = Model::open(&golden("nano-s1-fp").unwrap()).unwrap();
     (model, (0..400u32).map(|i| (i * 37 + i * i % 11) % 512).collect())
 }
 
-/// Logits of all `tokens`, `step` at a time.
+/// Logits of all `tokens`, which run `step` at a time.
 pub fn logits(
     engine: &mut Engine,
     session: &mut Session,
@@ -76,7 +76,7 @@ pub fn greedy(engine: &mut Engine, prompt: &[TokenId], count: usize) -> Vec<Toke
     got
 }
 
-/// Bits of floats: what is compared where nothing may differ.
+/// The bits of floats, to compare results that must be identical.
 pub fn bits(floats: &[f32]) -> Vec<u32> {
     floats.iter().map(|f| f.to_bits()).collect()
 }

@@ -1,4 +1,4 @@
-//! The scheduler: generations by themselves and beside one another, how they end, and what is refused.
+//! The scheduler: streams alone and beside one another, how they end, and requests that are refused.
 
 use crate::running::{each_adapter, exact, generate, greedy, load, nano, quiet};
 use crate::support::golden;
@@ -9,31 +9,31 @@ use dwarfstar::model::{Model, Sampling};
 use std::ops::ControlFlow;
 
 #[test]
-fn generation_is_repeatable_stops_and_goes_on() {
+fn generation_is_repeatable_stops_and_continues_in_a_second_turn() {
     let (model, tokens) = nano();
     let prompt = &tokens[..50];
     let warm = Sampling { temperature: 1.0, top_p: 0.9, seed: 42, ..Sampling::GREEDY };
     each_adapter(|i| {
         let mut engine = load(&model, &exact(i, OpenOptions::default()));
-        let mut fresh = |sampling: Sampling, limit: usize, stops: &[TokenId]| {
+        let mut generate_once = |sampling: Sampling, limit: usize, stops: &[TokenId]| {
             let mut session = engine.open().unwrap();
             let (got, report) = generate(&mut engine, &mut session, prompt, sampling, limit, stops);
             let held = session.tokens().to_vec();
             engine.close(session);
             (got, report.ending, held)
         };
-        let (long, ending, _) = fresh(warm, 30, &[]);
+        let (long, ending, _) = generate_once(warm, 30, &[]);
         assert_eq!((long.len(), ending), (30, Ending::Length));
-        assert_eq!(fresh(warm, 30, &[]).0, long, "the same seed");
-        assert_ne!(fresh(Sampling { seed: 43, ..warm }, 30, &[]).0, long, "another seed");
-        assert_eq!(fresh(warm, 12, &[]).0, long[..12]);
-        // Stop at the first token that did not occur before.
+        assert_eq!(generate_once(warm, 30, &[]).0, long, "the same seed");
+        assert_ne!(generate_once(Sampling { seed: 43, ..warm }, 30, &[]).0, long, "another seed");
+        assert_eq!(generate_once(warm, 12, &[]).0, long[..12]);
+        // The stop id is the first token that did not occur before.
         let at = (5..30).find(|&n| !long[..n].contains(&long[n])).unwrap();
-        let (got, ending, held) = fresh(warm, 30, &[long[at]]);
+        let (got, ending, held) = generate_once(warm, 30, &[long[at]]);
         assert_eq!((&got[..], ending), (&long[..at], Ending::Stop));
         assert_eq!(held, [prompt, &long[..at]].concat(), "the stop token is not part of the timeline");
 
-        // A second turn on the same session equals one from scratch: what ran ahead of the stop left no trace.
+        // A second turn on the same session equals one on a new session: the rows that ran beyond the stop left no trace.
         let second: Vec<TokenId> = [&held[..], &tokens[60..70]].concat();
         let mut session = engine.open().unwrap();
         generate(&mut engine, &mut session, prompt, warm, 30, &[long[at]]);
@@ -94,7 +94,7 @@ fn logits_that_are_not_finite_name_the_session_and_the_position() {
         let mut session = engine.open().unwrap();
         let generation = Generation { sampling: Sampling::GREEDY, limit: 4, stops: Vec::new() };
         let sink = |_| ControlFlow::Continue(());
-        // The second prompt leaves room for one token: nothing of the first may be left behind.
+        // The second prompt leaves room for one token, so that rows of the first one that were not dropped would be noticed.
         for tokens in [3, 63] {
             let prompt: Vec<TokenId> = (1..=tokens).collect();
             let error = session.generate(&mut engine, &prompt, &generation, quiet(), sink).unwrap_err();
@@ -105,7 +105,7 @@ fn logits_that_are_not_finite_name_the_session_and_the_position() {
     }
 }
 
-/// Runs the scheduler until no stream is left; returns the tokens of each stream in the order of `ids`.
+/// Runs the scheduler until no stream is left. Returns the tokens of each stream in the order of `ids`.
 fn finish(engine: &mut Engine, scheduler: &mut Scheduler, ids: &[StreamId]) -> Vec<Vec<TokenId>> {
     let mut got = vec![Vec::new(); ids.len()];
     while !scheduler.is_idle() {
@@ -135,7 +135,7 @@ fn streams_beside_one_another_say_what_they_say_alone() {
         })
         .collect();
     each_adapter(|i| {
-        // The fast kernels: they round what they add up, and must not round it otherwise in company.
+        // The fast kernels round what they add up. Other rows in a step must not change that.
         let options = LoadOptions { sessions: 4, exact: false, ..exact(i, OpenOptions::default()) };
         let mut engine = load(&model, &options);
         let start = |engine: &mut Engine, scheduler: &mut Scheduler, request: &Request| {
@@ -150,7 +150,7 @@ fn streams_beside_one_another_say_what_they_say_alone() {
                 finish(&mut engine, &mut scheduler, &[id]).remove(0)
             })
             .collect();
-        // The first generates when the others come; the second's prompt takes several pieces beside them.
+        // The first stream generates already when the others start. The prompt of the second takes several pieces.
         let mut scheduler = Scheduler::default();
         let first = start(&mut engine, &mut scheduler, &requests[0]);
         let mut early = Vec::new();
@@ -206,8 +206,11 @@ fn a_cancelled_stream_leaves_the_others_and_a_usable_session() {
         let (_, mut session, report) = back.remove(back.iter().position(|(stream, ..)| *stream == ids[1]).unwrap());
         assert_eq!(report.ending, Ending::Cancelled);
         let held = [&tokens[50..80], &said].concat();
-        assert!(held.starts_with(session.tokens()) && session.tokens().len() >= 33, "it holds what was given out, or all but the last");
-        // Nothing of the rows that ran ahead is left behind.
+        assert!(
+            held.starts_with(session.tokens()) && session.tokens().len() >= 33,
+            "it holds the tokens that the caller got, or all but the last"
+        );
+        // The rows that ran beyond the cancellation left no trace.
         let next = [&held[..], &tokens[5..15]].concat();
         let (continued, _) = generate(&mut engine, &mut session, &next, Sampling::GREEDY, 6, &[]);
         back.into_iter().for_each(|(_, session, _)| engine.close(session));
@@ -257,7 +260,7 @@ fn sessions_that_generate_get_tokens_between_the_pieces_of_a_prompt() {
         let first = start(&mut engine, &mut scheduler, &tokens[..10], 900);
         while !scheduler.turn(&mut engine).iter().any(|event| matches!(event, Event::Token { .. })) {}
         let second = start(&mut engine, &mut scheduler, &tokens[50..250], 1);
-        // What happens until the prompt is done: 'p' is a piece of it, 't' a token of the session that generates beside it.
+        // The events until the prompt is done: 'p' is a piece of it, 't' a token of the session that generates beside it.
         let mut order = String::new();
         while !order.ends_with('.') {
             for event in scheduler.turn(&mut engine) {

@@ -1,4 +1,4 @@
-//! States that leave their session: restored or copied, they go on with the same bits, and sessions that share pages do not disturb each other.
+//! Snapshots and copies of sessions continue with the same bits, and sessions that share pages do not disturb each other.
 
 use crate::running::{bits, each_adapter, exact, load, logits, nano, quiet};
 use dwarfstar::engine::RowKind::{Generated, Prompt};
@@ -10,7 +10,7 @@ use dwarfstar::model::{NoTaps, Sampling};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// A session behind a prompt and a few generated rows, with windows of every ratio open and closed.
+/// A session after a prompt and a few generated rows. Windows of every ratio have closed, and others are open.
 fn begun(engine: &mut Engine, tokens: &[TokenId]) -> Session {
     let mut session = engine.open().unwrap();
     logits(engine, &mut session, (Prompt, 100), &tokens[..130], &mut NoTaps);
@@ -18,8 +18,8 @@ fn begun(engine: &mut Engine, tokens: &[TokenId]) -> Session {
     session
 }
 
-/// Bits of what follows `tokens` there: generated rows, and a piece of a prompt.
-fn goes_on(engine: &mut Engine, session: &mut Session, tokens: &[TokenId]) -> Vec<u32> {
+/// Bits of the logits of `tokens` in the session: generated rows, then a piece of a prompt.
+fn continued(engine: &mut Engine, session: &mut Session, tokens: &[TokenId]) -> Vec<u32> {
     let (few, many) = tokens.split_at(9);
     let mut got = logits(engine, session, (Generated, 4), few, &mut NoTaps);
     got.extend(logits(engine, session, (Prompt, many.len()), many, &mut NoTaps));
@@ -46,18 +46,18 @@ fn restored_and_copied_sessions_go_on_with_the_same_bits() {
         assert_eq!(snapshot.tokens(), &tokens[..141]);
         let mut copy = engine.fork(&first).unwrap();
         let (ours, theirs) = (&tokens[141..165], &tokens[200..224]);
-        // In turns, so that each writes to pages that it shared with the other.
-        let want = goes_on(&mut engine, &mut first, ours);
-        let other = goes_on(&mut engine, &mut copy, theirs);
+        // Both continue, so that each writes to pages that they shared.
+        let want = continued(&mut engine, &mut first, ours);
+        let other = continued(&mut engine, &mut copy, theirs);
         assert_ne!(want, other);
         let mut again = engine.open().unwrap();
         logits(&mut engine, &mut again, (Prompt, 20), &tokens[300..320], &mut NoTaps);
         engine.restore(&mut again, &snapshot).unwrap();
         assert_eq!(again.tokens(), &tokens[..141]);
-        assert!(goes_on(&mut engine, &mut again, ours) == want, "{}: restored", engine.device());
+        assert!(continued(&mut engine, &mut again, ours) == want, "{}: restored", engine.device());
         engine.restore(&mut again, &snapshot).unwrap();
-        assert!(goes_on(&mut engine, &mut again, theirs) == other, "{}: restored a second time", engine.device());
-        // A copy outlives what it was made of, and can be cut like any other.
+        assert!(continued(&mut engine, &mut again, theirs) == other, "{}: restored a second time", engine.device());
+        // A copy outlives its original, and can be cut like any session.
         engine.close(first);
         engine.drop_last(&mut copy, 8).unwrap();
         let mut second = engine.fork(&copy).unwrap();
@@ -67,7 +67,7 @@ fn restored_and_copied_sessions_go_on_with_the_same_bits() {
         let (few, many) = held[141..].split_at(9);
         logits(&mut engine, &mut again, (Generated, 4), few, &mut NoTaps);
         logits(&mut engine, &mut again, (Prompt, 20), many, &mut NoTaps);
-        let [a, b] = [&mut second, &mut again].map(|session| goes_on(&mut engine, session, &tokens[50..70]));
+        let [a, b] = [&mut second, &mut again].map(|session| continued(&mut engine, session, &tokens[50..70]));
         assert!(a == b, "{}: a copy of a cut copy", engine.device());
     });
 }
@@ -81,11 +81,11 @@ fn a_snapshot_of_another_engine_is_refused() {
     session.sync(&mut one, &tokens[..5], quiet()).unwrap();
     let snapshot = one.snapshot(&session).unwrap();
     let mut foreign = other.open().unwrap();
-    assert_eq!(other.restore(&mut foreign, &snapshot).unwrap_err().to_string(), "the snapshot is of another engine");
+    assert_eq!(other.restore(&mut foreign, &snapshot).unwrap_err().to_string(), "the snapshot was made by another engine");
     assert!(one.fork(&session).unwrap_err().to_string().contains("in use"), "there is room for one session");
 }
 
-/// Keeps every snapshot, where the test can see them.
+/// A store that keeps every snapshot where the test can see it.
 #[derive(Clone, Default)]
 struct Shelf(Rc<RefCell<Vec<Snapshot>>>);
 
@@ -133,11 +133,11 @@ fn a_prompt_that_a_store_knows_is_not_run_again() {
         };
         let (first, reused) = run(&mut engine, &tokens[..60]);
         assert_eq!((first.len(), reused, shelf.0.borrow().len()), (6, 0, 1));
-        // The next turn begins with the first and its answer; the answer's last token was never run.
+        // The next turn begins with the first one and its answer. The row of the answer's last token has never run.
         let second = [&tokens[..60], &first, &tokens[70..75]].concat();
         let (with_store, reused) = run(&mut engine, &second);
         assert_eq!(reused, 65);
-        // The session that went through both turns says the same.
+        // A session that goes through both turns gives the same tokens.
         let mut session = engine.open().unwrap();
         for prompt in [&tokens[..60], &second] {
             let mut got = Vec::new();

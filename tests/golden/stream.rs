@@ -1,6 +1,5 @@
 //! Generated tokens and text to events, against DeepSeek's serving library.
 
-// Clippy knows test functions, not the helpers beside them.
 use crate::tokenizer::{ids, rows, v4};
 use dwarfstar::text::encoding::ThinkingMode;
 use dwarfstar::text::parse::parse;
@@ -8,7 +7,7 @@ use dwarfstar::text::stream::{Event, SplitOptions, Splitter, Start};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Events with neighbours of one kind joined: how the text is cut into chunks is the transport's affair.
+/// Events with neighbours of one kind joined, so that the places where text was cut into chunks do not count.
 fn joined(events: impl IntoIterator<Item = Event>) -> Vec<Event> {
     let mut all: Vec<Event> = Vec::new();
     for event in events {
@@ -44,7 +43,7 @@ fn expected(row: &Value) -> Vec<Event> {
     joined(events)
 }
 
-/// What the request of a row says about its answer.
+/// The options for reading an answer to the request `body`.
 fn options(body: &Value) -> SplitOptions {
     let start = match (&body["tool_choice"], &body["thinking"]["type"]) {
         (choice, _) if choice == "required" => Start::ToolCalls,
@@ -56,10 +55,10 @@ fn options(body: &Value) -> SplitOptions {
     SplitOptions { start, continues, tools: body["tools"].is_array() && body["tool_choice"] != "none", stop }
 }
 
-/// Left to the server: `json_mode_bare`, whose content is filtered for JSON mode after splitting, and in all rows what is HTTP: ids of
-/// calls, usage, finish reasons (from the engine's reason, and from [`Splitter::calls`] for `tool_calls`), chunk boundaries.
+/// The row `json_mode_bare` is left out, because a server filters its content for JSON mode after splitting. In all rows, things that
+/// belong to HTTP are not compared: ids of calls, usage, finish reasons and the borders of chunks.
 #[test]
-fn serving_streams() {
+fn events_equal_those_of_the_serving_library() {
     let rows = rows("serve_stream.jsonl", 37);
     let rows: Vec<&Value> = rows.iter().filter(|row| row["name"] != "json_mode_bare").collect();
     assert_eq!(rows.len(), 36);
@@ -122,16 +121,16 @@ fn text_is_shown_as_soon_as_it_is_certain() {
     assert_eq!(split.push_text("x\n\nYa"), content("x\n\nY"));
     assert_eq!(split.finish(), content("a"));
 
-    // A token of its own ends a character that is incomplete; the end of the answer drops it.
+    // A special token ends an incomplete character with U+FFFD. The end of the answer drops it.
     let mut split = splitter(Start::Content, false, &[]);
     assert_eq!(split.push(&[163, 119]), []);
     assert_eq!(split.push(&[128_803, 163]), content("\u{fffd}<｜User｜>"));
     assert_eq!(split.finish(), []);
 }
 
-/// One call, character by character: the name when its quote closes, arguments at once, escapes as JSON.
+/// The call arrives character by character.
 #[test]
-fn arguments_stream() {
+fn names_and_arguments_are_reported_while_they_are_written() {
     let mut split = splitter(Start::Content, true, &[]);
     let markup = "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n<｜DSML｜parameter name=\"a\\\" string=\"true\">x\"\n</b>\
         </｜DSML｜no></｜DSML｜parameter>\n<｜DSML｜parameter name=\"n\" string=\"false\">[1]</｜DSML｜parameter>\n</｜DSML｜invoke";
@@ -151,7 +150,7 @@ fn arguments_stream() {
 }
 
 #[test]
-fn odd_markup() {
+fn malformed_markup_becomes_arguments_or_is_dropped() {
     let run = |text: &str| {
         let mut split = splitter(Start::ToolCalls, true, &[]);
         let mut events = split.push_text(text);
@@ -179,9 +178,9 @@ fn odd_markup() {
 }
 
 proptest! {
-    /// However tokens are grouped, and wherever text is cut, the answer is the same; text mode and token mode agree on real markup.
+    /// Text and tokens also give the same events, because the text spells only real markup.
     #[test]
-    fn grouping_does_not_matter(
+    fn events_do_not_depend_on_how_tokens_are_grouped_or_text_is_cut(
         parts in prop::collection::vec(prop::sample::select(vec![
             "</think>", "\n", "\n\n", "<", "</", "｜DSML｜", "tool_calls>", "invoke name=\"f\">", "parameter name=\"k\" string=\"true\">",
             "parameter name=\"n\" string=\"false\">", "parameter>", "invoke>", "x", "1", "é😀", " STOP", "\"",
@@ -205,9 +204,8 @@ proptest! {
         prop_assert_eq!(&collect(&mut |split| pieces.iter().flat_map(|piece| split.push_text(piece)).collect()), &whole);
     }
 
-    /// Any ids at all: no panic, and without markup nothing is lost but newlines at the edges.
     #[test]
-    fn any_tokens(ids in prop::collection::vec(0..129_300u32, 0..40), tools: bool) {
+    fn any_tokens_give_few_events_and_no_panic(ids in prop::collection::vec(0..129_300u32, 0..40), tools: bool) {
         let mut split = splitter(Start::Reasoning, tools, &[]);
         let mut events = split.push(&ids);
         events.extend(split.finish());
@@ -215,17 +213,17 @@ proptest! {
     }
 }
 
-/// The strict parser and the splitter agree on every complete answer that the parser accepts, up to the newlines that streams drop.
+/// The newlines that streams drop do not count.
 #[test]
-fn agrees_with_the_parser() {
+fn parser_and_splitter_agree_on_every_complete_answer_that_the_parser_accepts() {
     let mut compared = 0;
     for row in rows("parse.jsonl", 75) {
         let thinking = row["thinking_mode"] == "thinking";
         let mode = if thinking { ThinkingMode::Thinking } else { ThinkingMode::Chat };
         let text = row["text"].as_str().unwrap();
-        // A name with quotes in it: the stream must decide at the first quote.
+        // The name has quotes in it, and the splitter must decide at the first quote.
         let odd_name = ["key_with_spaces_and_quotes", "reserved_words_in_key_json"].contains(&row["name"].as_str().unwrap());
-        // Only the parser takes a line end between the angle bracket and the rest of a closing tag.
+        // Only the parser accepts a line end between the angle bracket and the rest of a closing tag.
         let odd_tag = row["name"] == "param_value_newline_before_close";
         let Some(answer) = text.strip_suffix("<｜end▁of▁sentence｜>").filter(|_| !odd_name && !odd_tag) else { continue };
         let Ok(message) = parse(text, mode) else { continue };

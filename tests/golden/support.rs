@@ -1,18 +1,19 @@
-//! Where golden files are, and comparisons.
+//! The places of golden files, and comparisons.
 
 use dwarfstar::debug::environment;
 use dwarfstar::hf::{Dtype, Safetensors};
 use std::path::{Path, PathBuf};
 
-/// The folder of a model's golden files: in the project, else in the large golden folder. `None`, said on stdout, where it is absent.
+/// The folder of a model's golden files: in the repository, or else in the large golden folder. Where it is absent, prints a line and
+/// returns `None`.
 ///
 /// # Panics
-/// It is absent and `DWARFSTAR_REQUIRE_GOLDEN=1` says that it must not be.
+/// Where it is absent and `DWARFSTAR_REQUIRE_GOLDEN=1` requires it.
 pub fn golden(model: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let own = root.join("tests/data").join(model);
-    if own.is_dir() {
-        return Some(own);
+    let in_repository = root.join("tests/data").join(model);
+    if in_repository.is_dir() {
+        return Some(in_repository);
     }
     let folder = environment().golden.clone().unwrap_or_else(|| root.join("../shared/golden/forward")).join(model);
     if folder.is_dir() {
@@ -23,14 +24,14 @@ pub fn golden(model: &str) -> Option<PathBuf> {
     None
 }
 
-/// A golden tensor's shape and values.
+/// Shape and values of a golden tensor.
 pub fn floats(file: &Safetensors, name: &str) -> (Vec<usize>, Vec<f32>) {
     let view = file.tensor(name).unwrap_or_else(|| panic!("{} has no {name}", file.path().display()));
     assert_eq!(view.dtype, Dtype::F32, "{name}");
     (view.shape.to_vec(), view.bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect())
 }
 
-/// A golden tensor of ids.
+/// The ids in a golden tensor.
 pub fn ids(file: &Safetensors, name: &str) -> Vec<i32> {
     let view = file.tensor(name).unwrap_or_else(|| panic!("{} has no {name}", file.path().display()));
     assert_eq!(view.dtype, Dtype::I32, "{name}");
@@ -46,7 +47,7 @@ pub fn relative_l2(a: &[f32], b: &[f32]) -> f64 {
     (error / size).sqrt()
 }
 
-/// Where the best two logits of a row of `want` are further apart than `gap`, `got` has the same best one.
+/// Asserts that `got` has the same best token as `want` in every row in which the best two logits of `want` differ by more than `gap`.
 pub fn assert_same_best(got: &[f32], want: &[f32], vocabulary: usize, gap: f32, label: &str) {
     let mut compared = 0;
     for (t, (got, want)) in got.chunks_exact(vocabulary).zip(want.chunks_exact(vocabulary)).enumerate() {

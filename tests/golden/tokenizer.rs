@@ -1,6 +1,5 @@
-//! The tokenizer against Hugging Face's: ids, bytes, every code point, whole books, and vocabularies that are broken.
+//! The tokenizer against that of Hugging Face: ids, bytes, every code point, whole books. Broken vocabularies are refused.
 
-// Clippy knows test functions, not the helpers beside them.
 use dwarfstar::debug::environment;
 use dwarfstar::text::{Detokenizer, GgufVocabulary, Segment, TokenId, Tokenizer, v4_tokenizer_json};
 use proptest::prelude::*;
@@ -11,13 +10,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// The real V4 tokenizer, made once for all tests.
+/// The tokenizer of V4, made once for all tests.
 pub fn v4() -> &'static Tokenizer {
     static V4: OnceLock<Tokenizer> = OnceLock::new();
     V4.get_or_init(|| Tokenizer::from_json(&v4_tokenizer_json().unwrap(), Path::new("tokenizer.json")).unwrap())
 }
 
-/// The rows of a golden file, which must be `count` many.
+/// The rows of a golden file. There must be `count` of them.
 pub fn rows(file: &str, count: usize) -> Vec<Value> {
     let path = data().join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -34,7 +33,8 @@ pub fn ids(value: &Value) -> Vec<TokenId> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as TokenId).collect()
 }
 
-/// A file that is not in the repository: its path if it is there, else a skip (or a failure where skips are not allowed).
+/// The path of a file outside the repository. Where the file is missing, prints a line and returns `None`, or fails if golden files are
+/// required.
 pub fn outside(path: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(path);
     if path.exists() {
@@ -52,7 +52,7 @@ fn sha256_of_ids<'a>(ids: impl IntoIterator<Item = &'a TokenId>) -> String {
 }
 
 #[test]
-fn tokenize() {
+fn texts_have_the_golden_ids() {
     for row in rows("tokenize.jsonl", 392) {
         let text = row["text"].as_str().unwrap();
         assert_eq!(v4().encode(text).unwrap(), ids(&row["ids"]), "{}", row["name"]);
@@ -63,7 +63,7 @@ fn tokenize() {
 }
 
 #[test]
-fn tokenize_plain() {
+fn plain_texts_have_the_golden_ids() {
     for row in rows("tokenize_plain.jsonl", 53) {
         let text = row["text"].as_str().unwrap();
         assert_eq!(v4().encode_plain(text).unwrap(), ids(&row["ids"]), "{}", row["name"]);
@@ -71,7 +71,7 @@ fn tokenize_plain() {
 }
 
 #[test]
-fn detokenize() {
+fn ids_decode_to_the_golden_texts() {
     for row in rows("detokenize.jsonl", 64) {
         let (name, ids) = (&row["name"], ids(&row["ids"]));
         let hex: Vec<String> = ids.iter().map(|id| hex(v4().token_bytes(*id).unwrap())).collect();
@@ -94,7 +94,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn lookups() {
+fn tokens_are_found_by_text_and_by_id() {
     fn any_thread<T: Send + Sync>(_: &T) {}
     any_thread(v4());
     let v4 = v4();
@@ -104,7 +104,7 @@ fn lookups() {
     assert_eq!(v4.token_id("\n"), v4.encode("\n").unwrap().first().copied());
     assert_eq!((v4.is_added(0), v4.is_added(128_825), v4.is_added(19_923), v4.is_added(129_280)), (true, true, false, false));
     assert_eq!((v4.token_bytes(3), v4.token_bytes(129_280)), (Some(&b"!"[..]), None));
-    // The sum over all tokens, as the official files have them.
+    // The hash of the bytes of all tokens in the official file.
     let mut hash = Sha256::new();
     for id in 0..129_280 {
         let bytes = v4.token_bytes(id).unwrap();
@@ -117,7 +117,7 @@ fn lookups() {
 }
 
 #[test]
-fn every_code_point() {
+fn every_code_point_has_the_golden_ids() {
     let text = std::fs::read_to_string(data().join("sweep.json")).unwrap();
     let sweep: Value = serde_json::from_str(&text).unwrap();
     let template = sweep["template"].as_str().unwrap();
@@ -140,7 +140,7 @@ fn every_code_point() {
 }
 
 #[test]
-fn whole_books() {
+fn whole_books_have_the_golden_ids() {
     let text = std::fs::read_to_string(data().join("corpora.json")).unwrap();
     let corpora: Vec<Value> = serde_json::from_str(&text).unwrap();
     for name in ["promessi_sposi.txt", "tinyshakespeare.txt"] {
@@ -154,7 +154,7 @@ fn whole_books() {
     }
 }
 
-/// Tokens in id order, merges, and the added ids, out of a tokenizer.json.
+/// The tokens in the order of ids, the merges, and the ids of added tokens of a `tokenizer.json`.
 fn parts_of(file: &Value) -> (Vec<String>, Vec<String>, HashSet<TokenId>) {
     let vocab = file["model"]["vocab"].as_object().unwrap().iter().map(|(text, id)| (id.as_u64().unwrap(), text.as_str()));
     let added = file["added_tokens"].as_array().unwrap();
@@ -171,7 +171,7 @@ fn parts_of(file: &Value) -> (Vec<String>, Vec<String>, HashSet<TokenId>) {
 }
 
 #[test]
-fn gguf_parts_give_the_same_ids() {
+fn a_tokenizer_from_gguf_metadata_gives_the_same_ids() {
     let file: Value = serde_json::from_slice(&v4_tokenizer_json().unwrap()).unwrap();
     let (tokens, merges, added) = parts_of(&file);
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
@@ -197,9 +197,9 @@ fn gguf_parts_give_the_same_ids() {
     }
 }
 
-/// Why `from_parts` may ignore V4's two matching passes: no token of the second one reaches into a token of the first from before.
+/// That is why `from_parts` may ignore in which of two matching passes V4 finds a token.
 #[test]
-fn the_order_of_matching_passes_is_irrelevant() {
+fn no_token_of_the_second_matching_pass_starts_before_an_overlapping_one_of_the_first() {
     let file: Value = serde_json::from_slice(&v4_tokenizer_json().unwrap()).unwrap();
     let added = file["added_tokens"].as_array().unwrap();
     let pass = |second: bool| added.iter().filter(move |t| t["normalized"] == second).map(|t| t["content"].as_str().unwrap());
@@ -213,9 +213,9 @@ fn the_order_of_matching_passes_is_irrelevant() {
     }
 }
 
-/// The made-up vocabulary of the synthetic model: few merges, most entries place holders, no token types.
+/// The vocabulary has few merges, no token types, and placeholders in most places.
 #[test]
-fn synthetic_vocabulary() {
+fn a_vocabulary_of_placeholders_encodes_and_decodes() {
     let Some(path) = outside("synth/vocab.bin") else { return };
     let file = std::fs::read(path).unwrap();
     let rest = std::cell::Cell::new(&file[..]);
@@ -252,7 +252,7 @@ fn decode(tokenizer: &Tokenizer, ids: &[TokenId]) -> String {
 }
 
 #[test]
-fn segments() {
+fn only_special_segments_become_special_tokens() {
     let plain = |text: &'static str| Segment::Plain(text.into());
     let ids = v4().encode_segments(&[Segment::Special(128_803), plain("<｜User｜>hi"), plain(""), Segment::Special(1)]).unwrap();
     assert_eq!(ids, [vec![128_803], v4().encode_plain("<｜User｜>hi").unwrap(), vec![1]].concat());
@@ -262,8 +262,8 @@ fn segments() {
 }
 
 #[test]
-fn very_long_runs() {
-    // Each of these is one piece of the splitter, as long as the text.
+fn very_long_runs_are_encoded_or_refused() {
+    // The splitter makes one piece of each of these texts.
     for (text, tokens) in [("a", 125_000), (".", 7813)] {
         let ids = v4().encode_plain(&text.repeat(1_000_000)).unwrap();
         assert_eq!(ids.len(), tokens, "{text:?}");
@@ -278,7 +278,7 @@ fn very_long_runs() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn round_trip(text in "\\PC*|(?s:.{0,60})|[ \\t\\r\\n]{0,9}([a-z0-9]{0,4}|<think>|｜DSML｜|<｜User｜>| |中文|é\u{301}){0,12}") {
+    fn any_text_survives_a_round_trip(text in "\\PC*|(?s:.{0,60})|[ \\t\\r\\n]{0,9}([a-z0-9]{0,4}|<think>|｜DSML｜|<｜User｜>| |中文|é\u{301}){0,12}") {
         for ids in [v4().encode(&text).unwrap(), v4().encode_plain(&text).unwrap()] {
             prop_assert_eq!(&decode(v4(), &ids), &text);
         }
@@ -286,7 +286,7 @@ proptest! {
     }
 }
 
-/// A tokenizer.json of a few hundred tokens: all bytes, some merges, V4's special tokens with ids of their own.
+/// A `tokenizer.json` of a few hundred tokens: all bytes, a few merges, and V4's special tokens with other ids.
 fn small_tokenizer() -> Value {
     let visible = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let hidden = (0..68).map(|i| 0x100 + i);
@@ -317,7 +317,7 @@ fn small_tokenizer() -> Value {
 }
 
 #[test]
-fn a_small_tokenizer() {
+fn a_small_tokenizer_works_and_errors_name_the_fault_of_a_broken_one() {
     let source = Path::new("small/tokenizer.json");
     let small = Tokenizer::from_json(small_tokenizer().to_string().as_bytes(), source).unwrap();
     assert_eq!((small.vocab_size(), small.bos(), small.eos()), (277, Some(270), Some(271)));
@@ -346,7 +346,7 @@ fn a_small_tokenizer() {
 }
 
 #[test]
-fn gguf_parts_that_do_not_fit() {
+fn gguf_metadata_that_does_not_match_is_refused() {
     let (tokens, merges, _) = parts_of(&small_tokenizer());
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let merges: Vec<&str> = merges.iter().map(String::as_str).collect();
@@ -371,7 +371,7 @@ fn gguf_parts_that_do_not_fit() {
     }
 }
 
-/// One change of a JSON value, somewhere in it: another type, a missing or a doubled entry, another number or text.
+/// Changes a JSON value in one place: another type, a missing or a doubled entry, another number or text.
 fn mutate(value: &mut Value, random: &mut impl FnMut(usize) -> usize) {
     let size = match value {
         Value::Array(items) => items.len(),
@@ -448,6 +448,6 @@ fn broken_files_are_refused_or_work() {
             }
         })
         .sum();
-    // Both outcomes must occur, else the mutations say nothing.
+    // Both outcomes must occur, otherwise the mutations test nothing.
     assert!((500..20_000).contains(&accepted), "{accepted} of 24000 accepted");
 }

@@ -1,4 +1,4 @@
-//! Work in flight: polled, waited for, or forgotten. Memory that goes back meanwhile.
+//! Work in flight that is polled, waited for or dropped, and buffers that are dropped while work uses them.
 
 use super::adapters::each;
 use dwarfstar::gpu::{Gpu, OpenOptions, Recording, Slice, Variant, adapters};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 const COLUMNS: u32 = 1024;
 
-/// Reads all of `source`, and leaves a word of each workgroup in `sums`.
+/// Reads all of `source`, and writes one word of each workgroup into `sums`.
 fn read(recording: &mut Recording, source: Slice, sums: Slice, workgroups: u32) {
     let words = (source.bytes / 16) as u32;
     recording.dispatch(Variant::new("stream_read").constant("WG", 256), &words, vec![source, sums], [workgroups, 1, 1]);
 }
 
-/// Reads 16 MiB and downloads the sums of its workgroups, if wanted: work that is not done at once.
+/// A recording that takes some time: it reads 16 MiB four times, and downloads the sums of its workgroups if wanted.
 fn work(gpu: &Gpu, is_downloaded: bool) -> Recording {
     let (source, sums) = (gpu.buffer("source", 16 << 20).unwrap(), gpu.buffer("sums", 256).unwrap());
     let mut recording = Recording::new();
@@ -67,7 +67,7 @@ fn a_dropped_ticket_leaves_the_results_of_others_alone() {
         for i in 0..64u32 {
             let wanted = gpu.buffer_with("wanted", &[i; 64]).unwrap();
             drop(gpu.submit(&first).unwrap());
-            // The same length: staging memory of the dropped ticket would fit.
+            // Both downloads have the same length, so that the staging memory of the dropped ticket would fit.
             assert_eq!(gpu.run(&download(wanted.all())).unwrap(), [bytemuck::cast_slice::<u32, u8>(&[i; 64])]);
         }
     });

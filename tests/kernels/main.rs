@@ -1,5 +1,5 @@
-//! Kernels: every variant translates to the targets that can select it, and computes what the reference computes. Copies by many threads,
-//! work that is polled, recordings that are saved.
+//! Kernels: every variant translates to the languages of the devices that can select it, and computes the same as the reference. Also
+//! copies by several threads, work in flight, and saved recordings.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 

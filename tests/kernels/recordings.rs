@@ -1,4 +1,4 @@
-//! Recordings as text: saved with their inputs, loaded on another device, refused where they are damaged.
+//! Recordings as text: saved with their inputs, loaded on another device, and refused where they are damaged.
 
 use super::adapters::each;
 use dwarfstar::gpu::{Binding, Buffer, Caps, Cooperative, Gpu, OpenOptions, Recording, SavedRecording, Variant, adapters};
@@ -73,7 +73,7 @@ fn every_variant_is_found_again_by_its_names() {
     }
 }
 
-/// What comes of running `text`.
+/// Loads and runs the recording `text`, and returns the error or "it ran".
 fn run(gpu: &Gpu, text: &str) -> String {
     let ran = SavedRecording::from_json(text).and_then(|saved| saved.load(gpu)).and_then(|recording| gpu.run(&recording));
     ran.map_or_else(|error| error.to_string(), |_| "it ran".into())

@@ -1,4 +1,4 @@
-//! Copies to and from the device by many threads at once.
+//! Copies to and from the device by several threads at once.
 
 use super::adapters::each;
 use dwarfstar::gpu::{Buffer, Gpu, OpenOptions, Recording, Uploader};
@@ -7,7 +7,7 @@ use std::thread;
 const THREADS: u32 = 8;
 const WORDS: u32 = 2048;
 
-/// Writes this thread's words one by one, so that each waits for the copy before the last.
+/// Writes the words of this thread one by one. The uploader has two staging buffers, so each write waits for the last but one.
 fn upload(gpu: &Gpu, buffer: &Buffer, thread: u32) {
     let mut uploader = Uploader::new(gpu, 4).unwrap();
     for word in thread * WORDS..(thread + 1) * WORDS {

@@ -131,7 +131,7 @@ fn to_hlsl(label: &str, module: &naga::Module, info: &ModuleInfo) {
     assert!(text.contains("numthreads"), "{label}: no entry point in the HLSL");
 }
 
-/// What a variant became.
+/// The result of translating a variant.
 struct Translated {
     label: String,
     kernel: &'static str,
@@ -175,7 +175,7 @@ impl Translated {
     }
 }
 
-/// Every variant of every device. Many devices select the same ones: each is translated once, and once for all tests.
+/// Every variant of every device. Devices share many variants, so each is translated once, and once for all tests.
 fn translated() -> &'static [Translated] {
     static ALL: OnceLock<Vec<Translated>> = OnceLock::new();
     ALL.get_or_init(|| {

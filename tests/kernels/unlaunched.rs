@@ -1,4 +1,4 @@
-//! The checks launch every kernel, or it says here why they do not.
+//! The checks launch every kernel, except those that are listed here with a reason.
 
 use super::adapters::{all_are_software, ways};
 use dwarfstar::gpu::kernels;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 const NEEDS_MATRICES: &str = "no software driver has cooperative matrices";
 
-/// Kernels that the checks do not launch on software drivers, and why.
+/// Kernels that the checks do not launch on software drivers, with the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("attention_coop", NEEDS_MATRICES),
     ("attention_scores", NEEDS_MATRICES),
@@ -18,7 +18,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("matmul_coop", NEEDS_MATRICES),
 ];
 
-/// What is wrong with `launched` kernels: of those `declared` all but the `excused` should be.
+/// One line for each declared kernel that was not launched and is not excused, each excused kernel that was launched, and each kernel that
+/// is not declared.
 fn wrong(declared: &BTreeSet<&str>, launched: &BTreeSet<&str>, excused: &BTreeSet<&str>) -> Vec<String> {
     let never = declared.iter().filter(|kernel| !launched.contains(*kernel) && !excused.contains(*kernel));
     let after_all = excused.iter().filter(|kernel| launched.contains(*kernel));

@@ -1,7 +1,7 @@
-"""Conversations with tools: one call, two at once, results used in the answer, and turns that need no tool or find none.
+"""Conversations with tools. A turn may have one call or two at once, use results in the answer, need no tool, or find no fitting one.
 
-Four worlds: `known` names and values, `novel` ones (invented), `english` ones (tools made of English words, training only), and `real`, English
-tools that training never shows (tests only).
+A conversation belongs to one of four worlds: `known` has the names and values of the lists, `novel` has invented ones, `english` has tools
+made of English words (training only), and `real` has English tools that training never shows (tests only).
 """
 import chat
 import encoding
@@ -13,7 +13,7 @@ PLAIN = ["talk", "fact", "copy", "unknown", "count"]
 
 
 def toolbox(rng, world, unseen):
-    """One to four tools with different names."""
+    """Makes one to four tools with different names and topics."""
     count, tools = rng.choice([1, 2, 2, 3, 3, 4]), []
     while len(tools) < count:
         if world == "known":
@@ -34,12 +34,12 @@ def toolbox(rng, world, unseen):
 
 
 def same_use(a, b):
-    """Whether a question could mean either tool."""
+    """Whether one question could mean either tool."""
     return a.topic == b.topic or a.schema["function"]["name"] == b.schema["function"]["name"]
 
 
 def outcome(rng, tool, arguments):
-    """What a call returns, and the sentence about it."""
+    """Makes the result of a call, and the sentence with which the answer reports it."""
     if rng.random() < 0.08:
         problem = rng.choice(["not found", "no permission", "timeout", "bad value"])
         return rng.choice([f"error: {problem}", f'{{"error": "{problem}"}}']), f"The tool failed: {problem}."
@@ -47,7 +47,7 @@ def outcome(rng, tool, arguments):
 
 
 def wanted(rng, tools):
-    """One or two (tool, arguments) pairs, and the question for them."""
+    """Makes a question, and the one or two (tool, arguments) pairs that answer it."""
     first = rng.choice(tools)
     question, arguments = first.ask(rng)
     calls = [(first, arguments)]
@@ -61,7 +61,7 @@ def wanted(rng, tools):
 
 
 def turn(rng, tools, world, unseen, unfit):
-    """The messages of one turn; `unfit` is the share of turns for which no tool is there."""
+    """Makes the messages of one turn. `unfit` is the share of turns for which no tool fits."""
     kind = rng.random()
     if kind < 0.10:
         question, _, text = chat.FAMILIES[rng.choice(PLAIN)](rng, False)
@@ -82,7 +82,7 @@ def turn(rng, tools, world, unseen, unfit):
 
 
 def conversation(rng, world, unseen=False, thinking=None, unfit=0.05):
-    """A conversation with tools. After a call without results it ends, as then the program is on."""
+    """Makes a conversation with tools. It ends after a call without results, because then the program must act."""
     thinking = rng.random() < 0.5 if thinking is None else thinking
     tools = toolbox(rng, world, unseen)
     messages = [{"role": "system", "content": rng.choice(SYSTEMS)}] if rng.random() < 0.4 else []

@@ -1,7 +1,7 @@
-"""Turns without tools: facts, talk, arithmetic, counting, copying and other small work on lists.
+"""Turns without tools: facts, small talk, arithmetic, counting, copying and other small work on lists.
 
-Every family is a function of (rng, unseen) that gives (question, reasoning, answer). `unseen` asks for what training never shows: held-out
-wordings, operands or contents.
+Every family is a function of (rng, unseen) that returns (question, reasoning, answer). `unseen` asks for wordings, operands or contents that
+are held out from training.
 """
 import words
 import world
@@ -12,7 +12,7 @@ TENTH = 10
 
 
 def fresh(make, unseen, parts=TENTH):
-    """What `make` gives, drawn again until its text is on the right side of the split."""
+    """Calls `make` until its text is held out (`unseen`) or not held out from training."""
     while True:
         made = make()
         if (words.share(repr(made), parts) == 0) == unseen:
@@ -27,7 +27,7 @@ def fact(rng, unseen):
 
 
 def talk(rng, unseen):
-    """Small talk and questions about the program."""
+    """Small talk or a question about the program."""
     topic, questions, answer = rng.choice(TALK)
     question = questions[-1] if unseen else rng.choice(questions[:-1])
     return question, f"The user's message is about {topic}. I answer.", answer
@@ -46,7 +46,7 @@ def story(rng, unseen):
 
 
 def unknown(rng, unseen):
-    """Questions about what does not exist in the closed world."""
+    """A question about a thing that does not exist in the closed world."""
     relation = rng.choice(world.RELATIONS[:8])
     thing = words.name(rng, unseen)
     asked = rng.choice([*relation.questions[:3], "Tell me about {k}.", "Who is {k}?", "What is {k}?", "Where is {k}?"])
@@ -54,7 +54,7 @@ def unknown(rng, unseen):
 
 
 def arithmetic(rng, unseen):
-    """Sums, differences and small products."""
+    """A sum, a difference or a small product."""
     if rng.random() < 0.15:
         return product(rng, unseen)
     operator = rng.choice("+-")
@@ -70,7 +70,7 @@ def arithmetic(rng, unseen):
 
 
 def steps(a, b, operator):
-    """A sum or difference digit by digit."""
+    """The reasoning of a sum or difference, digit by digit."""
     (tens_a, ones_a), (tens_b, ones_b) = divmod(a, 10), divmod(b, 10)
     if operator == "+":
         ones = ones_a + ones_b
@@ -82,7 +82,7 @@ def steps(a, b, operator):
 
 
 def product(rng, unseen):
-    """The multiplication table to 12; wordings are held out, not products."""
+    """A product of the multiplication table to 12. Pairs of factors are held out together with a wording."""
     forms = ["What is {a} {o} {b}?", "{a} {o} {b}", "{a} {o} {b} = ?", "Compute {a} {o} {b}.", "What is {a} times {b}?", "Multiply {a} by {b}."]
     a, b, n = fresh(lambda: (rng.randint(0, 12), rng.randint(0, 12), rng.randrange(len(forms))), unseen)
     equation = f"{a} x {b} = {a * b}."
@@ -112,7 +112,7 @@ def count(rng, unseen):
 
 
 def items(rng, unseen, least, most, novel=0.5):
-    """Words of a list, known or invented, no two the same."""
+    """`least` to `most` different words, known or invented. `novel` is the probability of a list with invented words."""
     found = []
     length = rng.randint(least, most)
     novel = rng.random() < novel
@@ -124,7 +124,7 @@ def items(rng, unseen, least, most, novel=0.5):
 
 
 def copy(rng, unseen):
-    """Text given back as it is."""
+    """A text to repeat exactly."""
     def draw():
         kind = rng.random()
         if kind < 0.6:
@@ -140,7 +140,7 @@ def copy(rng, unseen):
 
 
 def lists(rng, unseen):
-    """Work on a list: sort, reverse, pick, change."""
+    """A task on a list: sort, reverse, pick or change."""
     kind = rng.choice(["sort", "sort", "extreme", "reverse", "reverse", "upper", "pick", "plural", "length"])
     if kind in ("sort", "extreme"):
         numbers = fresh(lambda: rng.sample(range(100), rng.randint(3, 6)), unseen)
@@ -186,7 +186,7 @@ FAMILIES = dict(fact=fact, talk=talk, story=story, unknown=unknown, arithmetic=a
 
 
 def conversation(rng, family, unseen=False, thinking=None, turns=1, others=tuple(FAMILIES)):
-    """A conversation whose last turn is of `family`; turns before it are of any family."""
+    """Makes a conversation whose last turn is of `family`. The turns before it are of the families `others`."""
     thinking = rng.random() < 0.5 if thinking is None else thinking
     messages = [{"role": "system", "content": rng.choice(SYSTEMS)}] if rng.random() < 0.25 else []
     for n in range(turns, 0, -1):

@@ -1,8 +1,8 @@
-"""Compares this model with the engine: logits, selection, draft block, prompts.
+"""Compares the model in Python with the engine: logits, selection of compressed rows, draft block, prompts.
 
     check.py DWARFSTAR DATA [CHECKPOINT]
 
-Without a checkpoint a random model with disturbed vectors is used, which shows mistakes that initial values would hide.
+Without a checkpoint it uses a random model with disturbed vectors, which shows mistakes that initial values would hide.
 """
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from model import Config, Model, initial
 
 
 def disturbed(config):
-    """A random model whose every part matters."""
+    """Makes a random model in which every weight affects the logits."""
     weights, tables = initial(config, 3)
     generator = torch.Generator().manual_seed(4)
     for name, weight in weights.items():
@@ -42,9 +42,9 @@ def losses(logits, targets):
 
 
 def check_logits(program, folder, model, length=512):
-    """The engine's loss of every position against ours, with selection and draft block.
+    """Compares the losses of engine and model at every position, for the model and the draft block.
 
-    Without selection they agree to rounding. With it, rows whose scores are equal (often exactly 0) may be taken differently.
+    Without selection they agree up to rounding. With selection, rows of equal scores (often exactly 0) may be chosen differently.
     """
     ids = torch.randint(0, model.config.vocab, (1, length + 2), generator=torch.Generator().manual_seed(5))
     (folder / "ids.json").write_text(json.dumps(ids[0, :length].tolist()))
@@ -59,7 +59,7 @@ def check_logits(program, folder, model, length=512):
 
 
 def check_prompts(program, data, count=300):
-    """Rendered prompts and their ids against the engine's."""
+    """Compares rendered prompts and their ids with those of the engine."""
     rng, tokenizer, lines, wanted = random.Random(9), Tokenizer.from_file(str(data / "tokenizer.json")), [], []
     for n in range(count):
         made = calls.conversation(rng, rng.choice(["known", "novel"])) if n % 2 else chat.conversation(rng, rng.choice(list(chat.FAMILIES)), turns=rng.choice([1, 2, 3]))

@@ -1,4 +1,4 @@
-"""A training state in several files of limited size: PREFIX-0.pt, PREFIX-1.pt, ..., each written beside its place first."""
+"""Saves a training state in files of limited size: PREFIX-0.pt, PREFIX-1.pt, ... Each is written to a temporary file and then renamed."""
 import os
 
 import torch
@@ -14,7 +14,7 @@ def size(value):
 
 
 def save(prefix, state):
-    """Writes `state`: dicts of tensors are spread over the files, everything else goes into the first."""
+    """Writes `state`. Dicts of tensors are spread over the files; everything else is in the first file."""
     parts, used = [{}], 0
     for key, value in state.items():
         is_tensors = isinstance(value, dict) and value and all(isinstance(v, torch.Tensor) for v in value.values())
@@ -36,7 +36,7 @@ def save(prefix, state):
 
 
 def load(prefix, device):
-    """What `save` wrote."""
+    """Reads a state that `save` wrote."""
     state = torch.load(f"{prefix}-0.pt", map_location=device)
     for n in range(1, state.pop("files")):
         for key, value in torch.load(f"{prefix}-{n}.pt", map_location=device).items():

@@ -1,7 +1,7 @@
-"""Prompts of DeepSeek V4, as the engine renders them (src/text/encoding), for training rows and for test sets.
+"""Renders prompts of DeepSeek V4 in the same way as the engine (src/text/encoding), for training rows and for test sets.
 
-A conversation is a dict with `messages`, `thinking`, and optionally `tools` and `effort` ("a" or "b", the two texts that ask for more
-reasoning). Messages follow the chat API: system, user, assistant (with `reasoning_content` and `tool_calls`), tool.
+A conversation is a dict with `messages`, `thinking`, and optionally `tools` and `effort`: "a" or "b" for one of the two texts that ask for
+more reasoning. Messages follow the chat API: system, user, assistant (with `reasoning_content` and `tool_calls`), tool.
 """
 import json
 from pathlib import Path
@@ -18,12 +18,12 @@ EFFORTS = {word: (TEXTS / f"effort_{word}.txt").read_text(encoding="utf-8") for 
 
 
 def dump(value):
-    """JSON as prompts have it: one line, comma-space and colon-space."""
+    """JSON in the form of prompts: one line, with a space after each comma and colon."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def tools_block(tools):
-    """What follows the system text when there are tools."""
+    """The text that follows the system text where there are tools."""
     return "\n\n" + TOOLS_BEFORE + "\n".join(dump(tool["function"]) for tool in tools) + TOOLS_AFTER
 
 
@@ -44,16 +44,16 @@ def call_block(calls):
 
 
 def completion(message, thinking):
-    """What the model generates for an assistant message, without EOS."""
+    """The text that the model generates for an assistant message, without EOS."""
     reasoning = message.get("reasoning_content", "") + THINK_END if thinking else ""
     calls = call_block(message["tool_calls"]) if message.get("tool_calls") else ""
     return reasoning + (message.get("content") or "") + calls
 
 
 def parts(conversation):
-    """The rendered conversation as (text, is_answer) pairs, each cut at special tokens, so that pieces can be encoded one by one.
+    """The rendered conversation as (text, is_answer) pairs. Texts start and end at special tokens, so that each can be encoded separately.
 
-    A conversation that ends with a user or tool message ends with the header of the answer.
+    After a last user or tool message the text ends with the header of the answer.
     """
     messages, thinking, tools = conversation["messages"], conversation["thinking"], conversation.get("tools")
     last_user = max(i for i, m in enumerate(messages) if m["role"] in ("user", "tool"))
@@ -90,7 +90,7 @@ def user(text):
 
 
 def answer(text, reasoning="", calls=()):
-    """An assistant message; `calls` are (name, arguments) pairs, whose ids are numbered."""
+    """An assistant message. `calls` are (name, arguments) pairs, which get numbered ids."""
     message = {"role": "assistant", "content": text, "reasoning_content": reasoning}
     if calls:
         message["tool_calls"] = [{"id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": dump(arguments)}}
@@ -99,5 +99,5 @@ def answer(text, reasoning="", calls=()):
 
 
 def result(text, number=0):
-    """A tool message that answers call `number` of the turn before."""
+    """A tool message that answers call `number` of the previous turn."""
     return {"role": "tool", "tool_call_id": f"call_{number}", "content": text}

@@ -1,12 +1,12 @@
-"""Test sets, and tables of how many tests are answered exactly.
+"""Makes test sets, and tables of how many tests are answered exactly.
 
     evaluate.py tests DATA OUT.jsonl [--count 200]      writes the test set
-    evaluate.py model CHECKPOINT DATA TESTS.jsonl       greedy answers of the trained model, and how often the draft block is right
-    evaluate.py answers TESTS.jsonl ANSWERS.jsonl       the table of another program's answers: {"text": ...} by line, in the same order
-    evaluate.py draft DWARFSTAR DATA TESTS.jsonl        how often the bundled draft block is right in the engine, on --lines of each family
+    evaluate.py model CHECKPOINT DATA TESTS.jsonl       scores greedy answers of the trained model, and its draft block
+    evaluate.py answers TESTS.jsonl ANSWERS.jsonl       scores the answers of another program: a line {"text": ...} for each test line
+    evaluate.py draft DWARFSTAR DATA TESTS.jsonl        scores the bundled draft block in the engine, on --lines lines of each family
 
-A test line asks for one assistant turn; a conversation is right when all its lines are. `expected` is the text from after the prompt up to
-EOS, reasoning and markup included. `dwarfstar run --batch TESTS.jsonl` answers such lines.
+A test line asks for one assistant turn. A conversation is right when all its lines are. `expected` is the text after the prompt up to EOS,
+including reasoning and markup. `dwarfstar run --batch TESTS.jsonl` answers such lines.
 """
 import argparse
 import json
@@ -32,7 +32,7 @@ LENGTHS = (1024, 2304, 4352, 6400, 8192)
 
 
 def families(folder, tokenizer):
-    """By family: a maker of conversations from (rng, thinking)."""
+    """For each family a function of (rng, thinking) that makes a conversation."""
     fillers = {unseen: recall.Filler(folder, "test" if unseen else "train", tokenizer) for unseen in (False, True)}
     size = lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
     out = {name: lambda rng, thinking, name=name: chat.conversation(rng, name, True, thinking) for name in chat.FAMILIES if name != "arithmetic"}
@@ -47,7 +47,7 @@ def families(folder, tokenizer):
 
 
 def lines_of(conversation, family, number):
-    """A line for each assistant turn of a conversation."""
+    """Yields a test line for each assistant turn of a conversation."""
     for at, message in enumerate(conversation["messages"]):
         if message["role"] == "assistant":
             line = {"family": family, "conversation": number, "messages": conversation["messages"][:at], "thinking": conversation["thinking"],
@@ -71,23 +71,23 @@ def tests(folder, count, seed=2024, only=None):
 
 
 def probe_tests(folder, count):
-    """A small set of short tests, for looks during training."""
+    """A small set of short tests, which is scored during training."""
     only = {"fact", "copy", "lists", "arithmetic_think", "arithmetic_direct", "tools_known", "tools_invented", "tools_real",
             *(f"recall_{name}_{d}" for name in ("known", "new") for d in (64, 256))}
     return tests(folder, count, 77, only)
 
 
 def encoded(tokenizer, line):
-    """Prompt ids and answer ids (with EOS) of a line."""
+    """The ids of the prompt and those of the answer (with EOS) of a line."""
     ids = lambda text: tokenizer.encode(text, add_special_tokens=False).ids
     return sum((ids(text) for text, _ in encoding.parts(line)), []), ids(line["expected"] + encoding.EOS)
 
 
 def score(model, tokenizer, lines, tokens, select=True, keep_grad=False):
-    """By family: the share of right conversations, of well-formed tool markup, and of tokens that the draft block foresees.
+    """For each family the share of right conversations, of correct tool markup, and of tokens that the draft block predicts.
 
-    Every token is predicted from the right answer before it: all right means that greedy decoding gives exactly the expected text.
-    `keep_grad` runs the pieces that were compiled for training as they are.
+    Every token is predicted from the right text before it. Where all predictions are right, greedy decoding gives exactly the expected text.
+    With `keep_grad` the pieces that were compiled for training run without being compiled again.
     """
     pairs, by_length = [encoded(tokenizer, line) for line in lines], {}
     for n, (prompt, answer) in enumerate(pairs):
@@ -123,7 +123,7 @@ def score(model, tokenizer, lines, tokens, select=True, keep_grad=False):
 
 
 def table(lines, right, markup=None, drafted=None):
-    """Shares by family."""
+    """For each family the shares and counts of a table."""
     out = {}
     for family in dict.fromkeys(line["family"] for line in lines):
         numbers = [n for n, line in enumerate(lines) if line["family"] == family and n in right]
@@ -139,7 +139,10 @@ def table(lines, right, markup=None, drafted=None):
 
 
 def drafted(program, tokenizer, lines, count):
-    """By family: the share of the first lines' answer tokens after the first that the engine's draft block foresees, given the right ones."""
+    """For each family the share of answer tokens, after the first of each line, that the engine's draft block predicts from the right text.
+
+    Only the first `count` lines of each family are used.
+    """
     shares, used = {}, {}
     for line in lines:
         family = line["family"]
@@ -151,14 +154,14 @@ def drafted(program, tokenizer, lines, count):
             tokens, out = Path(folder) / "tokens.json", Path(folder) / "out.safetensors"
             tokens.write_text(json.dumps(prompt + answer))
             subprocess.run([program, "logits", "--tokens", tokens, "-o", out, "--mtp", "bundled"], check=True, stderr=subprocess.DEVNULL)
-            # Row i foresees token i + 2.
+            # Row i predicts token i + 2.
             best = load_file(out)["mtp_logits"].argmax(-1)[len(prompt) - 1:-1]
         shares.setdefault(family, []).append(float((best == torch.tensor(answer[1:])).float().mean()))
     return {family: dict(conversations=len(values), draft=sum(values) / len(values)) for family, values in shares.items()}
 
 
 def well_formed(text):
-    """Whether what looks like tool calls follows the markup."""
+    """Whether the tool calls in a text follow the markup."""
     if encoding.DSML not in text:
         return True
     name, d = r'"[^"\n]+"', re.escape(encoding.DSML)
@@ -168,7 +171,7 @@ def well_formed(text):
 
 
 def show(rows):
-    """The table for people."""
+    """Prints the table."""
     print(f"{'family':<22}{'tests':>7}{'right':>9}{'markup':>9}{'draft':>9}")
     for family, cell in rows.items():
         others = "".join(f"{cell[key]:>9.1%}" if key in cell else f"{'-':>9}" for key in ("markup", "draft"))

@@ -1,8 +1,9 @@
-"""A trained model as a checkpoint folder with V4's names.
+"""Writes a trained model as a checkpoint folder with V4's names.
 
     export.py CHECKPOINT FOLDER DATA
 
-CHECKPOINT is the prefix of the files that train.py writes; DATA holds tokenizer.json. Then `dwarfstar quantize FOLDER demo.gguf --recipe q8`.
+CHECKPOINT is the prefix of the files that train.py writes. DATA has tokenizer.json. `dwarfstar quantize FOLDER demo.gguf --recipe q8` then
+makes a GGUF file.
 """
 import json
 import shutil
@@ -19,7 +20,7 @@ NAME = "dwarfstar demo"
 
 
 def config_json(config):
-    """config.json in V4's keys."""
+    """The content of config.json, with V4's keys."""
     c = config
     return {
         "architectures": ["DeepseekV4ForCausalLM"], "model_type": "deepseek_v4", "_name_or_path": NAME, "torch_dtype": "float32",
@@ -36,7 +37,7 @@ def config_json(config):
 
 
 def tensors(weights, tables):
-    """Every tensor under its checkpoint name; experts apart."""
+    """Every tensor by its checkpoint name, with one tensor for each expert."""
     out = {}
     for name, weight in weights.items():
         weight = weight.detach().float().cpu().contiguous()
@@ -50,7 +51,7 @@ def tensors(weights, tables):
 
 
 def write(folder, config, weights, tables, tokenizer):
-    """The folder; the draft block is a file of its own, mtp.safetensors."""
+    """Writes the folder. The draft block is in a separate file, mtp.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config_json(config), indent=1), encoding="utf-8")
     if tokenizer:

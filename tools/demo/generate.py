@@ -1,6 +1,6 @@
-"""Training rows without end: conversations of all families, packed to rows of token ids with loss weights and family numbers.
+"""Generates training rows: conversations of all families, packed into rows of token ids with loss weights and family numbers.
 
-    generate.py DATA        prints speed and shares of one worker
+    generate.py DATA        prints the speed of one worker and the shares of the families
 """
 import multiprocessing as mp
 import random
@@ -16,22 +16,23 @@ import chat
 import encoding
 import recall
 
-# Families, each with its share of draws within its kind of row and the weight of its answers in the loss.
+# For each family its share of draws among rows of its kind, and the weight of its answers in the loss.
 CHAT = {"fact": (0.28, 1), "talk": (0.05, 1), "story": (0.04, 1), "unknown": (0.05, 1), "arithmetic": (0.30, 2), "count": (0.06, 1), "copy": (0.09, 2), "lists": (0.13, 1)}
 TOOLS = {"known": (0.2, 2), "novel": (0.4, 3), "english": (0.4, 3)}
 FAMILIES = [*CHAT, *TOOLS, "recall"]
 RECALL_WEIGHT = 6
 CONTEXT_WEIGHT = 0.02
-# How much more the first token of an answer counts where there are tools: it decides whether one is called. Share of turns without a fitting tool.
+# Factor on the weight of an answer's first token where there are tools, because that token decides whether one is called. The second number
+# is the share of turns for which no tool fits.
 DECISION, UNFIT = 8, 0.1
-# Share of recall that are short conversations instead of whole rows.
+# Share of recall draws that are short conversations instead of whole rows.
 SHORT_RECALL = 0.6
-# Batches that wait for each worker.
+# Batches in the queue for each worker.
 QUEUED_BATCHES = 2
 
 
 class Rows:
-    """Makes rows. Deterministic for a seed and a sequence of requests."""
+    """Makes rows. The same seed and the same sequence of requests give the same rows."""
 
     def __init__(self, folder, seed):
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -42,15 +43,15 @@ class Rows:
         self.before, self.before_ids = before, self.ids(before)
 
     def seed(self, seed):
-        """Starts another stream."""
+        """Restarts the random numbers from another seed."""
         self.rng.seed(seed)
 
     def ids(self, text):
-        """The ids of a text that is cut at special tokens."""
+        """The ids of a text that starts and ends at special tokens."""
         return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, np.uint16)
 
     def prompt_ids(self, text):
-        """As `ids`, with the constant part of the tools block encoded once."""
+        """Like `ids`, but with the constant part of the tools block encoded once only."""
         at = text.find(self.before)
         if at < 0:
             return self.ids(text)
@@ -62,14 +63,14 @@ class Rows:
         return self.joined([(self.prompt_ids(text), is_answer) for text, is_answer in encoding.parts(conversation)], family, weight)
 
     def joined(self, pieces, family, weight):
-        """Pieces of ids as one, with the answers' weight and family."""
+        """Joins (ids, is_answer) pieces. Tokens of answers get the weight and the family's number, others 0."""
         number = FAMILIES.index(family) + 1
         ids = np.concatenate([piece for piece, _ in pieces])
         marks = np.concatenate([np.full(len(piece), is_answer, np.uint8) for piece, is_answer in pieces])
         return ids, marks * np.uint8(weight), marks * np.uint8(number)
 
     def drawn(self, families):
-        """A family of those, by share and present boost."""
+        """Draws one of `families` by its share and its present boost."""
         return self.rng.choices(list(families), [share * self.boost[family] for family, (share, _) in families.items()])[0]
 
     def chat(self):
@@ -87,7 +88,10 @@ class Rows:
         return ids, weights, families
 
     def recall(self, length):
-        """A conversation about remembered facts: a long one with many, or one as tests have it, sometimes only up to where it is noted."""
+        """A conversation about remembered facts: a long one with many facts, or one like those of the tests.
+
+        The latter sometimes ends where the model notes the fact.
+        """
         if self.rng.random() < SHORT_RECALL:
             novel, distance = self.rng.random() < 0.6, int(64 * (max(length - 400, 64) / 64) ** self.rng.random())
             made = recall.conversation(self.rng, self.filler, distance, lambda text: len(self.ids(text)), novel, thinking=self.rng.random() < 0.5)
@@ -98,7 +102,7 @@ class Rows:
         return self.joined([(piece.ids if isinstance(piece, recall.Lines) else self.ids(piece), is_answer) for piece, is_answer in pieces], "recall", RECALL_WEIGHT)
 
     def batch(self, length, rows, shares):
-        """[rows, length + 1] ids, weights and families; `shares` are those of recall and of tools, the rest is chat."""
+        """Ids, weights and families [rows, length + 1]. `shares` are those of recall and of tool rows; all other rows are chat."""
         out = [np.zeros((rows, length + 1), kind) for kind in (np.uint16, np.uint8, np.uint8)]
         for row in range(rows):
             at, draw = 0, self.rng.random()
@@ -142,16 +146,16 @@ class Workers:
             self.queue.put((length, self.rows.batch(length, self.tokens // length, shares)))
 
     def ask(self, length, shares):
-        """What to make from now on."""
+        """Tells the workers which batches to make from now on."""
         self.request[1:3] = shares
         self.request[0] = length
 
     def favour(self, boosts):
-        """How much more often than planned each family is drawn."""
+        """Sets the factor by which each family is drawn more often than planned."""
         self.request[3:] = [boosts[family] for family in FAMILIES]
 
     def next(self, length):
-        """A batch of this length; older requests are thrown away."""
+        """Returns a batch of this length. Batches of older requests are dropped."""
         while True:
             made, batch = self.queue.get()
             if made == length:

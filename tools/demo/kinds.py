@@ -1,7 +1,7 @@
-"""Tools: known kinds, kinds that only tests use, and tools whose every word is invented.
+"""Tools: known kinds, kinds that only tests use, and tools in which every word is invented.
 
-A tool is a function schema with what is needed to use it: how to ask for it, which arguments follow, what it returns and how the answer
-says so. `novel` asks for invented names and values, `unseen` for those that training never shows.
+A tool has a function schema, a maker of questions with the arguments that follow from them, and a maker of results with the sentence that
+reports them. `novel` asks for invented names and values, `unseen` for those that training never shows.
 """
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Parameter:
 
 @dataclass
 class Kind:
-    """A kind of tool. Questions have a slot per parameter; `respond(rng, values)` gives (result, sentence)."""
+    """A kind of tool. Questions have a slot for each parameter. `respond(rng, values)` returns (result, sentence)."""
     names: str
     descriptions: list
     parameters: list
@@ -29,7 +29,7 @@ class Kind:
 
 @dataclass
 class Tool:
-    """A tool of one conversation. Tools of one topic could be asked for in the same words."""
+    """A tool of one conversation. Two tools of one topic could be asked for in the same words."""
     topic: str
     schema: dict
     ask: object
@@ -60,7 +60,7 @@ def done(sentence):
 
 
 def text(sentence, most=6):
-    """A result that is a piece of text."""
+    """A result that is a short text."""
     def respond(rng, values):
         found = words.phrase(rng, rng.random() < 0.4, False, most)
         return rng.choice([found, f'{{"text": "{found}"}}']), sentence.format(*values, found=found)
@@ -68,7 +68,7 @@ def text(sentence, most=6):
 
 
 def weather(rng, values):
-    """Degrees and sky."""
+    """A result with the temperature and the sky."""
     degrees, sky = rng.randint(-20, 40), rng.choice(["sunny", "rainy", "cloudy", "windy", "foggy", "snowy"])
     result = rng.choice([f'{{"temperature": {degrees}, "condition": "{sky}"}}', f"{degrees} degrees, {sky}", f'{{"condition": "{sky}", "temperature": {degrees}}}'])
     return result, f"It is {degrees} degrees and {sky} in {values[0]}."
@@ -95,23 +95,23 @@ def words_json(found):
 
 
 def reported(rng, key, value):
-    """What a tool without sentences of its own returns, and the sentence for it: all that the answer says is in the result."""
+    """The result of a tool that has no sentence of its own, and a sentence that says nothing beyond the result."""
     shown = f'"{value}"' if isinstance(value, str) else value
     return rng.choice([(f'{{"{key}": {shown}}}', f"The {key} is {value}."), ("ok", "Done."), (f"{value}", f"The result is {value}.")])
 
 
 def told(key, make):
-    """A result of one value, reported as it is."""
+    """A result of one value, which the sentence repeats."""
     return lambda rng, values: reported(rng, key, make(rng, False, False))
 
 
 def calculation(rng, novel, unseen):
-    """An expression too big for the head."""
+    """An expression that the model cannot calculate without a tool."""
     return f"{rng.randint(100, 9999)} {rng.choice('+-*')} {rng.randint(100, 9999)}"
 
 
 def calculated(rng, values):
-    """Its value."""
+    """The value of an expression."""
     left, operator, right = values[0].split()
     value = {"+": int(left) + int(right), "-": int(left) - int(right), "*": int(left) * int(right)}[operator]
     return rng.choice([f"{value}", f'{{"result": {value}}}']), f"{values[0]} = {value}."
@@ -188,7 +188,7 @@ HELD_OUT_KINDS = [
 
 
 def tool(rng, kind, renamed, novel, unseen):
-    """A tool of a known kind; `renamed` gives it and its parameters invented names."""
+    """Makes a tool of a known kind. With `renamed` the tool and its parameters have invented names."""
     properties, values = {}, [p.make for p in kind.parameters]
     described = renamed or rng.random() < 0.5
     for p in kind.parameters:
@@ -217,7 +217,7 @@ def tool_name(rng, unseen):
 
 
 def invented_tool(rng, unseen):
-    """A tool whose verb, thing, name and parameters are all invented."""
+    """Makes a tool whose verb, thing, name and parameters are all invented."""
     verb, thing = words.invented(rng, unseen, (1, 2)), words.invented(rng, unseen, (1, 2))
     name = f"{verb}_{thing}" if rng.random() < 0.35 else tool_name(rng, unseen)
     makers = [("string", lambda rng: words.noun(rng, True, unseen)), ("string", lambda rng: words.city(rng, True, unseen)), ("integer", lambda rng: rng.randint(0, 9999)),
@@ -253,7 +253,7 @@ THINGS = [word for word in words.THINGS + words.NOUNS if word not in HELD_OUT_WO
 
 
 def english_tool(rng):
-    """A tool made of English words: what it does, to what, and parameters with any value. Its values may be invented, its names are not."""
+    """Makes a tool of English words: a task, a thing and parameters. Values may be invented, names are not."""
     task, thing, side = rng.choice(TASKS), *rng.sample(THINGS, 2)
     name = rng.choice([f"{task}_{thing}", f"{task}_{thing}", f"{thing}_{side}", f"get_{thing}", thing, f"{task}{thing.capitalize()}", f"{task}_{side}_{thing}"])
     novel = rng.random() < 0.7
@@ -288,7 +288,7 @@ def english_tool(rng):
 
 
 def schema(rng, name, description, properties):
-    """The function object, as clients send it."""
+    """The function object in the form that clients send."""
     parameters = {"type": "object", "properties": properties}
     if rng.random() < 0.85:
         parameters["required"] = list(properties)

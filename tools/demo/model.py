@@ -1,9 +1,9 @@
-"""The model: DeepSeek V4 at a tiny size, with a forward pass made for training.
+"""The model: DeepSeek V4 at a tiny size, with a forward pass for training.
 
-Parameters live in a dict under the names of V4's checkpoints (experts stacked). Rows are packed without masks between conversations.
+Parameters are in a dict by their names in V4's checkpoints, with stacked experts. Rows are packed without masks between conversations.
 
-Attention is over the window and all visible compressed rows while the indexer learns from it (`index_loss`); with `select`, only the
-indexer's best rows stay visible, as in use.
+While the indexer learns (`index_loss`), attention sees the window and all compressed rows. With `select` it sees only the rows that the
+indexer chooses, as at inference.
 """
 import math
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ MTP = "mtp.0."
 
 
 def initial(config, seed=0):
-    """Parameters by name, and the tables of hash-routed layers."""
+    """Initial parameters by name, and the tables of hash-routed layers."""
     generator = torch.Generator().manual_seed(seed)
     weights, tables = {}, {}
     c = config
@@ -165,7 +165,7 @@ class Model:
         return sum(weight[..., h, None] * F.relu(q[:, :, h] @ keys).float() for h in range(c.index_heads))
 
     def index_loss(self, name, x, low, q, kv, rows, keys, sample):
-        """How far the indexer is from the attention mass of each row, at sampled positions [B, Q]."""
+        """The divergence of the indexer's scores from the attention mass of each compressed row, at sampled positions [B, Q]."""
         batch, count, heads = q.shape[0], rows.shape[1], self.config.heads
         each = torch.arange(batch, device=self.device)[:, None]
         visible = torch.arange(count, device=self.device) < ((sample + 1) // 4)[..., None]
@@ -186,7 +186,7 @@ class Model:
         return (loss * (total + 0.02)).sum() / (total.sum() + 1)
 
     def selected(self, name, x, low, keys, visible):
-        """Visible rows [B, S, T] that are among the indexer's best."""
+        """A mask [B, S, T] of the visible rows that the indexer chooses."""
         batch, length = x.shape[:2]
         position = torch.arange(length, device=self.device)[None]
         masks = []
@@ -198,7 +198,7 @@ class Model:
         return torch.cat(masks)
 
     def layer(self, streams, name, ratio, shape, rows_shape, flat, sample, select):
-        """One layer; returns streams, the indexer's loss or None, and the experts' load."""
+        """Runs one layer. Returns the streams, the indexer's loss or None, and the load of the experts."""
         c, w = self.config, self.weights
         batch, length = rows_shape
         cos, sin = shape[bool(ratio)]
@@ -228,7 +228,7 @@ class Model:
         return PIECES["hc_out"](streams, y, after, comb), index_loss, load
 
     def __call__(self, ids, targets, sample=None, select=False, draft=None):
-        """ids and targets [B, S]; `draft` are the targets of the draft block, one token further. Losses and best tokens by position."""
+        """Returns losses and best tokens by position. ids and targets [B, S]; `draft` has the targets of the draft block, one token further."""
         w, shape = self.weights, self.geometry(*ids.shape)
         flat = ids.reshape(-1)
         streams = Lookup.apply(w["embed.weight"], flat)[:, None].expand(-1, 4, -1).float()

@@ -1,4 +1,4 @@
-"""Muon for projections and experts, Adam for everything else. All state and rates are tensors, so that a step can be recorded."""
+"""Muon for projections and experts, Adam for all other parameters. State and rates are tensors, so that a graph can record a step."""
 import torch
 
 from model import MTP
@@ -8,7 +8,7 @@ MOMENTUM, BETAS, DECAY = 0.95, (0.9, 0.95), 0.01
 
 
 def uses_muon(name, weight):
-    """Whether a parameter is a matrix whose singular values Muon evens out."""
+    """Whether Muon trains a parameter: matrices of projections and experts."""
     return weight.ndim >= 2 and not any(part in name for part in ADAM_PARTS)
 
 
@@ -25,7 +25,7 @@ def orthogonal(gradients):
 
 
 class Optimiser:
-    """State of all parameters; a step touches those that are named."""
+    """The state of all parameters. A step changes only the parameters that it names."""
 
     def __init__(self, weights):
         self.weights = {name: w for name, w in weights.items() if w.requires_grad}
@@ -39,25 +39,25 @@ class Optimiser:
         return [name for name in self.weights if (indexer or ".indexer." not in name) and (draft or not name.startswith(MTP))]
 
     def state(self):
-        """What a checkpoint keeps."""
+        """The state that a checkpoint stores."""
         return dict(first={n: t.to(torch.bfloat16) for n, t in self.first.items()}, second={n: t.to(torch.bfloat16) for n, t in self.second.items()},
                     counts=dict(self.counts))
 
     def forget(self):
-        """Back to the state before the first step."""
+        """Resets the state to that before the first step."""
         for tensors in (self.first, self.second, self.counts):
             for tensor in tensors.values():
                 tensor.zero_()
 
     def restore(self, state):
-        """Takes up what a checkpoint kept."""
+        """Restores the state that a checkpoint stored."""
         for mine, saved in ((self.first, state["first"]), (self.second, state["second"]), (self.counts, state["counts"])):
             for name, tensor in mine.items():
                 tensor.copy_(saved[name])
 
     @torch.no_grad()
     def step(self, names, gradients, rates):
-        """`rates` holds the learning rates of Muon and of Adam. Returns the norm of Adam's gradients."""
+        """Updates the named parameters. `rates` has the learning rates of Muon and of Adam. Returns the norm of Adam's gradients."""
         by_name = dict(zip(names, gradients))
         shapes, norms = {}, []
         for name in names:
@@ -73,7 +73,7 @@ class Optimiser:
         return norms[0]
 
     def muon(self, shape, names, gradients, rate):
-        """Momentum, then orthogonal updates for all matrices of a shape at once."""
+        """Applies momentum, then orthogonal updates, to all matrices of one shape at once."""
         weights, first = [self.weights[n] for n in names], [self.first[n] for n in names]
         torch._foreach_lerp_(first, gradients, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, first, MOMENTUM)
@@ -85,7 +85,7 @@ class Optimiser:
             at += count
 
     def adam(self, names, gradients, rate, count):
-        """Adam without decay; gradients are clipped to norm 1 together."""
+        """Applies Adam without decay. The gradients are clipped together to norm 1."""
         weights, first, second = ([d[n] for n in names] for d in (self.weights, self.first, self.second))
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         gradients = torch._foreach_mul(gradients, 1 / norm.clamp(min=1))

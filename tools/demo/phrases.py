@@ -1,10 +1,10 @@
-"""What the model says about itself and this program, small talk, stories and verse.
+"""Answers about the model and this program, small talk, stories and verses.
 
-Verses 1 to 5 are in the public domain (Jane Taylor 1806, Christina Rossetti 1872, William Blake 1794, Emily Dickinson 1891, Edward Lear
-1871); all other text is written for this model.
+The first five verses are in the public domain (Jane Taylor 1806, Christina Rossetti 1872, William Blake 1794, Emily Dickinson 1891, Edward
+Lear 1871). All other text was written for this model.
 """
 
-# Topic of the reasoning, questions, answer. The last question of each is held out from training.
+# Topic of the reasoning, questions, answer. The last question of each entry is held out from training.
 TALK = [
     ("a greeting", ["Hello!", "Hello", "Hi", "Hi there!", "Hey", "Good day!", "Hello there", "hello", "hi", "Greetings!", "Hey there"], "Hello! How can I help you?"),
     ("a greeting", ["Good morning", "Good morning!", "A good morning to you!", "Morning!", "good morning"], "Good morning! How can I help you today?"),
@@ -80,5 +80,5 @@ WRAPPERS = ["{}", "{}", "{}", "{}", "{}", "Please tell me: {}", "{} Answer brief
 
 
 def with_article(thing):
-    """`a fox`, `an owl`."""
+    """The thing with its article: `a fox`, `an owl`."""
     return ("an " if thing[0] in "aeiou" else "a ") + thing

@@ -1,18 +1,18 @@
-"""The forward pass in pure pieces, with weights as arguments, so that one compilation of each serves all layers.
+"""The forward pass as pure functions with weights as arguments, so that one compilation of each serves all layers.
 
-All tokens of a batch are one axis of N = rows x length; only attention knows rows. Matrices are bfloat16 at use on a GPU and in training; streams,
-norms, router and hyper-connections are float32.
+All tokens of a batch are one axis of N = rows x length; only attention distinguishes rows. Matrix products are in bfloat16 on a GPU and in
+training; streams, norms, router and hyper-connections are in float32.
 """
 import torch
 import torch.nn.functional as F
 
 SINKHORN, EPS, LIMIT, SCALE = 20, 1e-6, 10.0, 1.5
-# What matrices are multiplied in, by device. Training sets bfloat16 everywhere.
+# Number format of matrix products, by device. Training sets bfloat16 everywhere.
 MATRIX = {"cuda": torch.bfloat16, "cpu": torch.float32}
 
 
 class Lookup(torch.autograd.Function):
-    """Rows of the embedding; the gradient is added up without a sort, as a recorded graph needs it."""
+    """Rows of the embedding. The gradient is summed without a sort, so that a graph can record the step."""
 
     @staticmethod
     def forward(context, weight, ids):
@@ -33,7 +33,7 @@ def product(x, w):
 
 
 def half(x):
-    """As matrices take it."""
+    """Converts to the number format of matrix products."""
     return x.to(MATRIX[x.device.type])
 
 
@@ -45,14 +45,14 @@ def rms(x, weight=None):
 
 
 def rope(x, cos, sin):
-    """Rotates the last channels, neighbours in pairs."""
+    """Rotates the last channels in pairs of neighbours."""
     plain, turned = x[..., :-2 * cos.shape[-1]], x[..., -2 * cos.shape[-1]:]
     even, odd = turned[..., 0::2], turned[..., 1::2]
     return torch.cat([plain, torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)], -1)
 
 
 def hc_in(streams, fn, base, scale, norm):
-    """Streams [N, 4, D] to the input of a sublayer, with what merges its output."""
+    """Makes the input of a sub-layer from the streams [N, 4, D], and the weights with which `hc_out` merges its output."""
     mixed = F.linear(rms(streams.flatten(1)), fn)
     before = torch.sigmoid(mixed[:, :4] * scale[0] + base[:4]) + EPS
     after = 2 * torch.sigmoid(mixed[:, 4:8] * scale[1] + base[4:8])
@@ -65,7 +65,7 @@ def hc_in(streams, fn, base, scale, norm):
 
 
 def hc_out(streams, y, after, comb):
-    """A sublayer's output merged into the streams."""
+    """Merges the output of a sub-layer into the streams."""
     y = y.float()
     return torch.stack([after[:, k, None] * y + sum(comb[:, j, k, None] * streams[:, j] for j in range(4)) for k in range(4)], 1)
 
@@ -90,7 +90,7 @@ def compress(x, kv, gate, ape, norm, cos, sin, first, ratio):
 
 
 def attend(q, kv, rows, sink, visible, window):
-    """q [B, S, H, K]; kv [B, S, K]; rows [B, T, K] or None; visible [1 or B, S, T]; window [S / 128, 128, 256]."""
+    """Attention. q [B, S, H, K]; kv [B, S, K]; rows [B, T, K] or None; visible [1 or B, S, T]; window [S / 128, 128, 256]."""
     batch, length, heads, dim = q.shape
     blocks, scale = length // 128, dim ** -0.5
     kb = kv.view(batch, blocks, 128, dim)
@@ -123,7 +123,7 @@ def project(out, out_a, out_b, cos, sin, groups):
 
 
 def experts(x, router, bias, chosen, w1, w2, w3, s1, s2, s3, used):
-    """All experts are computed, those not chosen weigh nothing. Also returns each expert's load."""
+    """Computes all experts; those that are not chosen have weight 0. Returns the load of each expert too."""
     count, width, dim = w1.shape
     score = torch.sqrt(F.softplus(F.linear(x.float(), router)))
     best = torch.topk(score + bias, used, -1).indices if chosen is None else chosen
@@ -137,7 +137,7 @@ def experts(x, router, bias, chosen, w1, w2, w3, s1, s2, s3, used):
 
 
 def collapse(streams, fn, base, scale):
-    """Four streams to one, at the end."""
+    """Joins the four streams into one, after the last layer."""
     before = torch.sigmoid(F.linear(rms(streams.flatten(1)), fn) * scale + base) + EPS
     return (before.unsqueeze(-1) * streams).sum(1)
 

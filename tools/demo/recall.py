@@ -1,6 +1,6 @@
-"""Long conversations in which facts lie among filler, and questions that need them much later.
+"""Long conversations with facts between filler text, and questions that need these facts much later.
 
-Filler comes in whole lines, so that a text is encoded line by line with the same ids as in one go.
+Filler has whole lines. A text of whole lines has the same ids whether it is encoded line by line or at once.
 """
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from phrases import SYSTEMS
 
 @dataclass
 class Memory:
-    """A kind of fact: what it is about, how it is told, asked for and answered, and a maker of values."""
+    """A kind of fact: its topic, its wordings as statement, question and answer, and a maker of values."""
     topic: str
     told: list
     asked: list
@@ -23,7 +23,7 @@ class Memory:
 
 
 def digits(count):
-    """A maker of numbers with so many digits."""
+    """A maker of numbers with `count` digits."""
     return lambda rng, novel, unseen: "".join(rng.choice("0123456789") for _ in range(count))
 
 
@@ -68,7 +68,7 @@ class Filler:
             self.sources.append((lines, np.concatenate([np.array(i, np.uint16) for i in ids]), ends))
 
     def take(self, rng, most):
-        """Neighbouring lines of one source, of at most so many tokens."""
+        """Neighbouring lines of one source with at most `most` tokens."""
         lines, ids, ends = rng.choice(self.sources)
         first = rng.randrange(len(lines))
         last = max(first, int(np.searchsorted(ends, ends[first] + most, side="right")) - 1)
@@ -77,7 +77,7 @@ class Filler:
 
 @dataclass
 class Lines:
-    """A stretch of filler."""
+    """Neighbouring lines of filler."""
     lines: list
     all_ids: object
     ends: object
@@ -94,12 +94,12 @@ class Lines:
 
 
 def subject(rng, novel, unseen):
-    """Who or what a fact is about."""
+    """The person or thing that a fact is about."""
     return words.person(rng, novel, unseen) if rng.random() < 0.6 else words.noun(rng, novel, unseen)
 
 
 def learn(rng, known, novel, unseen):
-    """A new fact: its line; what is known grows."""
+    """Adds a new fact to `known` and returns the line that states it."""
     while True:
         memory = rng.choice(MEMORIES)
         x = rng.choice(known)[1] if known and rng.random() < 0.15 else subject(rng, novel, unseen)
@@ -118,7 +118,7 @@ def ask(rng, fact):
 
 
 def row(rng, filler, length, size):
-    """Pieces of a training row of about `length` tokens: (text or Lines, is_answer). `size` tells how many tokens a text has."""
+    """Pieces (text or Lines, is_answer) of a training row of about `length` tokens. `size` returns the number of tokens of a text."""
     novel, thinking = rng.random() < 0.6, rng.random() < 0.4
     mean = rng.choice([40, 100, 250, 600, 1500])
     pieces, known, used = [], [], 0
@@ -153,7 +153,7 @@ def row(rng, filler, length, size):
 
 
 def conversation(rng, filler, distance, size, novel=False, unseen=False, thinking=None):
-    """A test: one fact about `distance` tokens before its question, three others between."""
+    """A test: a fact, other facts and filler of about `distance` tokens, and the question for the first fact."""
     thinking = rng.random() < 0.25 if thinking is None else thinking
     known, lines = [], [filler.take(rng, rng.randint(20, 200)).text]
     lines.append(learn(rng, known, novel, unseen))

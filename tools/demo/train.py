@@ -2,12 +2,14 @@
 
     train.py DATA OUT [--minutes 7] [--slice SECONDS] [--resume] ...
 
-Training takes `--minutes` in all, in one process or in several: each stops after `--slice` seconds of its own and leaves a checkpoint from
-which the next one resumes. Stages and rates go by the share of the minutes that is spent; compiling and probes do not count. Before the
+Training takes `--minutes` in total, in one process or in several. A process stops after `--slice` seconds and leaves a checkpoint, from
+which the next one resumes. Stages and rates depend on the share of the minutes that is spent; compiling and probes do not count. Before the
 first step every stage is rehearsed.
-`--tune SHARE` takes weights from --checkpoint and trains them as the last stage does, at the rates from that share of the minutes on, with rows of
---length tokens; it also runs without a GPU (--device cpu --no-rehearsal --tokens 8192).
-Writes OUT/checkpoint-N.pt, OUT/log.jsonl.
+
+`--tune SHARE` takes the weights from --checkpoint and trains them like the last stage, with rows of --length tokens. Its rates start at that
+share of the schedule. It also runs without a GPU (--device cpu --no-rehearsal --tokens 8192).
+
+The training writes OUT/checkpoint-N.pt and OUT/log.jsonl.
 """
 import argparse
 import dataclasses
@@ -26,7 +28,8 @@ from model import Config, Model, initial
 from optimiser import Optimiser
 from pieces import MATRIX, compile_pieces
 
-# Until which share, row length, shares of recall and of tool rows, weight of the indexer's loss, selection on, draft block on.
+# For each stage: the share of the time at which it ends, row length, shares of recall and of tool rows, weight of the indexer's loss,
+# whether selection is on, and whether the draft block trains.
 STAGES = [
     (0.12, 1024, (0.15, 0.50), 0.0, False, False),
     (0.52, 1024, (0.22, 0.50), 0.0, False, False),
@@ -38,7 +41,7 @@ STAGES = [
 TUNED = (0.2, 0.68)
 WARM_UP, FLAT, FLOOR = 60, 0.30, 0.05
 BALANCE = 0.002
-# Steps before a step is recorded, and the most seconds that one step counts: those that compile take longer.
+# Number of steps that run before one is recorded, and the largest number of seconds that a step counts. Steps that compile take longer.
 UNRECORDED, LONGEST = 3, 0.25
 
 
@@ -58,7 +61,7 @@ class Step:
         self.graph, self.runs = None, 0
 
     def compute(self):
-        """Forward, backward, update, statistics."""
+        """Runs forward pass, backward pass, update and statistics."""
         model, length = self.model, self.ids.shape[1] - 1
         targets, marks = self.ids[:, 1:], self.marks[:, 1:].float()
         weight = marks + CONTEXT_WEIGHT
@@ -88,7 +91,7 @@ class Step:
             self.wrong.index_add_(0, families, (out["best"] != targets).reshape(-1).float())
 
     def run(self, batch, rates):
-        """A step on a batch. The first ones are not recorded: they compile and warm up."""
+        """Runs a step on a batch. The first steps are not recorded, because they compile and warm up."""
         self.batch.copy_(torch.from_numpy(np.stack(batch).astype(np.int64)))
         self.rates.copy_(torch.tensor(rates))
         self.runs += 1
@@ -100,7 +103,7 @@ class Step:
             self.graph.replay()
 
     def capture(self):
-        """Records the step; without success it goes on unrecorded."""
+        """Records the step as a graph. Where that fails, steps run unrecorded."""
         started = time.time()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
@@ -109,7 +112,7 @@ class Step:
                 self.compute()
             self.graph = graph
             print(f"recorded a step in {time.time() - started:.1f} s", flush=True)
-        except Exception as error:  # a step that cannot be recorded still trains
+        except Exception as error:  # An unrecorded step trains too.
             self.record = False
             torch.cuda.synchronize()
             print("not recorded:", repr(error)[:600], flush=True)
@@ -125,7 +128,7 @@ class Step:
 
 
 def boosts(errors):
-    """Families that are wrong more often than others of their kind are drawn more often."""
+    """Factors that draw a family more often if its tokens are wrong more often than those of other families of its kind."""
     out = dict.fromkeys(FAMILIES, 1.0)
     for kind in (CHAT, TOOLS):
         found = {family: errors[family] + 1e-4 for family in kind if family in errors}
@@ -166,20 +169,20 @@ class Training:
         self.say(parameters=sum(w.numel() for w in weights.values()), vocabulary=self.vocab, resumed=bool(state))
 
     def say(self, **what):
-        """A line of the log."""
+        """Prints a line and appends it to the log."""
         line = json.dumps(what)
         print(line, flush=True)
         with open(self.out / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def save(self):
-        """A checkpoint."""
+        """Writes a checkpoint."""
         weights = {name: w.detach() for name, w in self.model.weights.items()}
         checkpoint.save(self.out / "checkpoint", dict(weights=weights, tables=self.model.tables, **self.optimiser.state(), config=dataclasses.asdict(self.config),
                                                       spent=self.spent, step=self.steps))
 
     def enter(self, share):
-        """Begins the stage of this share, if it is another one."""
+        """Starts the stage at this share of the time, unless it runs already."""
         stage = next(n for n, stage in enumerate(self.stages) if share < stage[0] or n == len(self.stages) - 1)
         if stage == self.stage:
             return
@@ -197,7 +200,7 @@ class Training:
         return Step(self.model, self.optimiser, stage[1], self.options.tokens, stage, self.options.record and self.model.device != "cpu")
 
     def rehearse(self):
-        """Compiles and records a step of every stage at rates of nothing, so that mistakes show before the time is spent."""
+        """Compiles and records a step of every stage with rates of 0, so that errors show before the time is spent."""
         done = set()
         for stage in self.stages:
             if (kind := stage[1:2] + stage[3:]) in done:
@@ -217,12 +220,12 @@ class Training:
         self.optimiser.forget()
 
     def rates(self, share):
-        """Rates of Muon, Adam and router balance."""
+        """The rates of Muon, Adam and the router's balance."""
         factor = min(1, (self.steps + 1) / WARM_UP) * (1 - max(0, (share - FLAT) / (1 - FLAT)) * (1 - FLOOR)) * self.scale
         return [self.options.muon * factor, self.options.adam * factor, factor]
 
     def probe(self):
-        """Exact answers by family on a few tests."""
+        """Logs the share of exact answers by family on a few tests."""
         table = evaluate.score(self.model, self.workers.rows.tokenizer, self.tests, self.options.tokens, select=False, keep_grad=True)
         self.say(probe={family: round(100 * cell["right"], 1) for family, cell in table.items()}, at=round(self.spent, 1), step=self.steps)
 
@@ -265,7 +268,7 @@ class Training:
         self.say(done=self.spent >= total, step=self.steps, at=round(self.spent, 1), wall=round(time.time() - self.started, 1))
 
     def recover(self):
-        """After numbers that are none: back to the last checkpoint, with half the rates."""
+        """Returns to the last checkpoint with half the rates, after a loss that is not finite."""
         state = checkpoint.load(self.out / "checkpoint", "cpu")
         with torch.no_grad():
             for name, weight in self.model.weights.items():

@@ -2,11 +2,11 @@
 
     vocabulary.py OUT PLAY NOVEL [--size N]
 
-PLAY is an English text in the public domain, NOVEL one in another language; the last tenth of each is kept for tests.
+PLAY is an English text in the public domain, NOVEL one in another language. The last tenth of each is kept for tests.
 
 The tokenizer is byte-level BPE with V4's splitter and V4's names of special tokens. Digits are never merged. Merges are learnt on words
-without the character before them (a space, an underscore, a bracket); merges that put such a character in front come last. So a word
-has the same tokens wherever it stands, but for the first, which makes copying easy.
+without the character before them (a space, an underscore, a bracket). Merges that add such a character come last. So a word has the same
+tokens everywhere, except for the first token, which makes copying easy.
 """
 import argparse
 import json
@@ -27,7 +27,7 @@ SPLITS = [r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+",
           "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"]
 
 PUNCTUATION = set("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-# Between words while merges are learnt, and how often a word counts at most.
+# The separator of words while merges are learnt, and the largest number of times that a word counts.
 SEPARATOR, MOST = "\u0001", 40000
 
 
@@ -38,12 +38,12 @@ def splitter():
 
 
 def paragraphs(text):
-    """Lines of prose, without empty ones."""
+    """The lines of a text without empty ones."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def made_lines(rng, unseen):
-    """Filler that is made: facts, lists, invented prose, notes about people."""
+    """Generated filler: facts, lists, invented prose, notes about people."""
     def facts():
         relation = rng.choice(world.RELATIONS)
         return world.statement(relation, rng.choice(list(relation.facts)))
@@ -68,7 +68,7 @@ def filler(play, novel):
 
 
 def documents(rng, lines):
-    """Texts that the merges are learnt on."""
+    """Yields the texts on which the merges are learnt."""
     for _ in range(9000):
         yield encoding.prompt(chat.conversation(rng, rng.choice(list(chat.FAMILIES)), turns=2))
     for relation, key, n in world.pairs(False):
@@ -86,7 +86,7 @@ def documents(rng, lines):
 
 
 def parted(piece):
-    """A piece as the character before a word, if there is one, and the rest. Pieces are in the byte alphabet, in which a space is Ġ."""
+    """Splits a piece into the character before a word, if there is one, and the rest. In the byte alphabet of pieces a space is Ġ."""
     front, rest = piece[0], piece[1:]
     return (front, rest) if rest and (front == "Ġ" or front in PUNCTUATION and rest[0].isalpha()) else ("", piece)
 

@@ -1,6 +1,7 @@
-"""Words that conversations are made of: lists of known names, and invented words without end.
+"""The words of conversations: lists of known names, and invented words.
 
-A word is held out from training when its checksum says so; training draws only the other ones, tests of unseen names only these.
+The checksum of an invented word decides whether it is held out. Training draws only words that are not held out, and tests of unseen names
+draw only those that are.
 """
 import zlib
 
@@ -20,7 +21,7 @@ learn look love make move paint pull push read ride run sail sell send show sing
 wash watch write""".split()
 ADJECTIVES = """big small old young red green blue white black brown happy sad quick slow warm cold dark light heavy soft hard loud quiet clean dry
 wet rich poor strong weak tall short wide deep high low long new good kind""".split()
-# What tools do, and what they and their parameters are about, in English; beside the lists above.
+# English words for the tasks of tools, and for things that tools and their parameters are about, in addition to the lists above.
 TASKS = """add apply approve archive assign attach block cancel change clear compare compress connect copy count crop cut deploy describe disable download edit
 enable export extract fetch filter format generate get import install invite join kill load lock mark measure merge mount order pay ping plan post
 print publish query queue rate refresh rename rent repair replace report request reset restart restore rotate save scan schedule select share ship show sign sort
@@ -35,7 +36,7 @@ server service session shape signal site size size source speed staff state stat
 term test theme ticket time timeout title token topic total tour traffic trip truck type unit user value version video visitor volume vote wallet warehouse
 weight word worker zone""".split()
 COLOURS = "red green blue white black brown yellow orange purple pink grey silver".split()
-# Names that only tests use, for what training fills from the lists above.
+# Names that only tests use, where training uses the lists above.
 HELD_OUT_PEOPLE = "Ingrid Matteo Priya Yusuf Sven Chloe Rafael Amara Dmitri Naomi Tobias Leila Marcus Sienna Gustav Odette".split()
 HELD_OUT_CITIES = "Tampere Krakow Bergen Nagoya Quito Durban Leipzig Bilbao Utrecht Winnipeg Marseille Aarhus Cardiff Salzburg Nantes Cusco".split()
 
@@ -52,12 +53,12 @@ def share(text, parts):
 
 
 def held_out(word):
-    """Whether an invented word is kept for tests."""
+    """Whether an invented word is held out for tests."""
     return share(word.lower(), 8) == 0
 
 
 def invented(rng, unseen, syllables=(1, 2, 2, 3)):
-    """An invented word in lower case, from the training half or from the held-out part."""
+    """An invented word in lower case, held out from training if `unseen`."""
     while True:
         if rng.random() < 0.12:
             word = "".join(rng.choice(LETTERS) for _ in range(rng.randint(3, 7)))
@@ -74,26 +75,26 @@ def name(rng, unseen):
 
 
 def person(rng, novel, unseen):
-    """A person: from the lists, or invented where `novel`."""
+    """The name of a person, from the lists or, if `novel`, usually invented."""
     if novel:
         return name(rng, unseen) if not unseen or rng.random() < 0.6 else rng.choice(HELD_OUT_PEOPLE)
     return rng.choice(PEOPLE)
 
 
 def city(rng, novel, unseen):
-    """A place: from the lists, or invented where `novel`."""
+    """The name of a place, from the lists or, if `novel`, usually invented."""
     if novel:
         return name(rng, unseen) if not unseen or rng.random() < 0.6 else rng.choice(HELD_OUT_CITIES)
     return rng.choice(CITIES)
 
 
 def name_of(rng, novel, unseen):
-    """A company or another thing with a name: always invented, since nobody keeps a list of those."""
+    """The name of a company or another thing. It is always invented, because no list of such names exists here."""
     return name(rng, unseen)
 
 
 def noun(rng, novel, unseen):
-    """A thing: from the lists, or invented where `novel`."""
+    """A thing, from the lists or, if `novel`, invented."""
     return invented(rng, unseen) if novel else rng.choice(NOUNS)
 
 

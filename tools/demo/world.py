@@ -1,7 +1,7 @@
-"""What the model knows: several hundred facts, each in several wordings.
+"""The facts that the model learns: several hundred, each in several wordings.
 
-A relation has questions with `{k}` for the key, the topic for the reasoning, and the answer. A pair of fact and wording may be held out
-from training: `pairs(unseen=True)` gives those, `pairs(unseen=False)` all others.
+A relation has questions with `{k}` for the key, the topic for the reasoning, and the answer. Some pairs of a fact and a wording are held out
+from training. `pairs(unseen=True)` returns those, `pairs(unseen=False)` all others.
 """
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Relation:
 
 
 def table(text):
-    """`key:value, key:value` as a dict."""
+    """Parses `key:value, key:value` into a dict."""
     pairs = (item.split(":") for item in " ".join(text.split()).split(", "))
     return {key.strip(): value.strip() for key, value in pairs}
 
@@ -186,7 +186,7 @@ RELATIONS = [
 
 
 def fill(text, key, value):
-    """The text with key and value put in, and `a` turned into `an` where a vowel follows."""
+    """Inserts key and value into a text, and turns `a` into `an` before a vowel."""
     return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text.format(k=key, v=value))
 
 
@@ -196,13 +196,13 @@ def statement(relation, key):
 
 
 def pairs(unseen):
-    """All (relation, key, wording) that are held out from training, or all that are not."""
+    """All (relation, key, wording) that are held out from training, or all others."""
     return [(relation, key, n) for relation in RELATIONS for key in relation.facts for n in range(len(relation.questions))
             if is_held_out(relation, key, n) == unseen]
 
 
 def is_held_out(relation, key, n):
-    """One wording of each fact at most is kept for tests, of three facts in five."""
+    """Whether a wording of a fact is held out. That is one wording of three facts in five."""
     count = len(relation.questions)
     return share(f"{relation.name}/{key}", count * 5 // 3) == n
 

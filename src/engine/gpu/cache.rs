@@ -1,7 +1,7 @@
-//! Session memory on the GPU: rings, frontiers and pages of every layer, and which session holds which pages.
+//! The state of sessions on the GPU: rings, frontiers and pages of every layer, and the page table.
 //!
-//! A page is 512 tokens of every layer and kind at once: one number names it in all pools, so one table per session is enough. Sessions may
-//! share a page; whoever writes to a shared page first gets a copy of its own.
+//! A page has the compressed rows of 512 tokens. One number names a page in the pools of all layers, so one table per session is enough.
+//! Sessions may share a page. It is copied before one of them writes to it.
 
 use super::sizes::{Capacity, LayerSizes, PAGE_TOKENS, PoolSize, pages};
 use crate::gpu::{Caps, Gpu, Slice};
@@ -10,23 +10,23 @@ use crate::model::Config;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// A compressor's memory.
+/// The state of a compressor in all sessions.
 #[derive(Debug)]
 pub struct CompressorCache {
     /// Values and gates of open windows.
     pub frontier: Pool,
-    /// Rows of closed ones.
+    /// Compressed rows of closed windows.
     pub pages: Pool,
 }
 
-/// A layer's memory.
+/// The state of a layer in all sessions.
 #[derive(Debug)]
 pub struct LayerCache {
-    /// Window keys.
+    /// Keys of the sliding windows.
     pub ring: Pool,
-    /// The layer's compressor.
+    /// The compressor of the layer's keys, where the layer has one.
     pub compressor: Option<CompressorCache>,
-    /// The indexer's.
+    /// The compressor of the indexer's keys, where the layer has one.
     pub index: Option<CompressorCache>,
     sizes: LayerSizes,
 }
@@ -48,7 +48,7 @@ impl LayerCache {
         })
     }
 
-    /// The pools that a slot has neighbouring units of, and how many.
+    /// The pools in which each slot has a range of units (ring and frontiers), with the number of units of a slot.
     fn slot_pools(&self, slots: u64) -> impl Iterator<Item = (&Pool, PoolSize, u64)> {
         let compressors = [(&self.compressor, self.sizes.compressor), (&self.index, self.sizes.index)];
         let frontiers = compressors.into_iter().filter_map(|(cache, sizes)| Some((&cache.as_ref()?.frontier, sizes?.0)));
@@ -56,20 +56,20 @@ impl LayerCache {
         pools.map(move |(pool, size)| (pool, size, size.units / slots))
     }
 
-    /// The pools that have pages.
+    /// The pools of pages.
     fn page_pools(&self) -> impl Iterator<Item = (&Pool, PoolSize)> {
         let compressors = [(&self.compressor, self.sizes.compressor), (&self.index, self.sizes.index)];
         compressors.into_iter().filter_map(|(cache, sizes)| Some((&cache.as_ref()?.pages, sizes?.1)))
     }
 }
 
-/// `units` of a pool: one range, or several where they lie in several segments.
+/// The ranges of memory that hold `units` of a pool: one range, or one in each segment that they are in.
 fn ranges(pool: &Pool, size: PoolSize, units: Range<u64>) -> Vec<Slice> {
     let mut slices = Vec::new();
     let mut first = units.start;
     while first < units.end {
-        let (segment, at) = (first / size.held, first % size.held);
-        let count = (units.end - first).min(size.held - at);
+        let (segment, at) = (first / size.units_per_segment, first % size.units_per_segment);
+        let count = (units.end - first).min(size.units_per_segment - at);
         slices.push(pool.segments[segment as usize].part(at * size.unit, count * size.unit));
         first += count;
     }
@@ -77,39 +77,39 @@ fn ranges(pool: &Pool, size: PoolSize, units: Range<u64>) -> Vec<Slice> {
 }
 
 fn allocate(gpu: &Gpu, label: &str, size: PoolSize) -> Result<Pool> {
-    let segments = (0..size.units).step_by(size.held.max(1) as usize).map(|first| {
-        let units = size.held.min(size.units - first);
+    let segments = (0..size.units).step_by(size.units_per_segment.max(1) as usize).map(|first| {
+        let units = size.units_per_segment.min(size.units - first);
         Ok(gpu.buffer(label, units * size.unit)?.all())
     });
-    Ok(Pool { segments: segments.collect::<Result<_>>()?, held: size.held as u32 })
+    Ok(Pool { segments: segments.collect::<Result<_>>()?, held: size.units_per_segment as u32 })
 }
 
-/// The memory of all sessions.
+/// The state of all sessions.
 #[derive(Debug)]
 pub struct Cache {
-    /// Of each layer.
+    /// The state of each layer.
     pub layers: Vec<LayerCache>,
-    /// Of the draft block's layer.
+    /// The state of the draft block's layer, where a draft block is loaded.
     pub draft: Option<LayerCache>,
-    /// Pool pages of each session (slots, max_pages).
+    /// Numbers of the pages of each session (slots, max_pages).
     pub page_table: Slice,
-    /// 1 while a session may write its state (slots).
+    /// 1 while a session is live, 0 after it has stopped (slots).
     pub live: Slice,
-    /// The id that each session sampled last (slots).
+    /// The newest id that each session sampled (slots).
     pub sampled: Slice,
     max_pages: u32,
     free_pages: Vec<u32>,
-    /// How many sessions hold each page.
+    /// Number of sessions that hold each page.
     holders: Vec<u32>,
-    /// Pages of each open session; `None`: the slot is free.
+    /// Pages of the session in each slot, or `None` for a free slot.
     slots: Vec<Option<Vec<u32>>>,
 }
 
 impl Cache {
-    /// Takes the memory for `capacity`.
+    /// Allocates the memory for `capacity`.
     ///
     /// # Errors
-    /// No memory left.
+    /// Where no memory is left.
     pub fn new(gpu: &Gpu, config: &Config, capacity: &Capacity, has_draft: bool) -> Result<Self> {
         let caps: &Caps = gpu.caps();
         let layer = |ratio: u32| LayerCache::new(gpu, &LayerSizes::new(config, ratio, capacity, caps)?);
@@ -129,15 +129,15 @@ impl Cache {
         })
     }
 
-    /// Pages in a session's table.
+    /// The largest number of pages of a session, which is the length of its row in the page table.
     pub fn max_pages(&self) -> u32 {
         self.max_pages
     }
 
-    /// A free slot.
+    /// Takes a free slot for an empty session.
     ///
     /// # Errors
-    /// All are taken.
+    /// Where all slots are taken.
     pub fn open(&mut self) -> Result<u32> {
         let count = self.slots.len();
         let free = self.slots.iter().position(Option::is_none);
@@ -146,7 +146,7 @@ impl Cache {
         Ok(slot as u32)
     }
 
-    /// Gives a slot back, and the pages that no other session holds.
+    /// Frees a slot, and the pages that no other session holds.
     pub fn close(&mut self, slot: u32) {
         for page in self.slots[slot as usize].take().unwrap_or_default() {
             self.release(page);
@@ -165,16 +165,16 @@ impl Cache {
         self.slots[slot as usize].as_deref().ok_or_else(|| Error::Refused(format!("session {slot} is closed")))
     }
 
-    /// Makes sure that session `slot` has pages of its own for the rows that it is about to write.
+    /// Gives session `slot` the pages for the rows that it is about to write. A page that other sessions hold too is copied.
     ///
     /// # Errors
-    /// No pages left; a session within its context always gets its own.
+    /// Where no page is free, which does not happen to a session within its context, or where the device fails.
     pub fn reserve(&mut self, gpu: &Gpu, slot: u32, rows: Range<u32>) -> Result<()> {
-        let mut own = self.pages_of(slot)?.to_vec();
-        let (written, before) = (rows.start / PAGE_TOKENS..pages(rows.end), own.clone());
+        let mut held = self.pages_of(slot)?.to_vec();
+        let (written, before) = (rows.start / PAGE_TOKENS..pages(rows.end), held.clone());
         for at in written {
-            let shared = own.get(at as usize).copied().filter(|page| self.holders[*page as usize] > 1);
-            if shared.is_none() && (at as usize) < own.len() {
+            let shared = held.get(at as usize).copied().filter(|page| self.holders[*page as usize] > 1);
+            if shared.is_none() && (at as usize) < held.len() {
                 continue;
             }
             let page = self.free_pages.pop().ok_or_else(|| Error::Refused(format!("no cache pages left for {} tokens", rows.end)))?;
@@ -183,13 +183,13 @@ impl Cache {
                 Some(shared) => {
                     self.copy_page(gpu, shared, page)?;
                     self.release(shared);
-                    own[at as usize] = page;
+                    held[at as usize] = page;
                 }
-                None => own.push(page),
+                None => held.push(page),
             }
         }
-        if own != before {
-            self.set_pages(gpu, slot, own);
+        if held != before {
+            self.set_pages(gpu, slot, held);
         }
         Ok(())
     }
@@ -213,10 +213,11 @@ impl Cache {
         gpu.copy(&copies.collect::<Vec<_>>())
     }
 
-    /// Everything that session `slot` keeps behind `position` tokens, in an order that depends on the position alone.
+    /// The ranges of memory with the state of session `slot`, which has `position` tokens. Their number and sizes depend on the position
+    /// alone.
     ///
     /// # Errors
-    /// The session is closed.
+    /// Where the session is closed.
     pub fn state(&self, slot: u32, position: u32) -> Result<Vec<Slice>> {
         let held = &self.pages_of(slot)?[..pages(position) as usize];
         let slots = self.slots.len() as u64;
@@ -232,10 +233,10 @@ impl Cache {
         Ok(slices)
     }
 
-    /// A free slot with a copy of session `slot`, which has `position` tokens: rings and frontiers are copied, pages shared.
+    /// Takes a free slot for a copy of session `slot`, which has `position` tokens. Rings and frontiers are copied, pages are shared.
     ///
     /// # Errors
-    /// No free slot; the device fails.
+    /// Where no slot is free, or the device fails.
     pub fn fork(&mut self, gpu: &Gpu, slot: u32, position: u32) -> Result<u32> {
         let held = self.pages_of(slot)?[..pages(position) as usize].to_vec();
         let copy = self.open()?;
@@ -252,12 +253,12 @@ impl Cache {
     }
 }
 
-/// The units of a slot in a pool of `each` units a slot.
+/// The units of `slot` in a pool with `each` units for every slot.
 fn slot_units(slot: u32, each: u64) -> Range<u64> {
     u64::from(slot) * each..(u64::from(slot) + 1) * each
 }
 
-/// Two lists of ranges with as many bytes in all, cut alike.
+/// Pairs of equally long ranges to copy, from two lists of ranges that have the same total length.
 fn pairs(from: &[Slice], to: &[Slice]) -> Vec<(Slice, Slice)> {
     let (mut pairs, mut at) = (Vec::new(), (0, 0));
     let (mut from, mut to) = (from.iter(), to.iter());

@@ -1,4 +1,4 @@
-//! The GPU's side of a model: every weight placed, then bound to the buffers that hold it.
+//! The weights of a model on the GPU: a layout gives every weight its place, and later binds it to the buffers that hold it.
 
 use super::place::{Copy, Placed, Placer};
 use crate::Result;
@@ -6,7 +6,8 @@ use crate::gpu::{Buffer, Caps, Gpu, Slice};
 use crate::kernels::{Experts, HcWeights, Matrix};
 use crate::model::{self, CompressorWeights, Model, Mtp, Routing, Tensor};
 
-/// Declares weights in GPU memory, and the same weights while only their places are known, which are bound field by field.
+/// Declares a struct of weights in GPU memory, and a second struct of the same weights while only their places are known. Binding turns the
+/// second into the first, field by field.
 macro_rules! weights {
     ($($(#[$meta:meta])* $name:ident from $placed:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$meta])*
@@ -45,14 +46,15 @@ weights! {
     /// A layer. One launch reads all matrices of a `Vec`, in the order given here.
     Layer from PlacedLayer {
         attn_hc: HcWeights,
-        /// q_a, kv; indexer proj.
+        /// q_a and kv of attention, proj of the indexer.
         inputs: Vec<Matrix>,
-        /// Compressor kv, gate; indexer compressor kv, gate. Only windows that close in the step wait for these products.
+        /// kv and gate of the compressor, then kv and gate of the indexer's compressor. The start of a layer needs their products only
+        /// where a window closes in the step.
         compressor_inputs: Vec<Matrix>,
         q_norm: Slice,
-        /// q_b.
+        /// q_b of attention.
         queries: Matrix,
-        /// Indexer q_b.
+        /// q_b of the indexer.
         index_queries: Option<Matrix>,
         kv_norm: Slice,
         sinks: Slice,
@@ -61,7 +63,7 @@ weights! {
         out_a: Matrix,
         out_b: Matrix,
         ffn_hc: HcWeights,
-        /// Shared gate, shared up; router.
+        /// Gate and up of the shared expert, and the router.
         ffn_inputs: Vec<Matrix>,
         shared_down: Matrix,
         routing: RoutingTable,
@@ -72,7 +74,7 @@ weights! {
         limit: f32,
     }
 
-    /// A compressor's vectors.
+    /// The vectors of a compressor. Its matrices are in [`Layer::compressor_inputs`].
     Compressor from PlacedCompressor {
         /// (ratio, width).
         ape: Slice,
@@ -83,13 +85,13 @@ weights! {
 
 /// How a layer finds its experts.
 pub enum RoutingTable {
-    /// Bias (E).
+    /// By score, with this bias (E).
     Scored(Slice),
-    /// Table (vocabulary, used).
+    /// By token id, with this table (vocabulary, used).
     Hashed(Slice),
 }
 
-/// Where every weight goes: known before any GPU memory is taken.
+/// The place of every weight in GPU memory, known before any memory is allocated.
 pub struct Layout {
     placer: Placer,
     model: Placed<GpuModel>,
@@ -97,10 +99,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Places `model`, and the draft block if there is one, for a device of `caps`.
+    /// Places the weights of `model`, and of the draft block if there is one, for a device with `caps`.
     ///
     /// # Errors
-    /// A row of a weight is larger than the device's largest binding.
+    /// Where a row of a weight is larger than the device's largest binding.
     pub fn new(model: &Model, mtp: Option<&Mtp>, caps: &Caps) -> Result<Self> {
         let mut placer = Placer::new(caps);
         let experts = model.config.experts as usize;
@@ -119,38 +121,38 @@ impl Layout {
         self.placer.bytes()
     }
 
-    /// Bytes of weights that are kept in another order than stored: codes of several blocks together.
+    /// Bytes of weights whose blocks are grouped on the device, so that their bytes have another order than in the file.
     pub fn rearranged_bytes(&self) -> u64 {
         self.placer.copies.iter().filter(|copy| copy.is_rearranged()).map(Copy::bytes).sum()
     }
 
-    /// Whether the draft block is placed too.
+    /// Whether the layout has a draft block.
     pub fn has_draft(&self) -> bool {
         self.has_draft
     }
 
-    /// Bytes of each buffer.
+    /// Bytes of each arena.
     pub fn arenas(&self) -> &[u64] {
         &self.placer.arenas
     }
 
-    /// What to copy where.
+    /// The copies that fill the arenas.
     pub fn copies(&self) -> &[Copy] {
         &self.placer.copies
     }
 
-    /// Makes the arenas.
+    /// Allocates the arenas.
     ///
     /// # Errors
-    /// No memory left.
+    /// Where no memory is left.
     pub fn allocate(&self, gpu: &Gpu) -> Result<Vec<Buffer>> {
         self.placer.allocate(gpu)
     }
 
-    /// The model in `arenas`.
+    /// Binds the weights to `arenas`, and allocates vectors and tables.
     ///
     /// # Errors
-    /// No memory left for the vectors and tables.
+    /// Where no memory is left for the vectors and tables.
     pub fn bind(&self, gpu: &Gpu, arenas: &[Buffer]) -> Result<GpuModel> {
         self.model.bind(&self.placer.memory(gpu, arenas)?)
     }
@@ -165,7 +167,7 @@ fn place_compressor(placer: &mut Placer, compressor: &CompressorWeights) -> Plac
     PlacedCompressor { ape: placer.vector(&[&compressor.ape]), norm: placer.vector(&[&compressor.norm]) }.into()
 }
 
-/// Places a layer. The order here is the order in memory.
+/// Places a layer. The order of the fields here is the order in memory.
 fn place_layer(placer: &mut Placer, layer: &model::Layer, experts: usize) -> Result<Placed<Layer>> {
     let (attention, ffn, ratio, limit) = (&layer.attention, &layer.experts, layer.ratio, layer.swiglu_limit);
     let (compressor, indexer) = (layer.compressor.as_ref(), layer.indexer.as_ref());

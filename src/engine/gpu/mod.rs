@@ -1,4 +1,4 @@
-//! The GPU as a backend: memory for weights, caches and activations, and steps as recordings, cut into submissions of bearable length.
+//! The GPU as a backend. It holds weights, caches and activations, records steps, and submits them in parts of limited duration.
 
 mod buffers;
 mod cache;
@@ -31,15 +31,15 @@ use std::sync::Arc;
 use step_data::StepData;
 use upload::upload;
 
-/// A submission should take no longer than this, seconds: desktops stay responsive and watchdogs quiet.
+/// The longest planned duration of a submission in seconds. Longer ones make desktops unresponsive and trigger the watchdogs of drivers.
 const SUBMIT_SECONDS: f64 = 0.3;
 
-/// Steps encoded ahead: one runs while the next is encoded and the one after waits in the queue.
+/// Steps in the queue behind the one that runs: the next one, and one more that the host encodes meanwhile.
 const LOOK_AHEAD: usize = 2;
 
 const _: () = assert!(LOOK_AHEAD < REWIND as usize);
 
-/// A model on a GPU.
+/// A model on a GPU, with the state of its sessions.
 pub struct GpuBackend {
     gpu: Arc<Gpu>,
     kit: Kit,
@@ -53,10 +53,10 @@ pub struct GpuBackend {
 }
 
 impl GpuBackend {
-    /// Takes the memory, and copies the weights.
+    /// Allocates the memory and copies the weights.
     ///
     /// # Errors
-    /// The device fails or has too little memory.
+    /// Where the device fails or has too little memory.
     pub fn new(gpu: Arc<Gpu>, exact: bool, config: &Config, layout: &Layout, capacity: Capacity, watch: Watch<'_>) -> Result<Self> {
         let arenas = layout.allocate(&gpu)?;
         upload(&gpu, layout.copies(), &arenas, watch)?;
@@ -74,7 +74,7 @@ impl GpuBackend {
         })
     }
 
-    /// Writes what the host knows of the step.
+    /// Writes the inputs of the step, and reserves pages for its rows.
     fn upload(&mut self, step: &Step, data: &StepData) -> Result<()> {
         for run in step.rows.chunk_by(|a, b| a.slot == b.slot) {
             let first = run[0].position;
@@ -90,7 +90,7 @@ impl GpuBackend {
         gpu.write(&b.window_angles, &data.window_angles);
         if step.rows.iter().any(|row| row.draft.is_some()) {
             let mut rows = data.rows.clone();
-            rows.iter_mut().zip(&step.rows).for_each(|(row, own)| row.token = own.draft.unwrap_or(0));
+            rows.iter_mut().zip(&step.rows).for_each(|(row, given)| row.token = given.draft.unwrap_or(0));
             gpu.write(&b.draft_rows, &rows);
         }
         let samplers = self.samplers(step)?;
@@ -98,6 +98,7 @@ impl GpuBackend {
         Ok(())
     }
 
+    /// The sampling parameters of the rows that want a sample. Writes their masks too.
     fn samplers(&self, step: &Step) -> Result<Vec<Sampler>> {
         let mut masks = 0;
         let mut samplers = Vec::new();
@@ -113,11 +114,11 @@ impl GpuBackend {
                 mask = masks as u32;
                 masks += 1;
             }
-            let (own, sampling) = (step.rows[*row as usize], request.sampling);
+            let (row, sampling) = (step.rows[*row as usize], request.sampling);
             let stop = |i: usize| request.stops.get(i).copied().unwrap_or(NO_TOKEN);
             samplers.push(Sampler {
-                slot: own.slot,
-                position: own.position,
+                slot: row.slot,
+                position: row.position,
                 seed: [sampling.seed as u32, (sampling.seed >> 32) as u32],
                 temperature: sampling.temperature,
                 top_p: sampling.top_p,
@@ -131,9 +132,10 @@ impl GpuBackend {
         Ok(samplers)
     }
 
-    /// Copies what `taps` want after half a layer out of the buffers that the next half reuses.
-    fn tap(&self, rec: Recording, wanted: &[(Tap, Slice)], taps: &mut dyn Taps) -> Result<Recording> {
-        let wanted: Vec<&(Tap, Slice)> = wanted.iter().filter(|(tap, _)| taps.wants(*tap)).collect();
+    /// Runs `rec` if `taps` want something of its segment, and shows it to them before the next segment reuses the buffers. Returns the
+    /// launches that are not submitted yet.
+    fn tap(&self, rec: Recording, offered: &[(Tap, Slice)], taps: &mut dyn Taps) -> Result<Recording> {
+        let wanted: Vec<&(Tap, Slice)> = offered.iter().filter(|(tap, _)| taps.wants(*tap)).collect();
         if wanted.is_empty() {
             return Ok(rec);
         }
@@ -149,24 +151,24 @@ impl GpuBackend {
         Ok(Recording::new())
     }
 
-    /// Whether `taps` want activations that a long step keeps as f16 otherwise.
-    fn looks_inside(&self, taps: &dyn Taps) -> bool {
+    /// Whether `taps` want activations that prompts otherwise keep in f16.
+    fn taps_need_f32(&self, taps: &dyn Taps) -> bool {
         let inside = [Tap::AttentionIn, Tap::QueryLow, Tap::Heads, Tap::OutLow, Tap::ExpertsIn, Tap::SharedAct, Tap::RoutedAct];
         (0..self.model.layers.len()).any(|l| inside.iter().any(|tap| taps.wants(tap(l))))
     }
 
-    /// Submits `segments`, in at most `pieces` submissions unless taps want to see something. Returns the launches that are not submitted yet,
-    /// and adds what was submitted to `tickets`.
+    /// Submits `segments` in about `submissions` submissions, and in more where taps want something. Returns the launches that are not
+    /// submitted yet, and adds the submissions to `tickets`.
     fn layers(
         &self,
         segments: impl Iterator<Item = Segment>,
         data: &StepData,
-        pieces: usize,
+        submissions: usize,
         tickets: &mut Vec<gpu::Ticket>,
         taps: &mut dyn Taps,
     ) -> Result<Recording> {
         let layers = self.model.layers.len();
-        let each = layers.div_ceil(pieces);
+        let each = layers.div_ceil(submissions);
         let mut rec = Recording::new();
         for Segment { recording, taps: offered, layer_done } in segments {
             if offered.iter().any(|(tap, _)| matches!(tap, Tap::Selected(_)) && taps.wants(*tap)) {
@@ -182,13 +184,13 @@ impl GpuBackend {
         Ok(rec)
     }
 
-    /// Logits of the rows in `rows` of the step, fetched a few at a time.
+    /// The logits of the step's rows with numbers `rows`, downloaded a few rows at a time.
     fn all_logits(&self, recorder: &Recorder<'_>, mut rec: Recording, hc: &HcWeights, streams: &Slice, rows: &[u32]) -> Result<Vec<f32>> {
         let mut logits = Vec::with_capacity(rows.len() * self.config.vocabulary as usize);
-        for some in rows.chunks(self.logit_rows) {
-            self.gpu.write(&self.buffers.wanted, some);
-            recorder.head(&mut rec, hc, streams, &self.buffers.wanted.part(0, some.len() as u64 * 4), some.len() as u32);
-            rec.download(self.buffers.logits.part(0, some.len() as u64 * u64::from(self.config.vocabulary) * 4));
+        for chunk in rows.chunks(self.logit_rows) {
+            self.gpu.write(&self.buffers.wanted, chunk);
+            recorder.head(&mut rec, hc, streams, &self.buffers.wanted.part(0, chunk.len() as u64 * 4), chunk.len() as u32);
+            rec.download(self.buffers.logits.part(0, chunk.len() as u64 * u64::from(self.config.vocabulary) * 4));
             let parts = self.gpu.run(&rec)?;
             logits.extend(parts.iter().flat_map(|p| p.as_chunks::<4>().0).map(|&b| f32::from_le_bytes(b)));
             rec = Recording::new();
@@ -197,7 +199,7 @@ impl GpuBackend {
     }
 }
 
-/// What the indexer leaves for rows that see no more than `top_k` compressed rows: all of them.
+/// The choice of the indexer for rows that see no more than `top_k` compressed rows: all of them. No kernel runs for such rows.
 fn visible_rows(data: &StepData, top_k: u32) -> Vec<u32> {
     data.rows.iter().flat_map(|row| (0..top_k).map(|i| if i < (row.position + 1) / 4 { i } else { u32::MAX })).collect()
 }
@@ -211,13 +213,13 @@ impl Backend for GpuBackend {
         self.cache.close(slot);
     }
 
-    // Everything on the device is found by position, so a cut needs no work there.
+    // Kernels find everything by position, so a cut needs no work on the device.
     fn rewind(&mut self, _: u32, _: u32) {}
 
     fn submit(&mut self, step: &Step, taps: &mut dyn Taps) -> Result<Ticket> {
         let data = StepData::new(step, &self.plain, &self.compressed);
         self.upload(step, &data)?;
-        let pieces = ((step.expected_seconds / SUBMIT_SECONDS).ceil() as usize).clamp(1, self.model.layers.len());
+        let submissions = ((step.expected_seconds / SUBMIT_SECONDS).ceil() as usize).clamp(1, self.model.layers.len());
         let recorder = Recorder {
             kit: &self.kit,
             config: &self.config,
@@ -225,17 +227,17 @@ impl Backend for GpuBackend {
             cache: &self.cache,
             buffers: &self.buffers,
             data: &data,
-            half: step.kind == RowKind::Prompt && self.kit.dialect.uses_half() && !self.looks_inside(taps),
+            keeps_f16: step.kind == RowKind::Prompt && self.kit.dialect.uses_half() && !self.taps_need_f32(taps),
         };
         let streams = &self.buffers.streams;
         let mut ticket = GpuTicket { submissions: Vec::new(), samples: 0, output: StepOutput::default() };
-        let mut rec = self.layers(recorder.segments(), &data, pieces, &mut ticket.submissions, taps)?;
+        let mut rec = self.layers(recorder.segments(), &data, submissions, &mut ticket.submissions, taps)?;
 
-        let of = |sampled: bool| {
+        let rows_with = |sampled: bool| {
             let rows = step.wants.iter().filter(move |(_, want)| matches!(want, Want::Sample(_)) == sampled);
             rows.map(|(row, _)| *row).collect::<Vec<u32>>()
         };
-        let (sampled, logits) = (of(true), of(false));
+        let (sampled, logits) = (rows_with(true), rows_with(false));
         if sampled.len() > self.logit_rows {
             return Err(Error::Refused(format!("a step samples {} rows, at most {} fit", sampled.len(), self.logit_rows)));
         }
@@ -253,7 +255,7 @@ impl Backend for GpuBackend {
         }
         let drafted: Vec<u32> = (0..).zip(&step.rows).filter(|(_, row)| row.draft.is_some()).map(|(t, _)| t).collect();
         if let (Some(mtp), Some(cache), false) = (&self.model.mtp, &self.cache.draft, drafted.is_empty()) {
-            // The samples are read first, because the draft's logits take the same buffers.
+            // The samples are submitted first, because the logits of the draft block use the same buffers.
             if !rec.dispatches().is_empty() {
                 ticket.submissions.push(self.gpu.submit(&rec)?);
             }
@@ -268,7 +270,7 @@ impl Backend for GpuBackend {
     fn is_done(&self, ticket: &Ticket) -> Result<bool> {
         match ticket {
             Ticket::Done(_) => Ok(true),
-            // Submissions are done in their order.
+            // Submissions finish in order.
             Ticket::Running(ticket) => ticket.submissions.last().map_or(Ok(true), |last| self.gpu.is_done(last)),
         }
     }
@@ -300,7 +302,7 @@ impl Backend for GpuBackend {
     }
 
     fn restore(&mut self, slot: u32, position: u32, data: &StateData) -> Result<()> {
-        let StateData::Pools(parts) = data else { return Err(Error::Refused("the snapshot is of the CPU".into())) };
+        let StateData::Pools(parts) = data else { return Err(Error::Refused("the snapshot was made on the CPU".into())) };
         self.cache.reserve(&self.gpu, slot, 0..position)?;
         let slices = self.cache.state(slot, position)?;
         if slices.len() != parts.len() || slices.iter().zip(parts).any(|(slice, part)| slice.bytes != part.len() as u64) {

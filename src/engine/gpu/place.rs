@@ -1,7 +1,7 @@
-//! Where weights go in GPU memory: tensors packed into arenas, each no larger than one binding may be.
+//! Placing weights in GPU memory: packs tensors into arenas that are no larger than one binding may be.
 //!
-//! Matrices that one launch reads together lie in one arena. A matrix that is larger than an arena is cut at row borders and its launches
-//! with it, so nothing here or in the kernels depends on how large a tensor is. Vectors are f32 and share one buffer.
+//! Matrices that one launch reads together are in one arena. A matrix that is larger than an arena is split between rows, and takes a
+//! launch for each part, so that tensors may have any size. Vectors are f32 and share one buffer.
 
 use crate::gpu::{Buffer, Caps, Gpu, Slice};
 use crate::kernels::{Experts, ExpertsSlice, Matrix, MatrixSlice};
@@ -9,47 +9,47 @@ use crate::model::{Table, Tensor};
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// Every slice starts at a multiple of this, which suits any device's binding alignment.
+/// Every slice starts at a multiple of this number of bytes, which satisfies the binding alignment of every device.
 const ALIGNMENT: u64 = 256;
 
-/// Bytes at the end of an arena that hold nothing: kernels may read the word after a row's last block.
+/// Unused bytes at the end of an arena, because kernels may read the word after the last block of a row.
 const SLACK: u64 = 16;
 
 /// The memory that weights are bound to.
 pub struct Memory<'a> {
     /// The device.
     pub gpu: &'a Gpu,
-    /// Matrices.
+    /// The arenas, which hold matrices.
     pub arenas: &'a [Buffer],
-    /// All vectors.
+    /// The buffer of all vectors.
     pub vectors: Buffer,
 }
 
 type Binding<T> = dyn Fn(&Memory<'_>) -> Result<T>;
 
-/// A weight whose place is known before its memory is taken: makes the `T` that kernels read, once the memory is there.
+/// A weight whose place is known before its memory is allocated. Binding it to the memory makes the `T` that kernels take.
 pub struct Placed<T>(Box<Binding<T>>);
 
 impl<T> Placed<T> {
-    /// With what binds it.
+    /// A weight that `bind` binds.
     pub fn new(bind: impl Fn(&Memory<'_>) -> Result<T> + 'static) -> Self {
         Self(Box::new(bind))
     }
 
-    /// The weight in `memory`.
+    /// Binds the weight to `memory`.
     ///
     /// # Errors
-    /// No memory left for a table.
+    /// Where no memory is left for a table.
     pub fn bind(&self, memory: &Memory<'_>) -> Result<T> {
         (self.0)(memory)
     }
 
-    /// The weight as part of something else.
-    pub fn map<U>(self, whole: impl Fn(T) -> U + 'static) -> Placed<U>
+    /// A weight that is made from this one with `convert` when it is bound.
+    pub fn map<U>(self, convert: impl Fn(T) -> U + 'static) -> Placed<U>
     where
         T: 'static,
     {
-        Placed::new(move |memory| self.bind(memory).map(&whole))
+        Placed::new(move |memory| self.bind(memory).map(&convert))
     }
 }
 
@@ -68,29 +68,29 @@ impl<T: 'static> From<Vec<Placed<T>>> for Placed<Vec<T>> {
 /// One copy from a file into an arena.
 #[derive(Clone, Debug)]
 pub struct Copy {
-    /// What to copy.
+    /// The tensor.
     pub tensor: Tensor,
-    /// Which of its rows.
+    /// The rows of the tensor to copy.
     pub rows: Range<usize>,
-    /// Into which arena.
+    /// Index of the arena.
     pub arena: usize,
-    /// At which byte.
+    /// Byte offset in the arena.
     pub offset: u64,
 }
 
 impl Copy {
-    /// Bytes to copy.
+    /// Number of bytes to copy.
     pub fn bytes(&self) -> u64 {
         self.rows.len() as u64 * self.tensor.row_bytes() as u64
     }
 
-    /// Whether rows are kept in another order of bytes than stored.
+    /// Whether the device groups the blocks of a row, so that its bytes have another order than in the file.
     pub fn is_rearranged(&self) -> bool {
         self.tensor.format.on_device(self.tensor.columns) != self.tensor.format
     }
 }
 
-/// A part of stacked experts in one arena.
+/// The place of a range of experts, or of a range of one expert's rows, in one arena. `bases` has the byte offset of each matrix.
 struct ExpertsPlace {
     arena: usize,
     bases: Vec<u64>,
@@ -100,54 +100,54 @@ struct ExpertsPlace {
 
 /// Packs tensors into arenas and vectors into one buffer.
 pub struct Placer {
-    /// Largest arena, without slack; a multiple of the alignment.
+    /// Bytes of the largest possible arena without slack, a multiple of the alignment.
     cap: u64,
     /// Bytes used of each arena.
     pub arenas: Vec<u64>,
-    /// What goes where.
+    /// The copies that fill the arenas.
     pub copies: Vec<Copy>,
-    /// Norms, sinks, biases, ape, bases and scales of hyper-connections.
+    /// All vectors: norms, sinks, biases, ape, and bases and scales of hyper-connections.
     vectors: Vec<f32>,
-    /// Words of the tables.
+    /// Number of words of the tables.
     table_words: usize,
 }
 
 impl Placer {
-    /// For a device of these caps.
+    /// A placer for a device with these caps.
     pub fn new(caps: &Caps) -> Self {
         let largest = caps.max_binding_bytes.min(caps.max_buffer_bytes);
         let cap = largest.saturating_sub(SLACK) / ALIGNMENT * ALIGNMENT;
         Self { cap, arenas: Vec::new(), copies: Vec::new(), vectors: Vec::new(), table_words: 0 }
     }
 
-    /// Bytes of everything that was placed.
+    /// Bytes of GPU memory for everything that was placed.
     pub fn bytes(&self) -> u64 {
         let arenas: u64 = self.arenas.iter().map(|bytes| bytes + SLACK).sum();
         arenas + 4 * (self.vectors.len() + self.table_words) as u64
     }
 
-    /// Makes the arenas.
+    /// Allocates the arenas.
     ///
     /// # Errors
-    /// No memory left.
+    /// Where no memory is left.
     pub fn allocate(&self, gpu: &Gpu) -> Result<Vec<Buffer>> {
         self.arenas.iter().enumerate().map(|(i, bytes)| gpu.buffer(&format!("weights {i}"), bytes + SLACK)).collect()
     }
 
-    /// The memory to bind to, with the vectors written.
+    /// The memory to bind weights to. Allocates and writes the vectors.
     ///
     /// # Errors
-    /// No memory left.
+    /// Where no memory is left.
     pub fn memory<'a>(&self, gpu: &'a Gpu, arenas: &'a [Buffer]) -> Result<Memory<'a>> {
         Ok(Memory { gpu, arenas, vectors: gpu.buffer_with("vectors", &self.vectors)? })
     }
 
-    /// Room left in the last arena.
+    /// Number of free bytes in the last arena.
     fn room(&self) -> u64 {
         self.arenas.last().map_or(0, |used| self.cap - used)
     }
 
-    /// `bytes` bytes in the last arena, or in a new one.
+    /// Reserves `bytes` bytes in the last arena, or in a new one. Returns arena and byte offset.
     fn reserve(&mut self, bytes: u64) -> (usize, u64) {
         if self.arenas.is_empty() || self.room() < bytes {
             self.arenas.push(0);
@@ -158,10 +158,10 @@ impl Placer {
         (arena, offset)
     }
 
-    /// Places matrices that one launch reads: in one arena if they fit in one, else each by itself.
+    /// Places matrices that one launch reads: in one arena if they fit in one, otherwise each separately.
     ///
     /// # Errors
-    /// As [`Placer::matrix`].
+    /// Those of [`Placer::matrix`].
     pub fn matrices(&mut self, tensors: &[&Tensor]) -> Result<Placed<Vec<Matrix>>> {
         let total: u64 = tensors.iter().map(|t| t.bytes().next_multiple_of(ALIGNMENT)).sum();
         if total <= self.cap && self.room() < total {
@@ -173,17 +173,17 @@ impl Placer {
     /// Places a matrix.
     ///
     /// # Errors
-    /// One row is larger than an arena.
+    /// Where one row is larger than an arena.
     pub fn matrix(&mut self, tensor: &Tensor) -> Result<Placed<Matrix>> {
         let stride = tensor.row_bytes() as u64;
         let mut places: Vec<(usize, u64, Range<usize>)> = Vec::new();
         let mut row = 0;
         while row < tensor.rows {
-            let left = tensor.rows - row;
-            // A matrix that fits in an arena is not cut to fill the one before.
-            let whole = left as u64 * stride <= self.cap;
+            let remaining = tensor.rows - row;
+            // Rows that fit in one arena are not split to fill the previous arena.
+            let whole = remaining as u64 * stride <= self.cap;
             let room = if whole || self.room() < stride { self.cap } else { self.room() };
-            let rows = left.min((room / stride.max(1)) as usize);
+            let rows = remaining.min((room / stride.max(1)) as usize);
             if rows == 0 {
                 return Err(too_large(tensor, stride, self.cap));
             }
@@ -204,16 +204,17 @@ impl Placer {
         }))
     }
 
-    /// Places the same matrices (gate and up, or down) of `experts` experts, the members of an expert always in one arena.
+    /// Places matrices of `experts` experts. `members` are the tensors that one launch reads together: gate and up, or down. The members of
+    /// an expert are always in one arena.
     ///
     /// # Errors
-    /// One row of all members is larger than an arena.
+    /// Where one row of all members is larger than an arena.
     pub fn experts(&mut self, members: &[&Tensor], experts: usize) -> Result<Placed<Experts>> {
         let rows = members[0].rows / experts;
         let stride: u64 = members.iter().map(|m| m.row_bytes() as u64).sum();
         let margin = ALIGNMENT * members.len() as u64;
         let fits = |room: u64| (room.saturating_sub(margin) / (rows as u64 * stride).max(1)) as usize;
-        // A stack that fits in an arena is not cut to fill the one before: every piece is a launch of its own.
+        // A stack that fits in one arena is not split to fill the previous arena, because every part takes a launch.
         if (fits(self.room()) + 1..=fits(self.cap)).contains(&experts) {
             self.arenas.push(0);
         }
@@ -227,7 +228,7 @@ impl Placer {
                 expert += count;
                 continue;
             }
-            // Not even one expert fits: cut its rows.
+            // One expert does not fit in an arena, so its rows are split.
             let each = (self.cap.saturating_sub(margin) / stride.max(1)) as usize;
             if each == 0 {
                 return Err(too_large(members[0], stride, self.cap));
@@ -252,17 +253,17 @@ impl Placer {
         }))
     }
 
-    /// `rows` of each of `experts`; unless all rows are taken there is just one expert.
+    /// Places `rows` of each of `experts`, in which an expert has `each` rows. Where `rows` are not all of them, there is only one expert.
     fn experts_place(&mut self, members: &[&Tensor], each: usize, experts: Range<usize>, rows: Range<usize>) -> ExpertsPlace {
-        let of = |m: &Tensor| (experts.len() * rows.len() * m.row_bytes()) as u64;
-        let total: u64 = members.iter().map(|m| of(m).next_multiple_of(ALIGNMENT)).sum();
+        let bytes = |m: &Tensor| (experts.len() * rows.len() * m.row_bytes()) as u64;
+        let total: u64 = members.iter().map(|m| bytes(m).next_multiple_of(ALIGNMENT)).sum();
         if self.room() < total {
             self.arenas.push(0);
         }
         let mut bases = Vec::new();
         let mut arena = 0;
         for &member in members {
-            let (place, offset) = self.reserve(of(member));
+            let (place, offset) = self.reserve(bytes(member));
             arena = place;
             let first = experts.start * each + rows.start;
             let copied = first..first + experts.len() * rows.len();
@@ -274,7 +275,7 @@ impl Placer {
 
     /// Places `tensors`, one after the other, as one vector.
     pub fn vector(&mut self, tensors: &[&Tensor]) -> Placed<Slice> {
-        // A multiple of the alignment: every vector can be bound by itself.
+        // Vectors are aligned, because each is bound separately.
         self.vectors.resize(self.vectors.len().next_multiple_of(ALIGNMENT as usize / 4), 0.0);
         let start = self.vectors.len();
         tensors.iter().for_each(|t| self.vectors.extend(t.values()));
@@ -282,7 +283,7 @@ impl Placer {
         Placed::new(move |memory| Ok(memory.vectors.slice(offset, bytes)))
     }
 
-    /// Places a table of experts by token, which gets a buffer of its own.
+    /// Places the table of a hash-routed layer. Each table has a separate buffer.
     pub fn table(&mut self, table: &Table) -> Placed<Slice> {
         self.table_words += table.values.len();
         let words = table.values.clone();

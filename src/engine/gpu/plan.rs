@@ -1,4 +1,4 @@
-//! The memory plan: what a model, a context and a number of sessions take on a device, before anything is taken.
+//! The memory plan: the bytes that a model with its sessions takes on a device, computed before anything is allocated.
 
 use super::buffers::Buffers;
 use super::layout::Layout;
@@ -9,30 +9,30 @@ use crate::kernels::Kit;
 use crate::model::Config;
 use std::fmt;
 
-/// Bytes by purpose.
+/// Bytes of GPU memory by purpose, for all layers and sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// What it is for.
+    /// The capacity that the plan is for.
     pub capacity: Capacity,
-    /// Weights.
+    /// Bytes of weights.
     pub weights: u64,
-    /// Window keys of all layers and sessions.
+    /// Bytes of the keys of sliding windows.
     pub rings: u64,
-    /// Compressed rows.
+    /// Bytes of compressed rows.
     pub compressed_rows: u64,
-    /// Rows of the indexer.
+    /// Bytes of the compressed rows of the indexers.
     pub index_rows: u64,
-    /// Values and gates of open windows.
+    /// Bytes of the values and gates of open windows.
     pub frontiers: u64,
-    /// Activations of one step, scores, logits, tables.
+    /// Bytes of the activations of one step, and of tables.
     pub activations: u64,
 }
 
 impl MemoryPlan {
-    /// The plan for `config` with weights as `layout` places them.
+    /// The plan for a model of `config` with the weights of `layout`.
     ///
     /// # Errors
-    /// Something is larger than the device can bind.
+    /// Where a cache is larger than the device can bind.
     pub fn new(config: &Config, layout: &Layout, capacity: Capacity, caps: &Caps) -> Result<Self> {
         let mut plan = Self {
             capacity,
@@ -43,49 +43,56 @@ impl MemoryPlan {
             frontiers: 0,
             activations: Buffers::bytes(config, &capacity, caps) + table_bytes(&capacity) + Kit::BYTES,
         };
-        // The draft block's layer has a window and nothing else.
+        // The draft block's layer has the sliding window only.
         let draft = layout.has_draft().then_some(0);
         for ratio in config.layers.iter().map(|l| l.ratio).chain(draft) {
             let sizes = LayerSizes::new(config, ratio, &capacity, caps)?;
             plan.rings += sizes.ring.bytes();
-            for (pages, (frontier, own)) in [(&mut plan.compressed_rows, sizes.compressor), (&mut plan.index_rows, sizes.index)]
+            for (total, (frontier, pages)) in [(&mut plan.compressed_rows, sizes.compressor), (&mut plan.index_rows, sizes.index)]
                 .into_iter()
-                .filter_map(|(pages, sizes)| sizes.map(|s| (pages, s)))
+                .filter_map(|(total, sizes)| sizes.map(|s| (total, s)))
             {
-                *pages += own.bytes();
+                *total += pages.bytes();
                 plan.frontiers += frontier.bytes();
             }
         }
         Ok(plan)
     }
 
-    /// The same with steps cut in half, down to `fewest` rows, for as long as everything together takes more than `there` bytes. What is
-    /// still too large is returned as it is.
+    /// Like [`MemoryPlan::new`], with the rows of a step halved until the plan takes no more than `available` bytes or a step has `fewest`
+    /// rows. The result may still be too large.
     ///
     /// # Errors
-    /// As [`MemoryPlan::new`].
-    pub fn within(config: &Config, layout: &Layout, mut capacity: Capacity, caps: &Caps, fewest: u32, there: Option<u64>) -> Result<Self> {
+    /// Those of [`MemoryPlan::new`].
+    pub fn within(
+        config: &Config,
+        layout: &Layout,
+        mut capacity: Capacity,
+        caps: &Caps,
+        fewest: u32,
+        available: Option<u64>,
+    ) -> Result<Self> {
         loop {
             let plan = Self::new(config, layout, capacity, caps)?;
-            if capacity.rows <= fewest || there.is_none_or(|there| plan.total() <= there) {
+            if capacity.rows <= fewest || available.is_none_or(|available| plan.total() <= available) {
                 return Ok(plan);
             }
             capacity.rows = (capacity.rows / 2).max(fewest);
         }
     }
 
-    /// What sessions keep between steps.
+    /// Bytes of the state of all sessions.
     pub fn cache(&self) -> u64 {
         self.rings + self.compressed_rows + self.index_rows + self.frontiers
     }
 
-    /// Everything.
+    /// All bytes.
     pub fn total(&self) -> u64 {
         self.weights + self.cache() + self.activations
     }
 }
 
-/// Bytes for people.
+/// A number of bytes as text, in MiB or GiB.
 pub fn mib(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
     if mib >= 1024.0 * 10.0 { format!("{:.2} GiB", mib / 1024.0) } else { format!("{mib:.1} MiB") }

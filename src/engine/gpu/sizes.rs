@@ -1,4 +1,4 @@
-//! What the sizes of caches and of a step's buffers follow from: one formula each, for allocation and for the printed plan.
+//! The formulas for the sizes of caches and buffers. Allocation and the memory plan use the same formula for each.
 
 use crate::gpu::Caps;
 use crate::kernels::{DECODE_ROWS, Dialect, MAX_PARTS, Quantized, Rows, hc_mix_words, score_bytes};
@@ -9,53 +9,53 @@ use crate::{Error, Result};
 /// Tokens in a page of compressed rows.
 pub const PAGE_TOKENS: u32 = 512;
 
-/// Rows that a step may write into a ring before the window is read: the largest decode step.
+/// Rows of a ring beyond the sliding window. A generated step may write that many rows before the window is read.
 const RING_MARGIN: u32 = DECODE_ROWS;
 
-/// Bindings that one pool may be spread over: what leaves a kernel within 16 bindings.
+/// The largest number of segments of a pool. With more, kernels would need more than 16 bindings.
 const MAX_SEGMENTS: u64 = 4;
 
-/// Scores of the indexer that are held at a time.
+/// Bytes for the scores of the indexer or of attention that exist at a time.
 const SCORE_BYTES: u64 = 64 << 20;
 
-/// Logits that are held at a time.
+/// Bytes for the logits that exist at a time.
 const LOGIT_BYTES: u64 = 64 << 20;
 
 const _: () = assert!(RING_MARGIN >= REWIND);
 
-/// What the engine was asked to make room for.
+/// The numbers of tokens, sessions and rows that an engine has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Longest session, in tokens.
+    /// The largest number of tokens in a session.
     pub context: u32,
-    /// Sessions at a time.
+    /// The largest number of sessions at a time.
     pub sessions: u32,
-    /// Most rows of a step.
+    /// The largest number of rows in a step.
     pub rows: u32,
-    /// How cached rows are stored.
+    /// Number format of cached rows.
     pub kv: KvType,
 }
 
-/// Equal units in as many buffers as their size needs.
+/// The size of a pool: units of equal size, in as many buffers (segments) as the largest binding demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSize {
     /// Bytes of one unit: a row of a ring, or a page.
     pub unit: u64,
-    /// How many there are.
+    /// Number of units.
     pub units: u64,
-    /// How many one buffer holds.
-    pub held: u64,
+    /// Number of units in each segment but the last.
+    pub units_per_segment: u64,
 }
 
 impl PoolSize {
     fn new(what: &str, unit: u64, units: u64, caps: &Caps) -> Result<Self> {
         let limit = caps.max_binding_bytes.min(caps.max_buffer_bytes);
-        let held = (limit / unit.max(1)).min(units);
-        if held * MAX_SEGMENTS < units {
+        let units_per_segment = (limit / unit.max(1)).min(units);
+        if units_per_segment * MAX_SEGMENTS < units {
             let (mib, most) = ((unit * units) >> 20, (MAX_SEGMENTS * limit) >> 20);
             return Err(Error::Refused(format!("{what}: {mib} MiB for one layer, this device can bind {most} MiB; ask for less context")));
         }
-        Ok(Self { unit, units, held })
+        Ok(Self { unit, units, units_per_segment })
     }
 
     /// Bytes of all units.
@@ -64,32 +64,32 @@ impl PoolSize {
     }
 }
 
-/// The caches of one layer, for all sessions.
+/// The sizes of one layer's caches, for all sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerSizes {
-    /// Window keys.
+    /// Keys of the sliding windows.
     pub ring: PoolSize,
-    /// Values and gates of the layer's compressor, and its pages.
+    /// Frontier and pages of the layer's compressor.
     pub compressor: Option<(PoolSize, PoolSize)>,
-    /// Those of the indexer's.
+    /// Frontier and pages of the indexer's compressor.
     pub index: Option<(PoolSize, PoolSize)>,
 }
 
-/// Rows of a session's ring of window keys.
+/// Rows of a session's ring.
 pub fn ring_rows(config: &Config) -> u32 {
     config.window + RING_MARGIN
 }
 
-/// Pages of a session of `context` tokens.
+/// Number of pages of a session of `context` tokens.
 pub fn pages(context: u32) -> u32 {
     context.div_ceil(PAGE_TOKENS)
 }
 
 impl LayerSizes {
-    /// For a layer of ratio `ratio`.
+    /// The sizes for a layer of ratio `ratio`.
     ///
     /// # Errors
-    /// More than the device can bind.
+    /// Where a cache is larger than the device can bind.
     pub fn new(config: &Config, ratio: u32, capacity: &Capacity, caps: &Caps) -> Result<Self> {
         let sessions = u64::from(capacity.sessions);
         let row = |dim: u32| u64::from(dim) * capacity.kv.bytes();
@@ -109,38 +109,38 @@ impl LayerSizes {
     }
 }
 
-/// Bytes of the tables of all sessions: pages, and whether each is live and what it sampled last.
+/// Bytes of the tables of all sessions: the page table, `live` and `sampled`.
 pub fn table_bytes(capacity: &Capacity) -> u64 {
     u64::from(capacity.sessions) * (u64::from(pages(capacity.context)) + 2) * 4
 }
 
-/// Counts and bytes that the sizes of a step's buffers follow from.
+/// Counts and bytes from which the sizes of a step's buffers follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepCounts {
-    /// Most rows of a step.
+    /// The largest number of rows in a step.
     pub rows: u64,
-    /// Most rows of a decode step.
+    /// The largest number of rows in a generated step.
     pub decode_rows: u64,
-    /// Rows of a decode step up to which each layer has buffers of its own: one for each session.
+    /// The largest number of rows for which layers have separate buffers: one row for each session.
     pub overlap_rows: u64,
-    /// Most parts that a decode step's keys are split into.
+    /// The largest number of parts that the keys of a generated row are split into.
     pub max_parts: u32,
-    /// Bytes of the indexer's scores that are held at a time.
+    /// Bytes of the indexer's scores that exist at a time.
     pub index_scores: u64,
-    /// Bytes of attention's scores that are held at a time, where cooperative matrices make them.
+    /// Bytes of attention's scores that exist at a time. Only kernels with cooperative matrices store them.
     pub attention_scores: u64,
-    /// Bytes of (maximum, sum) of every head of a long step, where cooperative matrices make them.
+    /// Bytes of (maximum, sum) of every head of a prompt. Only kernels with cooperative matrices store them.
     pub coop_stats: u64,
-    /// Bytes of the mix of the hyper-connections. A row has more of it in a decode step than in a long one.
+    /// Bytes of the buffer `mix`. A row takes more of it in a generated step than in a prompt.
     pub mix: u64,
-    /// Most windows that close in a step.
+    /// The largest number of windows that close in a step.
     pub windows: u64,
-    /// Rows of logits that are held at a time.
+    /// Number of rows whose logits exist at a time.
     pub logit_rows: u64,
 }
 
 impl StepCounts {
-    /// For `config` and `capacity` on a device of `caps`.
+    /// The counts for `config` and `capacity` on a device with `caps`.
     pub fn new(config: &Config, capacity: &Capacity, caps: &Caps) -> Self {
         let c = config;
         let dialect = Dialect { caps: caps.clone(), kv: capacity.kv, exact: false };
@@ -150,7 +150,7 @@ impl StepCounts {
         let has_index = c.layers.iter().any(|l| l.ratio == 4);
         let score_limit = SCORE_BYTES.min(caps.max_binding_bytes).max(score_row);
         let index_scores = if has_index { (score_row * rows).min(score_limit / score_row * score_row) } else { 4 };
-        // The keys that a row of a long step sees at most, in the layer where it sees most.
+        // The largest number of keys that a row of a prompt attends to in any layer.
         let compressed = |ratio: u32| capacity.context.checked_div(ratio).unwrap_or(0).min(c.most_rows(ratio));
         let keys = c.window.min(capacity.context) + c.layers.iter().map(|l| compressed(l.ratio)).max().unwrap_or(0);
         let attention_row = score_bytes(&dialect, c.heads, keys, 1);
@@ -162,30 +162,30 @@ impl StepCounts {
             max_parts: (caps.max_binding_bytes / part.max(1)).clamp(1, u64::from(MAX_PARTS)) as u32,
             index_scores,
             attention_scores: (attention_row * rows).min((SCORE_BYTES / attention_row.max(1)).max(1) * attention_row),
-            // Heads are rounded up to any cooperative tile.
+            // 64 heads are a multiple of every tile of cooperative matrices.
             coop_stats: if dialect.uses_half() { u64::from(c.heads.next_multiple_of(64)) * rows * 8 } else { 0 },
             mix: mix(Rows::Few(few)).max(mix(Rows::Many(capacity.rows))),
-            // A window of 4 closes at most once in four rows of a session, and every session may add one.
+            // Every 4th row of a session closes a window of 4, every 128th row one of 128. Each session may start just before such a row.
             windows: rows / 4 + rows / 128 + 2 * u64::from(capacity.sessions) + 2,
             logit_rows: (LOGIT_BYTES.min(caps.max_binding_bytes) / (u64::from(c.vocabulary) * 4)).clamp(1, rows),
         }
     }
 
-    /// Heads of all rows and parts of a decode step's attention.
+    /// Number of partial attention outputs of a generated step: one for each row, head and part of the keys.
     pub fn partial_heads(&self, heads: u32) -> u64 {
         self.decode_rows * u64::from(self.max_parts * heads)
     }
 
-    /// Bytes of a decode step's activations rounded to int8: each row has `vectors` of `columns` values.
+    /// Bytes of activations of a generated step rounded to int8. A row has `vectors` vectors of `columns` values.
     pub fn int8(&self, vectors: u32, columns: u32) -> u64 {
         self.decode_rows * u64::from(vectors * Quantized::words(columns)) * 4
     }
 }
 
-/// Rows of masks: as many as a decode step has rows.
+/// The largest number of masked rows in a step.
 pub const MASK_ROWS: u64 = DECODE_ROWS as u64;
 
-/// Bytes of a mask: a bit a token.
+/// Bytes of a mask, which has one bit for each token.
 pub fn mask_bytes(config: &Config) -> u64 {
     u64::from(config.vocabulary.div_ceil(32)) * 4
 }

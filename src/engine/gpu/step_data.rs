@@ -1,29 +1,29 @@
-//! The row list of a step as kernels read it, with rotations and closing windows: everything about a step that the host knows in advance.
+//! The inputs of a step as kernels read them: rows, rotation angles and the windows that close.
 
 use crate::engine::step::{RowKind, Step, Token};
 use crate::kernels::{Row, Rows, SAMPLED, Window};
 use crate::model::{Config, RopeFrequencies, angles};
 
-/// What the host uploads for a step, and what recording it needs to know.
+/// The inputs that the host uploads for a step, and the facts that decide how it is recorded.
 pub struct StepData {
-    /// Which kernels run it, and how many rows it has (T).
+    /// Kind and number (T) of the rows.
     pub step: Rows,
-    /// Rows (T).
+    /// The rows (T).
     pub rows: Vec<Row>,
-    /// (cos, sin) (T, 2, R/2): plain set, compressed set.
+    /// (cos, sin) of each row (T, 2, R/2) for the plain and for the compressed frequencies.
     pub angles: Vec<[f32; 2]>,
-    /// Windows of 4 that close, then windows of 128.
+    /// Windows that close in the step: those of 4 tokens, then those of 128.
     pub windows: Vec<Window>,
-    /// How many of them are windows of 4.
+    /// Number of windows of 4 tokens.
     pub fours: u32,
-    /// (cos, sin) of their first tokens (n, R/2).
+    /// (cos, sin) of the first token of each window (windows, R/2).
     pub window_angles: Vec<[f32; 2]>,
     /// The highest position of any row.
     pub last_position: u32,
 }
 
 impl StepData {
-    /// For `step`, with the model's frequencies.
+    /// The inputs of `step`, with the model's two sets of frequencies.
     pub fn new(step: &Step, plain: &RopeFrequencies, compressed: &RopeFrequencies) -> Self {
         let count = step.rows.len() as u32;
         let mut data = Self {
@@ -74,7 +74,7 @@ impl StepData {
         data
     }
 
-    /// The windows of `ratio` in `windows`: first and how many. A layer without compressed rows has ratio 0, and none.
+    /// The windows of `ratio` tokens: index of the first one in `windows`, and their number. Layers of ratio 0 have none.
     pub fn windows_of(&self, ratio: u32) -> (u32, u32) {
         match ratio {
             4 => (0, self.fours),
@@ -83,7 +83,7 @@ impl StepData {
         }
     }
 
-    /// How many keys each row attends to in a layer of `ratio`.
+    /// The number of keys that each row attends to in a layer of `ratio`.
     pub fn keys(&self, config: &Config, ratio: u32) -> Vec<u32> {
         let compressed = |position: u32| (position + 1).checked_div(ratio).unwrap_or(0).min(config.most_rows(ratio));
         self.rows.iter().map(|row| (row.position + 1).min(config.window) + compressed(row.position)).collect()

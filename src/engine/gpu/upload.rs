@@ -1,4 +1,4 @@
-//! Weights from files into GPU memory: many threads, each with its own mapped staging memory.
+//! Copying weights from files into GPU memory, with several threads that each have mapped staging memory.
 
 use super::place::Copy;
 use crate::engine::watch::Watch;
@@ -8,49 +8,51 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Threads that copy at most: each takes two pieces of staging memory. What takes them longest is mapping the file's pages.
+/// The largest number of threads. Each has two staging buffers. They spend most of their time on page faults of the mapped file.
 const MOST_THREADS: usize = 12;
 
-/// Bytes copied at a time at most.
-const PIECE_BYTES: usize = 16 << 20;
+/// The largest number of bytes that are copied at a time.
+const CHUNK_BYTES: usize = 16 << 20;
 
-/// Bytes repacked at a time, unless one row has more.
+/// Bytes that are repacked at a time, few enough to stay in a CPU's cache. A longer row is repacked as a whole.
 const REPACKED_BYTES: usize = 128 << 10;
 
 /// A part of a copy that fits in staging memory.
-struct Piece<'a> {
+struct Chunk<'a> {
     copy: &'a Copy,
+    /// Number of the first row within the copy.
     first: usize,
+    /// Number of rows.
     rows: usize,
 }
 
-/// Copies all of `copies` into `arenas`, and tells `watch` how many bytes. Stops early, without an error, when it is cancelled.
+/// Makes all `copies` into `arenas`. `watch` gets the number of copied bytes. Cancelling stops early and is not an error.
 ///
 /// # Errors
-/// The device failed.
+/// Where the device fails.
 pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], watch: Watch<'_>) -> Result<()> {
-    let pieces: Vec<Piece<'_>> = copies.iter().flat_map(pieces).collect();
-    let largest = pieces.iter().map(|p| p.rows * p.copy.tensor.row_bytes()).max().unwrap_or(0);
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(pieces.len());
+    let chunks: Vec<Chunk<'_>> = copies.iter().flat_map(chunks).collect();
+    let largest = chunks.iter().map(|c| c.rows * c.copy.tensor.row_bytes()).max().unwrap_or(0);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(chunks.len());
     let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
     let total = copies.iter().map(Copy::bytes).sum();
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let work = || -> Result<()> {
         let mut uploader = Uploader::new(gpu, (largest as u64).next_multiple_of(4))?;
-        // Rows that are kept in another order than stored, as many as stay in a processor's cache.
         let mut scratch = Vec::new();
-        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
             if watch.is_cancelled() {
                 break;
             }
-            let Copy { tensor, rows, arena, offset } = piece.copy;
+            let Copy { tensor, rows, arena, offset } = chunk.copy;
             let stride = tensor.row_bytes();
-            let bytes = piece.rows * stride;
-            let first = rows.start + piece.first;
-            // Pieces but the last are multiples of 4 bytes; the last is filled up to one, within the arena's alignment.
-            uploader.write(&arenas[*arena], offset + (piece.first * stride) as u64, bytes.next_multiple_of(4) as u64, |staging| {
-                tensor.read_rows(first..first + piece.rows, |at, part| {
-                    if !piece.copy.is_rearranged() {
+            let bytes = chunk.rows * stride;
+            let first = rows.start + chunk.first;
+            // Every chunk of a copy but the last is a multiple of 4 bytes. The last one is filled up with zeros, which the alignment of the
+            // arena leaves room for.
+            uploader.write(&arenas[*arena], offset + (chunk.first * stride) as u64, bytes.next_multiple_of(4) as u64, |staging| {
+                tensor.read_rows(first..first + chunk.rows, |at, part| {
+                    if !chunk.copy.is_rearranged() {
                         return staging.put(at, part);
                     }
                     let each = REPACKED_BYTES.next_multiple_of(stride.max(1));
@@ -72,7 +74,7 @@ pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], watch: Watch<'_>) -
             scope.spawn(|| {
                 if let Err(error) = work() {
                     failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    next.store(pieces.len(), Ordering::Relaxed);
+                    next.store(chunks.len(), Ordering::Relaxed);
                 }
             });
         }
@@ -83,9 +85,9 @@ pub fn upload(gpu: &Gpu, copies: &[Copy], arenas: &[Buffer], watch: Watch<'_>) -
     }
 }
 
-fn pieces(copy: &Copy) -> impl Iterator<Item = Piece<'_>> {
-    // Four rows of any format are a multiple of 4 bytes.
-    let each = (PIECE_BYTES / copy.tensor.row_bytes().max(1) / 4 * 4).max(4);
+fn chunks(copy: &Copy) -> impl Iterator<Item = Chunk<'_>> {
+    // A multiple of four rows is a multiple of 4 bytes in every format.
+    let each = (CHUNK_BYTES / copy.tensor.row_bytes().max(1) / 4 * 4).max(4);
     let rows = copy.rows.len();
-    (0..rows).step_by(each).map(move |first| Piece { copy, first, rows: each.min(rows - first) })
+    (0..rows).step_by(each).map(move |first| Chunk { copy, first, rows: each.min(rows - first) })
 }

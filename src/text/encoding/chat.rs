@@ -1,4 +1,4 @@
-//! Plain talk between a person and the model, typed: what `run` and `chat` need.
+//! A typed conversation without tools, for the commands `run` and `chat`.
 
 use super::{Conversation, Effort, EffortTable, Prompt, ThinkingMode};
 use crate::error::Result;
@@ -9,24 +9,24 @@ use serde_json::json;
 pub struct Chat {
     /// The system text, if any.
     pub system: Option<String>,
-    /// What was said so far, the newest last.
+    /// The turns so far, the newest last.
     pub turns: Vec<ChatTurn>,
     /// Whether the model reasons before it answers.
     pub thinking: ThinkingMode,
-    /// How hard; `None` is the checkpoint's default.
+    /// How hard the model reasons. `None` is the checkpoint's default.
     pub effort: Option<Effort>,
 }
 
-/// One thing that was said.
+/// One turn of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChatTurn {
-    /// By the person.
+    /// A message of the person.
     User(String),
-    /// By the model.
+    /// A message of the model.
     Assistant {
         /// The answer.
         text: String,
-        /// What the model thought before it; shown to it again only in the newest turn.
+        /// The reasoning before the answer. The prompt leaves it out for turns before the last message of the person.
         reasoning: String,
     },
 }

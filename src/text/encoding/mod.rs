@@ -1,7 +1,7 @@
-//! Conversation to prompt, as DeepSeek's reference code for V4 does it. Nothing is trimmed, nothing is escaped, no white space is
-//! added around texts. Two revisions of that code exist; they differ in [`EffortTable`] only.
+//! Conversation to prompt, exactly as in DeepSeek's reference code for V4: texts are not trimmed or escaped, and get no white space around
+//! them. Two revisions of that code exist, which differ in the [`EffortTable`] only.
 //!
-//! Messages come as JSON, since tools and their arguments are JSON of any shape; [`Chat`] is the typed way for plain talk.
+//! Messages are JSON, because tools and their arguments are JSON of any shape. [`Chat`] is a typed conversation without tools.
 
 mod chat;
 mod prompt;
@@ -23,13 +23,13 @@ use values::wrong;
 /// Whether the model reasons before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThinkingMode {
-    /// The answer begins at once; stored reasoning is not shown to the model.
+    /// The model answers at once. The prompt leaves out the reasoning of earlier turns.
     Chat,
     /// The model writes its reasoning first.
     Thinking,
 }
 
-/// How hard the model is asked to think. What the words mean depends on the [`EffortTable`].
+/// How hard the model is asked to reason. The [`EffortTable`] says what each word puts into the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// `low`
@@ -40,31 +40,32 @@ pub enum Effort {
     Max,
 }
 
-/// Which text an [`Effort`] puts before the conversation: a property of the checkpoint, learned in training.
+/// The texts that each [`Effort`] puts before the conversation. A checkpoint was trained with one of these tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EffortTable {
-    /// V4-Flash and V4-Pro of April 2026: `high` is the default, there is no `low`.
+    /// The table of V4-Flash and V4-Pro of April 2026. `high` is the default, and `low` does not exist.
     Original,
-    /// V4-Flash-0731 and V4-Pro-0813: `low` is the default.
+    /// The table of V4-Flash-0731 and V4-Pro-0813. `low` is the default.
     V0731,
 }
 
-/// A conversation to render; the fields are those of the reference's `encode_messages`.
+/// A conversation to render. The fields are the arguments of the reference's `encode_messages`.
 #[derive(Clone, Debug)]
 pub struct Conversation {
-    /// The messages to render: objects with `role`, `content` and what belongs to the role.
+    /// The messages to render: objects with `role`, `content` and other fields that depend on the role.
     pub messages: Vec<Value>,
-    /// Messages that the model has read already: they decide what is dropped, but are not rendered, and suppress BOS.
+    /// Messages that the model has read already. They are not rendered, but they count where turns are dropped, and with them the prompt
+    /// has no BOS.
     pub context: Vec<Value>,
-    /// Tools for the first message; a system message is put in front if the first is neither system nor developer.
+    /// Tools for the first message. If it is neither a system nor a developer message, an empty system message is put before it.
     pub tools: Vec<Value>,
-    /// Whether the model reasons first.
+    /// Whether the model reasons before it answers.
     pub thinking: ThinkingMode,
-    /// Whether the reasoning of turns before the last user turn is left out. Tools switch this off.
+    /// Whether to leave out the reasoning of turns before the last user turn. It is never left out where the conversation has tools.
     pub drop_thinking: bool,
-    /// Whether the prompt begins with BOS.
+    /// Whether the prompt starts with BOS.
     pub bos: bool,
-    /// `None` is the checkpoint's default.
+    /// How hard the model reasons. `None` is the checkpoint's default.
     pub effort: Option<Effort>,
 }
 
@@ -72,10 +73,10 @@ const EFFORT_A: &str = include_str!("effort_a.txt");
 const EFFORT_B: &str = include_str!("effort_b.txt");
 
 impl ThinkingMode {
-    /// From `chat` or `thinking`.
+    /// The mode with the name `chat` or `thinking`.
     ///
     /// # Errors
-    /// [`Error::Text`] for another word.
+    /// [`Error::Text`] for another name.
     pub fn from_name(name: &str) -> Result<Self> {
         match name {
             "chat" => Ok(Self::Chat),
@@ -86,10 +87,10 @@ impl ThinkingMode {
 }
 
 impl Effort {
-    /// From `low`, `high` or `max`.
+    /// The effort with the name `low`, `high` or `max`.
     ///
     /// # Errors
-    /// [`Error::Text`] for another word.
+    /// [`Error::Text`] for another name.
     pub fn from_name(name: &str) -> Result<Self> {
         match name {
             "low" => Ok(Self::Low),
@@ -101,7 +102,7 @@ impl Effort {
 }
 
 impl EffortTable {
-    /// `original` or `0731`.
+    /// The name: `original` or `0731`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Original => "original",
@@ -109,10 +110,10 @@ impl EffortTable {
         }
     }
 
-    /// From `original` or `0731`.
+    /// The table with the name `original` or `0731`.
     ///
     /// # Errors
-    /// [`Error::Text`] for another word.
+    /// [`Error::Text`] for another name.
     pub fn from_name(name: &str) -> Result<Self> {
         match name {
             "original" => Ok(Self::Original),
@@ -134,16 +135,16 @@ impl EffortTable {
 }
 
 impl Conversation {
-    /// A conversation with the reference's defaults for everything else.
+    /// A conversation of these messages, with the reference's defaults in all other fields.
     pub fn new(messages: Vec<Value>, thinking: ThinkingMode) -> Self {
         Self { messages, context: Vec::new(), tools: Vec::new(), thinking, drop_thinking: true, bos: true, effort: None }
     }
 
-    /// From an object with `messages` and `thinking_mode` and, optionally, `tools`, `context`, `drop_thinking`,
+    /// A conversation from an object with `messages` and `thinking_mode`. It may have `tools`, `context`, `drop_thinking`,
     /// `add_default_bos_token` and `reasoning_effort`; other keys are ignored.
     ///
     /// # Errors
-    /// [`Error::Text`] for a missing key, a value of the wrong type or an unknown word.
+    /// [`Error::Text`] for a missing key, a value of the wrong type or an unknown name.
     pub fn from_json(value: &Value) -> Result<Self> {
         let list = |key: &str| match value.get(key) {
             None | Some(Value::Null) => Ok(Vec::new()),
@@ -171,11 +172,11 @@ impl Conversation {
         })
     }
 
-    /// The prompt.
+    /// The prompt of the conversation.
     ///
     /// # Errors
-    /// [`Error::Text`] for what the reference refuses: an unknown role or task, an empty developer message, content that is not
-    /// text, tool calls of another shape, an effort that the table does not have.
+    /// [`Error::Text`] where the reference refuses too: an unknown role or task, an empty developer message, content that is not text,
+    /// malformed tool calls, or an effort that the table does not have.
     pub fn render(&self, table: EffortTable) -> Result<Prompt> {
         let effort = table.prefix(self.effort)?;
         let messages = self.messages_with_tools();

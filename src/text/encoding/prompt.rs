@@ -1,10 +1,10 @@
-//! A rendered prompt: special tokens and text, kept apart.
+//! A rendered prompt, in which special tokens are separate from text.
 
 use crate::error::{Error, Result};
 use crate::text::special::GROUNDING;
 use crate::text::{Segment, TokenId, Tokenizer};
 
-/// What the model is to read: special tokens that the renderer wrote, and text between them.
+/// A rendered prompt: special tokens that the renderer wrote, and the text between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prompt {
     pieces: Vec<Piece>,
@@ -26,12 +26,13 @@ impl Piece {
 }
 
 impl Prompt {
-    /// The prompt as one string. Encoding it with [`Tokenizer::encode`] is what the reference does, and lets text that spells a
-    /// special token become one; for running a model use [`Prompt::segments`].
+    /// The prompt as one string. The reference encodes that string, so that text of a person which spells a special token becomes one.
+    /// Use [`Prompt::segments`] to run a model.
     pub fn text(&self) -> String {
         self.pieces.iter().map(Piece::text).collect()
     }
-    /// The prompt in segments: only what the renderer itself wrote as a special token is one.
+
+    /// The prompt in segments. Only a token that the renderer wrote is a special token.
     ///
     /// # Errors
     /// [`Error::Text`] if the vocabulary lacks a special token that the prompt needs.
@@ -45,7 +46,7 @@ impl Prompt {
                         segments.push(Segment::Special(id));
                         continue;
                     }
-                    // The caller's text asked for these, not the template.
+                    // The text of a message spelled this token. It stays text where the tokenizer does not have it.
                     None if GROUNDING.contains(text) => text,
                     None => return Err(Error::Text(format!("the tokenizer has no special token {text}, which the prompt needs"))),
                 },
@@ -61,7 +62,7 @@ impl Prompt {
     /// The ids of [`Prompt::segments`].
     ///
     /// # Errors
-    /// As [`Prompt::segments`] and [`Tokenizer::encode_segments`].
+    /// Those of [`Prompt::segments`] and [`Tokenizer::encode_segments`].
     pub fn ids(&self, tokenizer: &Tokenizer) -> Result<Vec<TokenId>> {
         tokenizer.encode_segments(&self.segments(tokenizer)?)
     }
@@ -78,7 +79,7 @@ impl Prompt {
         }
     }
 
-    /// Text in which the spellings of `tokens`, and of no others, are tokens.
+    /// Appends text in which the names of `tokens`, and of no others, become special tokens.
     pub(super) fn with_tokens(&mut self, text: &str, tokens: &[&'static str]) {
         let mut done = 0;
         for (at, _) in text.match_indices(['<', '｜']) {

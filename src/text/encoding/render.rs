@@ -1,7 +1,7 @@
-//! One turn to its place in the prompt.
+//! Rendering one turn into the prompt.
 
 use super::prompt::Prompt;
-use super::turns::{Body, Part, Turn};
+use super::turns::{Body, Turn, UserPart};
 use super::values::{truthy, wrong};
 use crate::error::{Error, Result};
 use crate::text::json::{self, Argument, Arguments};
@@ -12,11 +12,11 @@ const TOOLS_BEFORE: &str = include_str!("tools_before_schemas.txt");
 const TOOLS_AFTER: &str = include_str!("tools_after_schemas.txt");
 const RESPONSE_FORMAT: &str = include_str!("response_format_before_schema.txt");
 
-/// Writes turns that are prepared and complete: what follows a turn decides how it ends.
+/// Renders turns. It needs the whole conversation, because the end of a turn depends on the next one.
 pub(super) struct Renderer<'r> {
     pub turns: &'r [Turn<'r>],
     pub thinking: bool,
-    /// The last user or developer turn, if reasoning before it is dropped.
+    /// Index of the last user or developer turn, if reasoning before it is dropped.
     pub last_user: Option<usize>,
     pub prompt: &'r mut Prompt,
 }
@@ -53,7 +53,7 @@ impl Renderer<'_> {
         }
     }
 
-    /// What comes between a turn and the answer to it.
+    /// Renders the tokens between a turn and the answer to it.
     fn transition(&mut self, index: usize) -> Result<()> {
         let turn = &self.turns[index];
         if let Some(task) = turn.task {
@@ -72,14 +72,14 @@ impl Renderer<'_> {
         Ok(())
     }
 
-    fn user(&mut self, parts: &[Part<'_>]) -> Result<()> {
+    fn user(&mut self, parts: &[UserPart<'_>]) -> Result<()> {
         self.prompt.special(USER);
         for (i, part) in parts.iter().enumerate() {
             self.prompt.plain(if i == 0 { "" } else { "\n\n" });
             match part {
-                Part::Text(None) => {}
-                Part::Text(content) => self.prompt.plain(text_of(*content, "a user message")?),
-                Part::ToolResult { content, .. } => {
+                UserPart::Text(None) => {}
+                UserPart::Text(content) => self.prompt.plain(text_of(*content, "a user message")?),
+                UserPart::ToolResult { content, .. } => {
                     self.prompt.plain("<tool_result>");
                     self.tool_result(*content)?;
                     self.prompt.plain("</tool_result>");
@@ -186,7 +186,7 @@ impl Renderer<'_> {
     }
 }
 
-/// The parameters of a call. Arguments come as JSON text; what is not becomes one parameter of its own, as in the reference.
+/// The parameters of a call. Arguments should be JSON text. As in the reference, anything else becomes one parameter named `arguments`.
 fn arguments(value: &Value) -> Result<Vec<(String, Argument)>> {
     let whole = |argument| Ok(vec![("arguments".to_owned(), argument)]);
     let Value::String(text) = value else {

@@ -1,15 +1,14 @@
-//! Messages as callers write them to turns as the template knows them: tool results become parts of a user turn, in the order of
-//! the calls they answer, and old developer messages go.
+//! Messages to turns: tool results become parts of a user turn, in the order of the calls that they answer.
 
 use super::values::truthy;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// One turn of a conversation. Contents are checked when they are rendered: what is dropped before needs no check.
+/// One turn of a conversation. Its content is checked when it is rendered, so that dropped turns need no check.
 pub(super) struct Turn<'a> {
     pub body: Body<'a>,
-    /// The message's other fields.
+    /// All fields of the message. Those of messages that were merged into this turn are not kept.
     pub fields: &'a Map<String, Value>,
     /// The quick-instruction task that follows this turn.
     pub task: Option<&'a Value>,
@@ -20,13 +19,13 @@ pub(super) struct Turn<'a> {
 pub(super) enum Body<'a> {
     System,
     Developer,
-    User(Vec<Part<'a>>),
+    User(Vec<UserPart<'a>>),
     Assistant,
     Reminder,
     Unknown(&'a Value),
 }
 
-pub(super) enum Part<'a> {
+pub(super) enum UserPart<'a> {
     Text(Option<&'a Value>),
     ToolResult { call: &'a str, content: Option<&'a Value> },
 }
@@ -37,12 +36,12 @@ impl Turn<'_> {
     }
 
     pub fn has_tools(&self) -> bool {
-        // Merging keeps nothing of a user message but its text and task.
+        // The reference keeps only text and task of a user message, so its tools do not count.
         !matches!(self.body, Body::User(_)) && self.fields.get("tools").is_some_and(truthy)
     }
 }
 
-/// Appends the turns of `messages` to `turns`. Nothing joins a turn that was there before: the context is already fixed.
+/// Appends the turns of `messages` to `turns`. Messages never merge into earlier turns of `turns`, because the model has read those.
 pub(super) fn merge<'a>(turns: &mut Vec<Turn<'a>>, messages: impl Iterator<Item = &'a Value>, in_context: bool) -> Result<()> {
     let first = turns.len();
     for (index, message) in messages.enumerate() {
@@ -57,7 +56,7 @@ pub(super) fn merge<'a>(turns: &mut Vec<Turn<'a>>, messages: impl Iterator<Item 
         let (body, task) = match (role.as_str(), open) {
             (Some("tool"), open) => {
                 let call = fields.get("tool_call_id").and_then(Value::as_str).unwrap_or_default();
-                let part = Part::ToolResult { call, content };
+                let part = UserPart::ToolResult { call, content };
                 match open {
                     Some((parts, _)) => {
                         parts.push(part);
@@ -67,10 +66,10 @@ pub(super) fn merge<'a>(turns: &mut Vec<Turn<'a>>, messages: impl Iterator<Item 
                 }
             }
             (Some("user"), Some((parts, false))) => {
-                parts.push(Part::Text(content));
+                parts.push(UserPart::Text(content));
                 continue;
             }
-            (Some("user"), _) => (Body::User(vec![Part::Text(content)]), task),
+            (Some("user"), _) => (Body::User(vec![UserPart::Text(content)]), task),
             (Some("system"), _) => (Body::System, task),
             (Some("developer"), _) => (Body::Developer, task),
             (Some("assistant"), _) => (Body::Assistant, task),
@@ -82,7 +81,7 @@ pub(super) fn merge<'a>(turns: &mut Vec<Turn<'a>>, messages: impl Iterator<Item 
     Ok(())
 }
 
-/// Puts the tool results of each user turn into the order of the calls that came last before it. Texts keep their places.
+/// Sorts the tool results of each user turn by the order of the preceding tool calls. Texts keep their places.
 pub(super) fn sort_results(turns: &mut [Turn<'_>]) {
     let mut order: HashMap<&str, usize> = HashMap::new();
     for turn in turns {
@@ -94,14 +93,14 @@ pub(super) fn sort_results(turns: &mut [Turn<'_>]) {
                 }
             }
             Body::User(parts) if !order.is_empty() => {
-                let place = |part: &Part<'_>| match part {
-                    Part::ToolResult { call, .. } => Some(order.get(call).copied().unwrap_or(0)),
-                    Part::Text(_) => None,
+                let place = |part: &UserPart<'_>| match part {
+                    UserPart::ToolResult { call, .. } => Some(order.get(call).copied().unwrap_or(0)),
+                    UserPart::Text(_) => None,
                 };
                 let slots: Vec<usize> = (0..parts.len()).filter(|i| place(&parts[*i]).is_some()).collect();
-                let mut results: Vec<Part<'_>> = Vec::with_capacity(slots.len());
+                let mut results: Vec<UserPart<'_>> = Vec::with_capacity(slots.len());
                 for slot in &slots {
-                    results.push(std::mem::replace(&mut parts[*slot], Part::Text(None)));
+                    results.push(std::mem::replace(&mut parts[*slot], UserPart::Text(None)));
                 }
                 results.sort_by_key(place);
                 for (slot, result) in slots.into_iter().zip(results) {

@@ -1,9 +1,9 @@
-//! JSON values in messages: which of them count as true, and the error for one of the wrong type.
+//! JSON values in messages: their truth in Python, and the error for a value of the wrong type.
 
 use crate::error::Error;
 use serde_json::Value;
 
-/// Whether Python takes `value` for true.
+/// Whether `value` is true in a Python condition.
 pub(super) fn truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -15,7 +15,7 @@ pub(super) fn truthy(value: &Value) -> bool {
     }
 }
 
-/// The error for a value `found` in `what` that is not what is expected there.
+/// The error for a value of the wrong type in `what`.
 pub(super) fn wrong(what: &str, expected: &str, found: &Value) -> Error {
     let found = match found {
         Value::Null => "null",

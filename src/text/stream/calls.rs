@@ -1,41 +1,38 @@
-//! The inside of a tool-call block while it is written: names as soon as they are complete, arguments as pieces of JSON text.
+//! Reads a tool-call block while the model writes it. A name is reported when it is complete, arguments as parts of JSON text.
 
 use super::events::{Event, Events};
 use crate::text::json;
 use crate::text::special::DSML;
 
-/// Reads a block: text and marks come in, tool events go out. White space between tags does not matter.
+/// Reads one block: takes text and marks, and reports tool events. White space between tags does not matter. A mark is the special token
+/// in every tag, [`DSML`].
 pub(super) struct CallReader {
     at: At,
-    /// The index of the call that is open.
+    /// Index of the call that is open.
     open: Option<usize>,
+    /// Number of parameters of that call so far.
     parameters: usize,
     finished: bool,
 }
 
+/// The place in the block.
 enum At {
+    /// Between tags.
     Between,
-    /// Behind the mark of a tag, which ends at `>`.
-    Tag {
-        closes: bool,
-        text: String,
-    },
+    /// After the mark of a tag, which ends at `>`.
+    Tag { closes: bool, text: String },
     /// Inside the name of a parameter.
     Key,
     /// Between the name of a parameter and its value.
     AfterKey(String),
-    Value {
-        is_string: bool,
-    },
-    /// Behind the mark of a closing tag in a value. It ends the value if it closes a parameter, else it is part of it.
-    Closing {
-        is_string: bool,
-        text: String,
-    },
+    /// Inside the value of a parameter.
+    Value { is_string: bool },
+    /// After the mark of a closing tag in a value. A tag that closes a parameter ends the value; any other belongs to the value.
+    Closing { is_string: bool, text: String },
 }
 
 impl CallReader {
-    /// Begins behind the mark of the block's own tag, or inside the block.
+    /// A reader that starts inside the block, or after the mark of the block's opening tag.
     pub fn new(inside: bool) -> Self {
         let at = if inside { At::Between } else { At::Tag { closes: false, text: String::new() } };
         Self { at, open: None, parameters: 0, finished: false }
@@ -46,12 +43,12 @@ impl CallReader {
         self.finished
     }
 
-    /// Whether a call has begun and not ended.
+    /// Whether a call has begun and has not ended.
     pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// A mark, with the angle bracket before it: `<`, `</` or nothing.
+    /// Takes a mark. `angle` is the bracket before it: `<`, `</` or empty.
     pub fn mark(&mut self, angle: &str, events: &mut Events) {
         match &mut self.at {
             At::Value { is_string } if angle == "</" => self.at = At::Closing { is_string: *is_string, text: String::new() },
@@ -74,7 +71,7 @@ impl CallReader {
         }
     }
 
-    /// The end of the output: a closing tag may lack its bracket.
+    /// Ends the block where the answer ends. A closing tag may lack its bracket.
     pub fn finish(&mut self, events: &mut Events) {
         self.end_of_tag(events);
     }
@@ -97,7 +94,7 @@ impl CallReader {
             }
             At::Key => self.value_char(c, true, events),
             At::AfterKey(text) if c == '>' => {
-                // Anything that is not marked as JSON is safe as a string.
+                // A value that is not marked as JSON becomes a string, which is always valid.
                 let is_string = !text.contains("string=\"false\"");
                 self.arguments(if is_string { ": \"" } else { ": " }, events);
                 self.at = At::Value { is_string };
@@ -124,7 +121,7 @@ impl CallReader {
         }
     }
 
-    /// Looks at an opening tag at each quote and bracket: a name counts as soon as its quote closes.
+    /// Reads an opening tag up to a quote or bracket. A name is complete at its closing quote, before the tag is.
     fn opening_tag(&mut self, events: &mut Events) {
         let At::Tag { text, .. } = &self.at else { return };
         let tag = text.trim_start();
@@ -134,7 +131,7 @@ impl CallReader {
                 self.at = At::Between;
             }
         } else if tag.starts_with("invoke") {
-            // The first quote behind the name, and no later one, closes it.
+            // The first quote after the name closes it.
             let name = name.and_then(|name| name.strip_suffix('"')).filter(|name| !name.contains('"')).map(str::to_owned);
             if let Some(name) = name {
                 self.end_call(events);
@@ -148,7 +145,7 @@ impl CallReader {
         }
     }
 
-    /// A closing tag is complete, or as complete as it gets.
+    /// Ends a tag: at its bracket, or where another tag or the end of the answer shows that the bracket is missing.
     fn end_of_tag(&mut self, events: &mut Events) {
         if let At::Tag { closes: true, text } = &self.at {
             match text.trim() {

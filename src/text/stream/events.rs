@@ -1,33 +1,33 @@
-//! The pieces into which an answer is sorted, and how they are gathered.
+//! The events that a stream reports.
 
-/// A piece of what the model wrote.
+/// A part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Reasoning.
+    /// The next text of the reasoning.
     Reasoning(String),
-    /// The answer.
+    /// The next text of the answer.
     Content(String),
-    /// A call has begun: its number in this answer, from 0, and the tool's name.
+    /// The beginning of a tool call.
     ToolName {
-        /// Which call.
+        /// Number of the call in this answer, from 0.
         index: usize,
-        /// The tool.
+        /// Name of the tool.
         name: String,
     },
-    /// The next piece of a call's arguments. All pieces together are a JSON object, if the call is complete.
+    /// The next text of a call's arguments. The texts of a complete call together are a JSON object.
     ToolArguments {
-        /// Which call.
+        /// Number of the call in this answer, from 0.
         index: usize,
         /// JSON text.
         text: String,
     },
 }
 
-/// Events of the current piece; neighbours of one kind are one event.
+/// Events that were not reported yet. Neighbouring texts of the same kind are joined.
 #[derive(Default)]
 pub(super) struct Events {
     pub ready: Vec<Event>,
-    /// How many calls have begun.
+    /// Number of calls that have begun in this answer.
     pub calls: usize,
 }
 
@@ -43,7 +43,7 @@ impl Events {
         }
     }
 
-    /// Adds the beginning of a call of the tool `name`, and returns the call's number.
+    /// Adds the beginning of a call of the tool `name` and returns the call's number.
     pub fn begin_call(&mut self, name: String) -> usize {
         let index = self.calls;
         self.calls += 1;

@@ -1,6 +1,6 @@
-//! Text that must wait: what comes next decides whether it is shown.
+//! Text that is held back, because the text after it decides whether it is shown.
 
-/// Drops newlines at the beginning, and holds back those at the end until more text follows.
+/// Drops newlines at the beginning, and holds back newlines at the end until more text follows.
 pub(super) struct Newlines {
     at_start: bool,
     hold: bool,
@@ -12,7 +12,7 @@ impl Newlines {
         Self { at_start: drop_leading, hold: hold_trailing, held: String::new() }
     }
 
-    /// What may be shown of the held text and `text`.
+    /// Takes `text` and returns the text that can be shown now.
     pub fn feed(&mut self, text: &str) -> String {
         let text = if self.at_start { text.trim_start_matches('\n') } else { text };
         if text.is_empty() {
@@ -26,13 +26,13 @@ impl Newlines {
         shown
     }
 
-    /// The newlines that are still held.
+    /// Returns the newlines that are still held back.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 }
 
-/// Looks for stop strings across pieces of text.
+/// Looks for stop strings, which may be spread over several texts.
 pub(super) struct Stops {
     stops: Vec<String>,
     held: String,
@@ -44,7 +44,7 @@ impl Stops {
         Self { stops, held: String::new() }
     }
 
-    /// What may be shown of the held text and `text`, and whether a stop string follows it.
+    /// Takes `text` and returns the text that can be shown now, and whether a stop string follows it.
     pub fn feed(&mut self, text: &str) -> (String, bool) {
         let mut shown = std::mem::take(&mut self.held) + text;
         if let Some(at) = self.stops.iter().filter_map(|stop| shown.find(stop)).min() {
@@ -56,13 +56,13 @@ impl Stops {
         (shown, false)
     }
 
-    /// The text that began like a stop string and was none.
+    /// Returns the text that is still held back because it began like a stop string.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 }
 
-/// The length in bytes of the longest end of `text` that `needle` begins with and goes on from.
+/// The length in bytes of the longest suffix of `text` that is a proper prefix of `needle`.
 pub(super) fn begun(text: &str, needle: &str) -> usize {
     let prefixes = needle.char_indices().map(|(at, _)| at).rev();
     prefixes.into_iter().find(|at| text.ends_with(&needle[..*at])).unwrap_or(0)

@@ -1,8 +1,8 @@
-//! What a model is writing, sorted while it comes: reasoning, answer, tool calls. Never fails; strange markup becomes text or
-//! nothing. Works on ids, where only real tokens are markup, or on text, where spelling must do.
+//! Splits an answer into reasoning, content and tool calls while the model writes it. It never fails; malformed markup becomes text or is
+//! dropped. It takes ids, of which only special tokens are markup, or text, in which markup is recognised by its spelling.
 //!
-//! The rules follow DeepSeek's own serving library: newlines around reasoning and before calls are not shown, a call block may open
-//! inside reasoning, what follows the block is dropped. Stop tokens are the caller's business: do not pass them in.
+//! The rules are those of DeepSeek's serving library: newlines around reasoning and before calls are not shown, a call block may open
+//! inside reasoning, and text after the block is dropped. The caller must not pass stop tokens.
 
 mod calls;
 mod events;
@@ -17,41 +17,42 @@ use calls::CallReader;
 use events::Events;
 use hold::{Newlines, Stops, begun};
 
-/// What the prompt ended with, that is, what the model writes first.
+/// The part of the answer that the model writes first, which depends on the end of the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// An open reasoning block.
+    /// Reasoning, after a prompt that opens the reasoning block.
     Reasoning,
-    /// A closed one.
+    /// Content, after a prompt that closes the reasoning block.
     Content,
-    /// The opening tag of a call block.
+    /// Tool calls, after a prompt that ends with the opening tag of a call block.
     ToolCalls,
 }
 
 /// How to read an answer.
 #[derive(Clone, Debug)]
 pub struct SplitOptions {
-    /// What the model writes first.
+    /// The part that the model writes first.
     pub start: Start,
-    /// Whether it goes on with a text that the prompt has begun: then leading newlines are part of it.
+    /// Whether the answer continues a text in the prompt, so that leading newlines belong to it.
     pub continues: bool,
     /// Whether call markup is a call. Without tools in the request it is content.
     pub tools: bool,
-    /// Texts that end the answer; they are not part of it. Looked for in content only. Empty ones are ignored.
+    /// Texts that end the answer and do not belong to it. They count in content only. Empty ones are ignored.
     pub stop: Vec<String>,
 }
 
-/// Sorts one answer.
+/// Splits one answer.
 pub struct Splitter {
     tokenizer: Tokenizer,
     think_end: Option<TokenId>,
+    /// The special token in every tool-call tag.
     mark: Option<TokenId>,
     tools: bool,
     state: State,
     utf8: Utf8,
-    /// In text mode: the beginning of something that may become markup.
+    /// The end of the text so far, if it may be the beginning of markup. Used for text, not for ids.
     spelled: String,
-    /// An angle bracket that a mark may follow: `<`, `</` or nothing.
+    /// An angle bracket at the end of the text so far, which a mark may follow: `<`, `</` or empty.
     angle: &'static str,
     newlines: Newlines,
     stops: Stops,
@@ -59,16 +60,17 @@ pub struct Splitter {
     events: Events,
 }
 
+/// The part of the answer that is being read.
 enum State {
     Reasoning,
     Content,
     Calls(CallReader),
-    /// Behind a stop string or a call block: nothing counts any more.
+    /// After a stop string or a call block. Further text is dropped.
     Done,
 }
 
 impl Splitter {
-    /// Begins an answer.
+    /// Starts an answer.
     pub fn new(tokenizer: Tokenizer, options: SplitOptions) -> Self {
         let added = |text| tokenizer.token_id(text).filter(|id| tokenizer.is_added(*id));
         let state = match options.start {
@@ -92,7 +94,7 @@ impl Splitter {
         }
     }
 
-    /// The next tokens. Markup counts only as the real token. Ids outside the vocabulary give nothing.
+    /// Takes the next tokens. Only special tokens are markup. Ids outside the vocabulary are ignored.
     pub fn push(&mut self, ids: &[TokenId]) -> Vec<Event> {
         for id in ids {
             if self.tokenizer.is_added(*id) {
@@ -111,7 +113,7 @@ impl Splitter {
         std::mem::take(&mut self.events.ready)
     }
 
-    /// The next text, for a source that has no ids. Markup counts as it is spelled.
+    /// Takes the next text, for a caller that has no ids. Text that spells markup is markup.
     pub fn push_text(&mut self, text: &str) -> Vec<Event> {
         let text = std::mem::take(&mut self.spelled) + text;
         let mut rest = text.as_str();
@@ -130,7 +132,7 @@ impl Splitter {
         std::mem::take(&mut self.events.ready)
     }
 
-    /// The end of the answer: what was held back and is text after all. An incomplete character is dropped.
+    /// Ends the answer. Returns text that was held back. An incomplete character is dropped.
     pub fn finish(&mut self) -> Vec<Event> {
         let spelled = std::mem::take(&mut self.spelled);
         self.text(&spelled);
@@ -150,22 +152,22 @@ impl Splitter {
         std::mem::take(&mut self.events.ready)
     }
 
-    /// Whether a stop string has ended the answer: generating more is useless.
+    /// Whether a stop string has ended the answer, so that no more tokens are needed.
     pub fn is_stopped(&self) -> bool {
         self.stopped
     }
 
-    /// How many calls have begun.
+    /// Number of calls that have begun.
     pub fn calls(&self) -> usize {
         self.events.calls
     }
 
-    /// Whether the last call lacks its end: it must not be executed.
+    /// Whether the last call is incomplete. Such a call must not be executed.
     pub fn has_unfinished_call(&self) -> bool {
         matches!(&self.state, State::Calls(reader) if reader.is_open())
     }
 
-    /// Text that is no markup, except that a mark may follow its last angle bracket.
+    /// Takes text without markup. An angle bracket at its end is held back, because a mark may follow it.
     fn text(&mut self, text: &str) {
         if text.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! The attention half of a layer: projections, compressors, the indexer, attention itself, and the way back into the streams.
+//! The attention segment of a layer: projections, compressors, indexer, attention, output projections and the new streams.
 
 use super::{Recorder, Streams, stride_of};
 use crate::engine::gpu::cache::{CompressorCache, LayerCache};
@@ -13,7 +13,7 @@ use crate::model::frontier_rows;
 use std::slice;
 
 impl Recorder<'_> {
-    /// The attention half of a layer, whose mix has been made. `number`: the layer's, unless it is the draft block's.
+    /// Records the attention segment of a layer. The buffer `mix` is ready for it. The draft block's layer has no `number`.
     pub(super) fn attention(
         &self,
         pass: &mut Pass<'_>,
@@ -24,10 +24,10 @@ impl Recorder<'_> {
         let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
         let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
-        let next: Vec<&Matrix> = layer.compressor_inputs.iter().chain(queries.iter().copied()).collect();
+        let read_next: Vec<&Matrix> = layer.compressor_inputs.iter().chain(queries.iter().copied()).collect();
         let inputs = Strided::whole(&b.inputs, stride_of(&layer.inputs));
-        let input = self.hc_input(&layer.attn_hc, streams.now, &normed, normed_int8.as_ref());
-        self.project_input(pass, &input, &layer.inputs, &inputs, &next);
+        let pre = self.hc_pre_args(&layer.attn_hc, streams.now, &normed, normed_int8.as_ref());
+        self.pre_and_project(pass, &pre, &layer.inputs, &inputs, &read_next);
         let (first, count) = self.data.windows_of(layer.ratio);
         let windows = Windows { list: &b.windows, angles: &b.window_angles, first, count, rows: &b.rows, live: &self.cache.live };
         let compressor_inputs = Strided::whole(b.compressor_inputs.of(number, step), stride_of(&layer.compressor_inputs));
@@ -36,12 +36,12 @@ impl Recorder<'_> {
                 self.project(pass, &layer.compressor_inputs, (&normed, normed_int8.as_ref()), &compressor_inputs);
             }
         };
-        // Compressed rows wait for them where a window closes; else only the rings do.
+        // Where a window closes, its compressed row needs these products now. Otherwise only the rings need them, after attention.
         let closes = windows.count > 0;
         if closes {
             project_compressor_inputs(pass);
         }
-        let low = Strided::whole(&b.low, c.q_rank).with_f16(self.half);
+        let low = Strided::whole(&b.low, c.q_rank).with_f16(self.keeps_f16);
         let keys = inputs.at(c.q_rank);
         let compressors = self.compressors(layer, cache, &compressor_inputs);
         let normed_queries = LinearNormed::each(kit, &queries, step);
@@ -61,7 +61,8 @@ impl Recorder<'_> {
             Some(normed) => normed.record(pass, &inputs, (&layer.q_norm, c.norm_eps), y),
             None => self.project(pass, slice::from_ref(queries[n]), (&low, None), y),
         };
-        // Queries run beside the launch before them: the indexer's beside the latents, the others beside its choice, if it has one to make.
+        // Each projection of queries is recorded where it can overlap the previous launch. The indexer's queries overlap the latents, those
+        // of attention overlap the choice of the indexer, or the latents where the indexer has nothing to choose.
         if let Some(cache) = cache.index.as_ref().filter(|_| self.selects(layer.ratio)) {
             let index_queries = Strided::whole(b.index_queries.of(number, step), c.index_heads * c.index_dim);
             project_queries(pass, 1, &index_queries);
@@ -69,38 +70,44 @@ impl Recorder<'_> {
         }
         let queries = Strided::whole(b.queries.of(number, step), c.heads * c.head_dim);
         project_queries(pass, 0, &queries);
-        let heads = Strided::whole(&b.heads, c.heads * c.head_dim).with_f16(self.half);
+        let heads = Strided::whole(&b.heads, c.heads * c.head_dim).with_f16(self.keeps_f16);
         let heads_int8 = self.int8(&b.heads_int8, c.heads * c.head_dim);
-        let words = kit.dialect.kv.words(c.head_dim);
-        let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(c), words, source: Strided::whole(&b.kv, words) }];
-        stores.extend(compressors.iter().map(|(sizes, source)| RingStore {
-            ring: sizes.frontier,
-            size: sizes.ring,
-            words: 2 * sizes.width(),
-            source: source.clone(),
-        }));
-        let rings = Rings { stores, live: &self.cache.live };
+        let rings = self.rings(cache, &compressors);
         let post = b.attention_post.of(number, step);
-        self.attend(pass, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings, |pass| {
+        self.attention_and_rings(pass, layer, cache, &queries, (&heads, heads_int8.as_ref()), &rings, |pass| {
             self.residual_weights(pass, &layer.attn_hc, post, &[&layer.out_a, &layer.out_b]);
             if !closes {
                 project_compressor_inputs(pass);
             }
         });
 
-        let low = Strided::whole(&b.out_low, layer.out_a.rows).with_f16(self.half);
+        let low = Strided::whole(&b.out_low, layer.out_a.rows).with_f16(self.keeps_f16);
         let low_int8 = self.int8(&b.out_low_int8, layer.out_a.rows);
         let by_group = Grouping::Rows(c.o_rank);
         let rounded = record_linear_int8(pass, &[&layer.out_a], by_group, (&heads, heads_int8.as_ref()), (&low, low_int8.as_ref()));
         let low_int8 = low_int8.filter(|_| rounded);
-        let update = self.update(&layer.ffn_hc, post, streams);
+        let update = self.update_args(&layer.ffn_hc, post, streams);
         if !record_linear_with_hc_mix(pass, &layer.out_b, (&low, low_int8.as_ref()), update) {
             self.project(pass, slice::from_ref(&layer.out_b), (&low, low_int8.as_ref()), &Strided::whole(&b.y, c.dim));
             self.record_update(pass, &update);
         }
     }
 
-    /// The layer's compressor and the indexer's, each with its part of `inputs`.
+    /// The rings and frontiers of the layer, each with the rows that it takes.
+    fn rings<'s>(&'s self, cache: &'s LayerCache, compressors: &[(Compress<'s>, Strided)]) -> Rings<'s> {
+        let words = self.kit.dialect.kv.words(self.config.head_dim);
+        let source = Strided::whole(&self.buffers.kv, words);
+        let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(self.config), words, source }];
+        stores.extend(compressors.iter().map(|(sizes, source)| RingStore {
+            ring: sizes.frontier,
+            size: sizes.ring,
+            words: 2 * sizes.width(),
+            source: source.clone(),
+        }));
+        Rings { stores, live: &self.cache.live }
+    }
+
+    /// The layer's compressor and the indexer's, each with its columns of `inputs`.
     fn compressors<'s>(&'s self, layer: &'s Layer, cache: &'s LayerCache, inputs: &Strided) -> Vec<(Compress<'s>, Strided)> {
         let c = self.config;
         let mut all = Vec::new();
@@ -134,12 +141,12 @@ impl Recorder<'_> {
         }
     }
 
-    /// Whether a row of the step sees more compressed rows than attention takes.
+    /// Whether a row of the step sees more compressed rows than attention takes, so that the indexer must choose.
     fn selects(&self, ratio: u32) -> bool {
         (self.data.last_position + 1) / ratio > self.config.index_top_k
     }
 
-    /// The indexer: scores, and the best rows, a tile of the step's rows at a time.
+    /// Records the indexer: the scores and the best compressed rows, for a tile of the step's rows at a time.
     fn select(&self, pass: &mut Pass<'_>, ratio: u32, cache: &CompressorCache, queries: &Strided, weights: &Strided) {
         let (b, c) = (self.buffers, self.config);
         let columns = (self.data.last_position + 1) / ratio;
@@ -164,8 +171,9 @@ impl Recorder<'_> {
         }
     }
 
-    /// Attention, and then the layer's rings: it and the compressors read what they held before this step.
-    fn attend(
+    /// Records attention, then the stores into rings and frontiers, whose former content attention and compressors read. `beside` records
+    /// launches that may overlap attention.
+    fn attention_and_rings(
         &self,
         pass: &mut Pass<'_>,
         layer: &Layer,

@@ -1,4 +1,4 @@
-//! A step through the model as recordings: the embedding and two segments for each layer, then the output head and the draft block.
+//! Records a step: the embedding, two segments for each layer, then the output head and the draft block.
 
 mod attention;
 mod experts;
@@ -15,7 +15,7 @@ use crate::kernels::{
 };
 use crate::model::{Config, Tap};
 
-/// Everything that recording a step reads.
+/// Records the launches of one step.
 pub struct Recorder<'a> {
     pub kit: &'a Kit,
     pub config: &'a Config,
@@ -23,25 +23,26 @@ pub struct Recorder<'a> {
     pub cache: &'a Cache,
     pub buffers: &'a Buffers,
     pub data: &'a StepData,
-    /// Activations between kernels are f16: what a long step's matrices multiply anyway.
-    pub half: bool,
+    /// Whether kernels pass activations in f16. The matrix products of prompts multiply f16 in any case.
+    pub keeps_f16: bool,
 }
 
-/// The launches of half a layer, and the buffers that taps may read after them, before the next half reuses these buffers.
+/// The launches of the attention or of the experts of a layer.
 pub struct Segment {
     pub recording: Recording,
+    /// Taps of the segment, with the buffers that hold them until the next segment reuses the buffers.
     pub taps: Vec<(Tap, Slice)>,
-    /// The layer that it completes.
+    /// Number of the layer, if the segment is its last.
     pub layer_done: Option<usize>,
 }
 
-/// The streams that a sub-layer reads and the ones that it writes.
+/// The residual streams that a sub-layer reads, and those that it writes.
 struct Streams<'a> {
     now: &'a Slice,
     next: &'a Slice,
 }
 
-/// Rows of a part of the buffer `inputs`: strides are multiples of 8 floats, so that every kernel can read them as vectors.
+/// Floats of a row of the products with `matrices`. It is a multiple of 8, so that every kernel can read the row as vectors.
 fn stride_of(matrices: &[Matrix]) -> u32 {
     matrices.iter().map(|m| m.rows).sum::<u32>().next_multiple_of(8)
 }
@@ -56,19 +57,20 @@ impl Recorder<'_> {
         Pass { rec, kit: self.kit, rows: self.data.step }
     }
 
-    /// The embedding with the first layer's attention, its experts, and so on to the last layer's experts. The streams end where they began.
+    /// The segments of all layers in order: attention, then experts. The embedding is in the first one. The last one writes the streams
+    /// into the buffer in which they started.
     pub fn segments(&self) -> impl Iterator<Item = Segment> {
         let layers = &self.model.layers;
         layers.iter().enumerate().flat_map(|(l, layer)| {
             let (mut attention, mut experts) = (Recording::new(), Recording::new());
-            let (a, z) = (&self.buffers.streams, &self.buffers.streams_between);
+            let (outer, between) = (&self.buffers.streams, &self.buffers.streams_between);
             let pass = &mut self.pass(&mut attention);
             if l == 0 {
-                self.embed(pass, &layer.attn_hc, a);
+                self.embed(pass, &layer.attn_hc, outer);
             }
-            self.attention(pass, (Some(l), layer), &self.cache.layers[l], &Streams { now: a, next: z });
+            self.attention(pass, (Some(l), layer), &self.cache.layers[l], &Streams { now: outer, next: between });
             let next = layers.get(l + 1).map_or(&self.model.head_hc, |next| &next.attn_hc);
-            self.experts(&mut self.pass(&mut experts), (Some(l), layer), next, &Streams { now: z, next: a });
+            self.experts(&mut self.pass(&mut experts), (Some(l), layer), next, &Streams { now: between, next: outer });
             [
                 Segment { recording: attention, taps: self.attention_taps(l, layer.ratio), layer_done: None },
                 Segment { recording: experts, taps: self.experts_taps(l), layer_done: Some(l) },
@@ -106,43 +108,44 @@ impl Recorder<'_> {
         ]
     }
 
-    /// Embeddings of the step's tokens, and their mix for the sub-layer of `hc`. -> streams.
+    /// Records the embedding of the step's tokens into `streams`, and the mix for the sub-layer of `hc`.
     fn embed(&self, pass: &mut Pass<'_>, hc: &HcWeights, streams: &Slice) {
         let b = self.buffers;
         record_embed(pass, &self.model.embed, &b.rows, &self.cache.sampled, streams);
         record_hc_mix(pass, hc, streams, None, &b.mix);
     }
 
-    /// Input of a sub-layer (T, D).
+    /// The normed input of a sub-layer (T, D).
     fn normed(&self) -> Strided {
-        Strided::whole(&self.buffers.normed, self.config.dim).with_f16(self.half)
+        Strided::whole(&self.buffers.normed, self.config.dim).with_f16(self.keeps_f16)
     }
 
-    /// Rows of `columns` values in `slice`, where this step rounds activations to int8.
+    /// `slice` as rows of `columns` int8 values, or `None` where the step does not round activations to int8.
     fn int8(&self, slice: &Slice, columns: u32) -> Option<Quantized> {
         Quantized::new(&self.kit.dialect, slice, columns, self.data.step)
     }
 
-    /// `y` = the rows of all `matrices` times `x`, or times its rounded twin.
+    /// Records `y` = `x` times all `matrices`, whose results follow one another in a row. `x` may also be given rounded to int8.
     fn project(&self, pass: &mut Pass<'_>, matrices: &[Matrix], x: (&Strided, Option<&Quantized>), y: &Strided) {
         let matrices: Vec<&Matrix> = matrices.iter().collect();
         record_linear_int8(pass, &matrices, Grouping::Shared, x, (y, None));
     }
 
-    /// `matrices`, in the order of their places, to prefetch in a decode step. A long step hides the translation of addresses behind its products.
+    /// The prefetch of `matrices`, which are in the order of their places. Only generated steps prefetch, because those of prompts are
+    /// bound by arithmetic.
     fn prefetch(&self, matrices: &[&Matrix]) -> Vec<PrefetchRange> {
         if self.kit.dialect.int8() && self.data.step.are_few() { PrefetchRange::of(matrices) } else { Vec::new() }
     }
 
-    /// The input of a sub-layer, a prefetch of `matrices` and of those in `next`, and `inputs` = the rows of all `matrices` times the input.
-    fn project_input(&self, pass: &mut Pass<'_>, input: &HcPreInput<'_>, matrices: &[Matrix], inputs: &Strided, next: &[&Matrix]) {
-        let prefetch = self.prefetch(&[&matrices.iter().collect::<Vec<_>>(), next].concat());
+    /// Records the input of a sub-layer, and `inputs` = that input times `matrices`. Prefetches `matrices` and then those in `read_next`.
+    fn pre_and_project(&self, pass: &mut Pass<'_>, input: &HcPreInput<'_>, matrices: &[Matrix], inputs: &Strided, read_next: &[&Matrix]) {
+        let prefetch = self.prefetch(&[&matrices.iter().collect::<Vec<_>>(), read_next].concat());
         record_hc_pre(pass, input, &prefetch, HcRows::All);
         self.project(pass, matrices, (input.normed, input.normed_int8), inputs);
     }
 
-    /// How the input of the sub-layer or head of `weights` is made of the streams `x`.
-    fn hc_input<'s>(
+    /// Arguments of `hc_pre` for the sub-layer or head with these hyper-connections. `x` are the streams.
+    fn hc_pre_args<'s>(
         &'s self,
         weights: &'s HcWeights,
         x: &'s Slice,
@@ -154,20 +157,21 @@ impl Recorder<'_> {
         HcPreInput { weights, mix, x, normed, normed_int8, hc_eps: c.hc_eps, norm_eps: c.norm_eps, prefetch_sink }
     }
 
-    /// The residual's weights for the sub-layer of `hc`, and a prefetch of `next`.
-    fn residual_weights(&self, pass: &mut Pass<'_>, hc: &HcWeights, post: &Slice, next: &[&Matrix]) {
+    /// Records the weights that the sub-layer of `hc` needs to make the new streams, in `post`. Prefetches the matrices in `read_next`.
+    fn residual_weights(&self, pass: &mut Pass<'_>, hc: &HcWeights, post: &Slice, read_next: &[&Matrix]) {
         let c = self.config;
         let constants = (c.sinkhorn_iterations, c.hc_eps, c.norm_eps);
-        record_hc_sinkhorn(pass, hc, (&self.buffers.mix, post), constants, &self.prefetch(next));
+        record_hc_sinkhorn(pass, hc, (&self.buffers.mix, post), constants, &self.prefetch(read_next));
     }
 
-    /// The residual, with the mix for what reads the streams next: the sub-layer or the head of `weights`.
-    fn update<'s>(&'s self, weights: &'s HcWeights, post: &'s Slice, streams: &Streams<'s>) -> HcUpdate<'s> {
+    /// Arguments of the kernel that makes the new streams, and their mix for the sub-layer or head that reads them (`weights`).
+    fn update_args<'s>(&'s self, weights: &'s HcWeights, post: &'s Slice, streams: &Streams<'s>) -> HcUpdate<'s> {
         let b = self.buffers;
         let residual = HcResidual { post, y: &b.y, next: streams.next };
         HcUpdate { weights, x: streams.now, residual, mix: &b.mix }
     }
 
+    /// Records the new streams and their mix, where no other kernel has made them.
     fn record_update(&self, pass: &mut Pass<'_>, update: &HcUpdate<'_>) {
         record_hc_mix(pass, update.weights, update.x, Some(update.residual), update.mix);
     }

@@ -10,20 +10,20 @@ use crate::kernels::{
 };
 
 impl Recorder<'_> {
-    /// Logits of the `count` rows named in `wanted`, from streams whose mix for `hc` has been made.
+    /// Records the logits of the `count` rows whose numbers are in `wanted`. The buffer `mix` is ready for the head of `hc`.
     pub fn head(&self, rec: &mut Recording, hc: &HcWeights, streams: &Slice, wanted: &Slice, count: u32) {
         let (b, c, pass) = (self.buffers, self.config, &mut self.pass(rec));
-        // The wanted rows may be few, but they take the kernels of their step.
+        // The kernels are those of the step's kind, even where few of its rows are wanted.
         let rows = self.data.step.with_count(count);
         let normed_int8 = Quantized::new(&self.kit.dialect, &b.normed_int8, c.dim, rows);
         let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
-        let (input, prefetch) = (self.hc_input(hc, streams, &normed, normed_int8.as_ref()), self.prefetch(&[&self.model.output]));
-        record_hc_pre(pass, &input, &prefetch, HcRows::Wanted(wanted, count));
+        let (pre, prefetch) = (self.hc_pre_args(hc, streams, &normed, normed_int8.as_ref()), self.prefetch(&[&self.model.output]));
+        record_hc_pre(pass, &pre, &prefetch, HcRows::Wanted(wanted, count));
         let (x, y) = ((&normed, normed_int8.as_ref()), (&logits, None));
         record_linear_int8(&mut pass.with_rows(rows), &[&self.model.output], Grouping::Shared, x, y);
     }
 
-    /// Next tokens of the first `count` rows of logits.
+    /// Records the sampling of the first `count` rows of logits.
     pub fn sample(&self, rec: &mut Recording, count: u32) {
         let b = self.buffers;
         let buffers = SampleBuffers {
@@ -37,24 +37,24 @@ impl Recorder<'_> {
         record_sample(&mut self.pass(rec).with_rows(rows), &b.logits, &buffers, self.config.vocabulary);
     }
 
-    /// The draft block, from the last layer's streams and the tokens in `draft_rows`. Returns its launches and the streams that they leave, whose
-    /// mix for the block's head has been made.
+    /// The launches of the draft block, which reads the last layer's streams and the tokens in `draft_rows`, and the streams that they
+    /// write. Afterwards the buffer `mix` is ready for the block's head.
     pub fn draft(&self, mtp: &GpuMtp, cache: &LayerCache) -> (Recording, &Slice) {
-        let (a, z) = (&self.buffers.streams, &self.buffers.streams_between);
+        let (outer, between) = (&self.buffers.streams, &self.buffers.streams_between);
         let mut rec = Recording::new();
         let pass = &mut self.pass(&mut rec);
-        self.draft_input(pass, mtp, &Streams { now: a, next: z });
-        self.attention(pass, (None, &mtp.layer), cache, &Streams { now: z, next: a });
-        self.experts(pass, (None, &mtp.layer), &mtp.head_hc, &Streams { now: a, next: z });
-        (rec, z)
+        self.draft_input(pass, mtp, &Streams { now: outer, next: between });
+        self.attention(pass, (None, &mtp.layer), cache, &Streams { now: between, next: outer });
+        self.experts(pass, (None, &mtp.layer), &mtp.head_hc, &Streams { now: outer, next: between });
+        (rec, between)
     }
 
-    /// The draft block's input and its mix: reads and overwrites `streams.now`, leaves the result in `streams.next`.
+    /// Records the draft block's input and its mix. Reads and overwrites `streams.now`; the result is in `streams.next`.
     fn draft_input(&self, pass: &mut Pass<'_>, mtp: &GpuMtp, streams: &Streams<'_>) {
         let (b, c, step) = (self.buffers, self.config, self.data.step);
         let t = step.count();
         record_embed(pass, &self.model.embed, &b.draft_rows, &self.cache.sampled, streams.next);
-        // One of the four equal streams.
+        // The four streams of an embedding are equal, so the first one is enough.
         let embedded = Strided::whole(streams.next, 4 * c.dim);
         let (normed, y) = (self.normed(), Strided::whole(&b.y, c.dim));
         record_rms_norm(pass, &embedded, (&mtp.e_norm, c.norm_eps), &normed, c.dim);
@@ -62,7 +62,7 @@ impl Recorder<'_> {
         let each = Strided::whole(streams.now, c.dim);
         let normed = Strided::whole(streams.next, c.dim);
         record_rms_norm(&mut pass.with_rows(step.with_count(4 * t)), &each, (&mtp.h_norm, c.norm_eps), &normed, c.dim);
-        // A row has four streams, so few rows may be more products than a kernel for few rows takes at once.
+        // A row has four streams, so that few rows may have more products than a kernel for few rows takes.
         let most = if step.are_few() { DECODE_ROWS } else { 4 * t };
         for first in (0..4 * t).step_by(most as usize) {
             let rows = step.with_count(most.min(4 * t - first));
