@@ -1,6 +1,6 @@
 //! Compressed rows: what a closed window of tokens leaves behind.
 
-use super::context::{Dialect, Strided};
+use super::context::{KernelProfile, Strided};
 use super::matrix::Pool;
 use super::pass::{Pass, bind};
 use crate::gpu::{Slice, Variant};
@@ -80,15 +80,15 @@ pub(super) fn for_windows(variant: Variant, ratio: u32, page_rows: u32) -> Varia
     variant.flag_if(ratio == 4, "OVERLAP").constant("RATIO", ratio).constant("PAGE_ROWS", page_rows)
 }
 
-fn compress_variant(dialect: &Dialect, ratio: u32, page_rows: u32, segments: u32, segment_rows: u32) -> Variant {
-    let variant = for_windows(dialect.kv_variant("compress"), ratio, page_rows).constant("FRONTIER_SEGMENTS", segments);
+fn compress_variant(profile: &KernelProfile, ratio: u32, page_rows: u32, segments: u32, segment_rows: u32) -> Variant {
+    let variant = for_windows(profile.kv_variant("compress"), ratio, page_rows).constant("FRONTIER_SEGMENTS", segments);
     if segments > 1 { variant.flag("FRONTIER_SPLIT").constant("SEGMENT_ROWS", segment_rows) } else { variant }
 }
 
 /// Compressed rows of `windows`. `inputs`: T rows with values then gates. Writes pages of live slots.
 pub fn record_compress(pass: &mut Pass<'_>, sizes: &Compress<'_>, windows: &Windows<'_>, inputs: &Strided) {
     let segments = sizes.frontier.segments.len() as u32;
-    let variant = compress_variant(pass.dialect(), sizes.ratio, sizes.page_rows, segments, sizes.frontier.held);
+    let variant = compress_variant(pass.profile(), sizes.ratio, sizes.page_rows, segments, sizes.frontier.held);
     for (i, pages) in sizes.pages.segments.iter().enumerate() {
         let params = CompressParams {
             dim: sizes.dim,
@@ -110,7 +110,7 @@ pub fn record_compress(pass: &mut Pass<'_>, sizes: &Compress<'_>, windows: &Wind
     }
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
     let kinds = [1, 2].into_iter().flat_map(|segments| [(4, 128, segments), (128, 4, segments)]);
-    kinds.map(|(ratio, page_rows, segments)| compress_variant(dialect, ratio, page_rows, segments, 100)).collect()
+    kinds.map(|(ratio, page_rows, segments)| compress_variant(profile, ratio, page_rows, segments, 100)).collect()
 }

@@ -54,7 +54,7 @@ impl Strided {
 
 /// What variants are chosen by: the device, how cached rows are stored, and whether activations stay f32.
 #[derive(Clone, Debug)]
-pub struct Dialect {
+pub struct KernelProfile {
     /// The device's caps.
     pub caps: Caps,
     /// How cached rows are stored.
@@ -63,7 +63,7 @@ pub struct Dialect {
     pub exact: bool,
 }
 
-impl Dialect {
+impl KernelProfile {
     /// The cooperative matrices to use in long steps, on devices with workgroups of eight subgroups.
     pub(super) fn cooperative(&self) -> Option<CoopShape> {
         let subgroup = self.caps.subgroup.filter(|size| !self.exact && size * 8 <= self.caps.invocations)?;
@@ -107,13 +107,13 @@ impl Dialect {
         (lanes, WG / lanes)
     }
 
-    /// As [`Dialect::variant`], for kernels in which LANES invocations share a row. Returns the rows of a workgroup too.
+    /// As [`KernelProfile::variant`], for kernels in which LANES invocations share a row. Returns the rows of a workgroup too.
     pub(super) fn lanes_variant(&self, kernel: &'static str, sums: u32) -> (Variant, u32) {
         let (lanes, rows) = self.lanes();
         (self.variant(kernel).constant("LANES", lanes).constant("SUMS", sums), rows)
     }
 
-    /// As [`Dialect::variant`], for kernels that read or write cached rows.
+    /// As [`KernelProfile::variant`], for kernels that read or write cached rows.
     pub(super) fn kv_variant(&self, kernel: &'static str) -> Variant {
         self.variant(kernel).flag_if(self.kv == KvType::F16, "KV_F16")
     }
@@ -146,13 +146,13 @@ impl CoopShape {
 
 /// What every record function needs: how to choose variants, and the tables that formats bind.
 #[derive(Clone, Debug)]
-pub struct Kit {
+pub struct KernelContext {
     /// How variants are chosen.
-    pub dialect: Dialect,
+    pub profile: KernelProfile,
     iq2_xxs_grid: Slice,
 }
 
-impl Kit {
+impl KernelContext {
     /// Bytes of GPU memory that the tables take.
     pub const BYTES: u64 = size_of_val(&GRID) as u64;
 
@@ -162,7 +162,7 @@ impl Kit {
     /// No memory left.
     pub fn new(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Self> {
         let grid = gpu.buffer_with("iq2_xxs grid", &GRID)?;
-        Ok(Self { dialect: Dialect { caps: gpu.caps().clone(), kv, exact }, iq2_xxs_grid: grid.all() })
+        Ok(Self { profile: KernelProfile { caps: gpu.caps().clone(), kv, exact }, iq2_xxs_grid: grid.all() })
     }
 
     /// The tables that `formats` need, to be bound after a kernel's other bindings.
@@ -172,7 +172,7 @@ impl Kit {
     }
 
     pub(super) fn variant(&self, kernel: &'static str) -> Variant {
-        self.dialect.variant(kernel)
+        self.profile.variant(kernel)
     }
 }
 

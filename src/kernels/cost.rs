@@ -1,7 +1,7 @@
 //! What launches move and compute, for the benchmarks. Weights and cached rows count once a launch however often caches serve them; where
 //! only the GPU knows which of them are used, as many as can be expected.
 
-use super::context::{Dialect, Strided};
+use super::context::{KernelProfile, Strided};
 use super::linear::Part;
 use super::matrix::{Experts, ExpertsSlice, Matrix};
 use super::rows::Rows;
@@ -70,8 +70,8 @@ pub(super) fn floats(floats: u32, t: u32) -> Cost {
 }
 
 /// Bytes of `rows` cached rows of `dim` values.
-fn cached(dialect: &Dialect, rows: u64, dim: u32) -> u64 {
-    let bytes = match dialect.kv {
+fn cached(profile: &KernelProfile, rows: u64, dim: u32) -> u64 {
+    let bytes = match profile.kv {
         KvType::F16 => 2,
         KvType::F32 => 4,
     };
@@ -80,9 +80,9 @@ fn cached(dialect: &Dialect, rows: u64, dim: u32) -> u64 {
 
 /// Scores and values of `heads` heads over `keys` keys of each row. Rows of a long step share most of their keys, so that how many bytes
 /// they are is not said.
-pub(super) fn attention(dialect: &Dialect, heads: u32, dim: u32, keys: &[u32], whole: bool) -> Cost {
+pub(super) fn attention(profile: &KernelProfile, heads: u32, dim: u32, keys: &[u32], whole: bool) -> Cost {
     let keys: u64 = keys.iter().map(|&n| u64::from(n)).sum();
-    let bytes = if whole { 0 } else { cached(dialect, keys, dim) };
+    let bytes = if whole { 0 } else { cached(profile, keys, dim) };
     Cost { bytes, flops: 2 * product(keys, dim, heads) }
 }
 
@@ -94,10 +94,10 @@ pub(super) fn attention_half(heads: u32, dim: u32, keys: &[u32], columns: u32) -
 }
 
 /// Scores of `columns` index rows for `rows`: of as many sessions where they are generated, of one where they are a piece of a prompt.
-pub(super) fn index_score(dialect: &Dialect, heads: u32, dim: u32, columns: u32, rows: Rows) -> Cost {
+pub(super) fn index_score(profile: &KernelProfile, heads: u32, dim: u32, columns: u32, rows: Rows) -> Cost {
     let t = rows.count();
     let sessions = if rows.are_few() { t } else { 1 };
     let scores = 4 * u64::from(columns) * u64::from(t);
-    let bytes = cached(dialect, u64::from(columns) * u64::from(sessions), dim) + scores;
+    let bytes = cached(profile, u64::from(columns) * u64::from(sessions), dim) + scores;
     Cost { bytes, flops: product(u64::from(columns) * u64::from(t), dim, heads) }
 }

@@ -1,6 +1,6 @@
 //! Embedding rows into the four hyper-connection streams, and the draft block's input.
 
-use super::context::{Dialect, WG};
+use super::context::{KernelProfile, WG};
 use super::formats::{format_sets, with_formats};
 use super::matrix::Matrix;
 use super::pass::{Pass, bind};
@@ -19,26 +19,26 @@ pub fn record_embed(pass: &mut Pass<'_>, table: &Matrix, rows: &Slice, sampled: 
         let params =
             EmbedParams { base: slice.base, first_id: slice.first_row, ids: slice.rows, dim: table.columns, format: table.format as u32 };
         let mut bindings = bind([rows, sampled, &slice.arena, x]);
-        bindings.extend(pass.kit.tables(&formats));
+        bindings.extend(pass.kernels.tables(&formats));
         let grid = [(table.columns / 8).div_ceil(WG), pass.t(), 1];
-        pass.launch(embed_variant(pass.dialect(), &formats), &params, bindings, grid);
+        pass.launch(embed_variant(pass.profile(), &formats), &params, bindings, grid);
     }
 }
 
 /// `x[t, j] = embedding[t] + streams[t, j]`. embedding (T, D), streams (T, 4, D) -> x (T, 4, D).
 pub fn record_mtp_join(pass: &mut Pass<'_>, embedding: &Slice, streams: &Slice, x: &Slice, dim: u32) {
     let grid = [(dim / 4).div_ceil(WG), pass.t() * 4, 1];
-    pass.launch(pass.kit.variant("mtp_join"), &MtpJoinParams { dim }, bind([embedding, streams, x]), grid);
+    pass.launch(pass.kernels.variant("mtp_join"), &MtpJoinParams { dim }, bind([embedding, streams, x]), grid);
 }
 
-fn embed_variant(dialect: &Dialect, formats: &[BlockFormat]) -> Variant {
-    with_formats(dialect.variant("embed"), formats)
+fn embed_variant(profile: &KernelProfile, formats: &[BlockFormat]) -> Variant {
+    with_formats(profile.variant("embed"), formats)
 }
 
-fn embed_variants(dialect: &Dialect) -> Vec<Variant> {
-    format_sets().map(|formats| embed_variant(dialect, formats)).collect()
+fn embed_variants(profile: &KernelProfile) -> Vec<Variant> {
+    format_sets().map(|formats| embed_variant(profile, formats)).collect()
 }
 
-fn mtp_join_variants(dialect: &Dialect) -> Vec<Variant> {
-    vec![dialect.variant("mtp_join")]
+fn mtp_join_variants(profile: &KernelProfile) -> Vec<Variant> {
+    vec![profile.variant("mtp_join")]
 }

@@ -1,6 +1,6 @@
 //! Activations rounded to int8: how a kernel leaves its result so, for the next one to multiply.
 
-use super::context::Dialect;
+use super::context::KernelProfile;
 use super::rows::Rows;
 use crate::gpu::{Binding, Slice, Variant};
 
@@ -22,9 +22,9 @@ impl Quantized {
         columns.div_ceil(UNIT) * (UNIT / 32 * 9)
     }
 
-    /// Rows of `columns` values in `slice`, where `dialect` has a use for them in a step of `rows`.
-    pub fn new(dialect: &Dialect, slice: &Slice, columns: u32, rows: Rows) -> Option<Self> {
-        let usable = dialect.int8() && rows.are_few() && columns.is_multiple_of(UNIT);
+    /// Rows of `columns` values in `slice`, where `profile` has a use for them in a step of `rows`.
+    pub fn new(profile: &KernelProfile, slice: &Slice, columns: u32, rows: Rows) -> Option<Self> {
+        let usable = profile.int8() && rows.are_few() && columns.is_multiple_of(UNIT);
         usable.then(|| Self { slice: slice.clone(), columns })
     }
 }

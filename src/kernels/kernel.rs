@@ -3,7 +3,7 @@
 //! Parameters are plain data whose layout equals the shader's `struct Params`; the tests reflect every shader and compare. The shader is the
 //! file of the kernel's name under `shaders/`. What a launch costs is said where it is recorded, because it depends on the arguments.
 
-use super::context::Dialect;
+use super::context::KernelProfile;
 use crate::gpu::Variant;
 
 /// Kernels that share their parameters and the code that chooses their variants.
@@ -15,7 +15,7 @@ pub struct Kernel {
     /// The parameters' members: name and byte offset.
     pub fields: &'static [(&'static str, usize)],
     /// Every variant that a device may select, with V4 Flash's sizes, and others where they choose other code.
-    pub variants: fn(&Dialect) -> Vec<Variant>,
+    pub variants: fn(&KernelProfile) -> Vec<Variant>,
 }
 
 /// Declares the kernels of a family: `Params for "kernel" | "kernel" in variants { field: type, ... }`.

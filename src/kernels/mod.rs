@@ -29,7 +29,7 @@ mod stream;
 
 pub use attention::{Attention, AttentionBuffers, MAX_PARTS, QRope, record_attention, record_q_rope, score_bytes};
 pub use compressor::{Compress, Window, Windows, record_compress};
-pub use context::{Dialect, Kit, Strided};
+pub use context::{KernelContext, KernelProfile, Strided};
 pub use embed::{record_embed, record_mtp_join};
 pub use hc::{
     HcPreInput, HcResidual, HcRows, HcUpdate, HcWeights, PrefetchRange, hc_mix_words, record_hc_mix, record_hc_pre, record_hc_sinkhorn,
@@ -84,6 +84,6 @@ pub fn all() -> impl Iterator<Item = &'static Kernel> {
 }
 
 /// Every variant that a device can select, for the tests that translate them all without a GPU.
-pub fn variants(dialect: &Dialect) -> Vec<Variant> {
-    all().flat_map(|kernel| (kernel.variants)(dialect)).collect()
+pub fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    all().flat_map(|kernel| (kernel.variants)(profile)).collect()
 }

@@ -1,6 +1,6 @@
 //! RMS normalisation with a weight.
 
-use super::context::{Dialect, Strided, with_f16_output};
+use super::context::{KernelProfile, Strided, with_f16_output};
 use super::pass::{Pass, bind};
 use crate::gpu::{Slice, Variant};
 
@@ -11,11 +11,11 @@ kernels! {
 /// `y[t] = N(x[t]; weight)`. x: T rows; weight (C) -> y (T, C).
 pub fn record_rms_norm(pass: &mut Pass<'_>, x: &Strided, (weight, eps): (&Slice, f32), y: &Strided, columns: u32) {
     let params = RmsNormParams { columns, x_stride: x.stride, x_offset: x.offset, eps };
-    let variant = y.written_by(pass.kit.variant("rms_norm"));
+    let variant = y.written_by(pass.kernels.variant("rms_norm"));
     pass.launch(variant, &params, bind([&x.slice, weight, &y.slice]), [pass.t(), 1, 1]);
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    let plain = dialect.variant("rms_norm");
-    if dialect.uses_half() { vec![with_f16_output(plain.clone()), plain] } else { vec![plain] }
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    let plain = profile.variant("rms_norm");
+    if profile.uses_half() { vec![with_f16_output(plain.clone()), plain] } else { vec![plain] }
 }

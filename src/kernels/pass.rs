@@ -1,6 +1,6 @@
 //! What every record function is given first.
 
-use super::context::{Dialect, Kit};
+use super::context::{KernelContext, KernelProfile};
 use super::rows::Rows;
 use crate::gpu::{Binding, Recording, Slice, Variant};
 
@@ -9,7 +9,7 @@ pub struct Pass<'a> {
     /// Receives the launches.
     pub rec: &'a mut Recording,
     /// The device and the numerics.
-    pub kit: &'a Kit,
+    pub kernels: &'a KernelContext,
     /// How many rows (T), and by which of the two kinds of kernels.
     pub rows: Rows,
 }
@@ -17,7 +17,7 @@ pub struct Pass<'a> {
 impl Pass<'_> {
     /// The same recording for other rows.
     pub fn with_rows(&mut self, rows: Rows) -> Pass<'_> {
-        Pass { rec: self.rec, kit: self.kit, rows }
+        Pass { rec: self.rec, kernels: self.kernels, rows }
     }
 
     /// T.
@@ -25,8 +25,8 @@ impl Pass<'_> {
         self.rows.count()
     }
 
-    pub(super) fn dialect(&self) -> &Dialect {
-        &self.kit.dialect
+    pub(super) fn profile(&self) -> &KernelProfile {
+        &self.kernels.profile
     }
 
     /// Appends a launch, as [`Recording::dispatch`].

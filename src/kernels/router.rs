@@ -1,6 +1,6 @@
 //! Which experts a row uses and with what weight, and beside it the shared expert's activation. `moe_gate_up_int8` can do the same by itself.
 
-use super::context::{Dialect, Strided, WG, with_f16_output};
+use super::context::{KernelProfile, Strided, WG, with_f16_output};
 use super::int8::{Quantized, binding, with_int8_output};
 use super::pass::{Pass, bind};
 use crate::gpu::{Binding, Slice, Variant};
@@ -115,8 +115,8 @@ impl Choice {
     }
 }
 
-fn router_variant(dialect: &Dialect, choice: Choice) -> Variant {
-    choice.variant(dialect.variant("router"))
+fn router_variant(profile: &KernelProfile, choice: Choice) -> Variant {
+    choice.variant(profile.variant("router"))
 }
 
 /// The experts of each row and their weights, and the shared expert's activation.
@@ -131,7 +131,7 @@ pub fn record_router(pass: &mut Pass<'_>, routing: &Routing<'_>) {
         up: shared.gate + shared.up,
         limit: shared.limit,
     };
-    let variant = shared.act.written_by(router_variant(pass.dialect(), routing.choice()));
+    let variant = shared.act.written_by(router_variant(pass.profile(), routing.choice()));
     let variant = with_int8_output(variant, shared.act_int8.is_some());
     pass.launch(variant, &params, routing.bindings(), [1 + (shared.width / 4).div_ceil(WG), pass.t(), 1]);
 }
@@ -153,14 +153,14 @@ pub(super) const CHOICES: [Choice; 8] = {
     ]
 };
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    let plain = CHOICES.map(|choice| router_variant(dialect, choice));
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    let plain = CHOICES.map(|choice| router_variant(profile, choice));
     let mut all = plain.to_vec();
-    if dialect.uses_half() {
+    if profile.uses_half() {
         all.extend(plain[..2].iter().cloned().map(with_f16_output));
     }
     // Rounding is tried on devices that would not choose it too, where it can run.
-    if dialect.caps.subgroup.is_some() {
+    if profile.caps.subgroup.is_some() {
         all.extend(plain.map(|variant| with_int8_output(variant, true)));
     }
     all

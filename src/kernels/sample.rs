@@ -1,6 +1,6 @@
 //! The next token of each row: greedy, or a seeded draw after temperature, top-k, top-p and min-p.
 
-use super::context::{Dialect, WG};
+use super::context::{KernelProfile, WG};
 use super::pass::{Pass, bind};
 use crate::gpu::{Slice, Variant};
 
@@ -56,16 +56,16 @@ pub struct SampleBuffers<'a> {
 }
 
 /// As large a workgroup as there is: it has the device to itself.
-fn sample_variant(dialect: &Dialect) -> Variant {
-    dialect.sized_variant("sample", if dialect.caps.invocations >= 1024 { 1024 } else { WG })
+fn sample_variant(profile: &KernelProfile) -> Variant {
+    profile.sized_variant("sample", if profile.caps.invocations >= 1024 { 1024 } else { WG })
 }
 
 /// Samples each row of logits (R, vocabulary), as many as the pass has rows.
 pub fn record_sample(pass: &mut Pass<'_>, logits: &Slice, buffers: &SampleBuffers<'_>, vocabulary: u32) {
     let bindings = bind([logits, buffers.samplers, buffers.masks, buffers.sampled, buffers.live, buffers.results]);
-    pass.launch(sample_variant(pass.dialect()), &SampleParams { vocabulary }, bindings, [pass.t(), 1, 1]);
+    pass.launch(sample_variant(pass.profile()), &SampleParams { vocabulary }, bindings, [pass.t(), 1, 1]);
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    vec![sample_variant(dialect)]
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    vec![sample_variant(profile)]
 }

@@ -1,6 +1,6 @@
 //! The yardstick of the benchmarks: how fast a device reads its memory.
 
-use super::context::Dialect;
+use super::context::KernelProfile;
 use super::cost;
 use super::pass::{Pass, bind};
 use crate::gpu::{Slice, Variant};
@@ -12,10 +12,10 @@ kernels! {
 /// Reads all of `source` once. sums: a word for each of `workgroups` workgroups.
 pub fn record_stream_read(pass: &mut Pass<'_>, source: &Slice, sums: &Slice, workgroups: u32) {
     let params = StreamReadParams { words: (source.bytes / 16) as u32 };
-    pass.launch(pass.kit.variant("stream_read"), &params, bind([source, sums]), [workgroups, 1, 1]);
+    pass.launch(pass.kernels.variant("stream_read"), &params, bind([source, sums]), [workgroups, 1, 1]);
     pass.rec.cost(cost::floats(4 * params.words, 1));
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    vec![dialect.variant("stream_read")]
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    vec![profile.variant("stream_read")]
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Gpu, Recording};
-use crate::kernels::{Kit, Pass, Rows, record_stream_read};
+use crate::kernels::{KernelContext, Pass, Rows, record_stream_read};
 use crate::num::KvType;
 use std::time::Instant;
 
@@ -13,13 +13,13 @@ use std::time::Instant;
 pub fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     const WORKGROUPS: u32 = 2112;
     const REPEATS: u32 = 10;
-    let kit = Kit::new(gpu, KvType::F16, true)?;
+    let kernels = KernelContext::new(gpu, KvType::F16, true)?;
     let bytes =
         (if gpu.is_software() { 32 << 20 } else { 1 << 30 }).min(gpu.caps().max_binding_bytes / 16 * 16).min(gpu.caps().max_buffer_bytes);
     let source = gpu.buffer("source", bytes)?.all();
     let sums = gpu.buffer("sums", u64::from(WORKGROUPS) * 4)?.all();
     let mut rec = Recording::new();
-    let mut pass = Pass { rec: &mut rec, kit: &kit, rows: Rows::Many(1) };
+    let mut pass = Pass { rec: &mut rec, kernels: &kernels, rows: Rows::Many(1) };
     (0..REPEATS).for_each(|_| record_stream_read(&mut pass, &source, &sums, WORKGROUPS));
     // The first runs compile, clear the buffer and bring the clocks up.
     let mut best = f64::INFINITY;

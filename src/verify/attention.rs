@@ -63,7 +63,7 @@ fn attention(
     (dim, heads, rope): (usize, usize, usize),
     segments: usize,
 ) -> Result<()> {
-    let kv = bench.kit.dialect.kv;
+    let kv = bench.kernels.profile.kv;
     let case = format!("ratio {ratio}, {step:?}, window {window}, {heads} heads of {dim}, {segments} buffers");
     let ring_rows = window + 16;
     let page_rows = if ratio == 128 { 4 } else { 128 };
@@ -103,7 +103,7 @@ fn attention(
     let partial = bench.output(decode * max_parts as usize * heads * dim)?;
     let stats = bench.output((decode * max_parts as usize * heads * 2).max(t * heads.next_multiple_of(64) * 2))?;
     // Scores of two rows at a time: more tiles than one.
-    let scores = bench.output((score_bytes(&bench.kit.dialect, heads as u32, most_keys, 2) / 4).max(1) as usize)?;
+    let scores = bench.output((score_bytes(&bench.kernels.profile, heads as u32, most_keys, 2) / 4).max(1) as usize)?;
     let places = bench.output((scores.slice().bytes / 4) as usize)?;
     let half = bench.takes_half(step);
     let out = bench.elements(t * heads * dim, half)?;
@@ -193,7 +193,7 @@ fn attention(
     bench.compare(&made[0], &case, &rows_at(&all, &some, heads * dim, 0, heads * dim), &want, made[0].limit());
     // Of the cooperative kernels the last row is what the scratch still holds, behind the one before it where rows are an even number.
     if let Some(padded) = made[3].by().and_then(|scores| scores.value("HEADS")) {
-        let columns = (score_bytes(&bench.kit.dialect, heads as u32, counts[t - 1], 1) / 4) as usize / padded as usize;
+        let columns = (score_bytes(&bench.kernels.profile, heads as u32, counts[t - 1], 1) / 4) as usize / padded as usize;
         let first = (1 - t % 2) * padded as usize;
         compare_scores(bench, &case, (&last_scores, &sinks), (&made[3], &made[2]), (first, columns), dim);
     }

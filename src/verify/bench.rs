@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::convert::random_rows;
 use crate::gpu::{Buffer, Gpu, Recording, Slice};
-use crate::kernels::{Experts, ExpertsSlice, Kit, Matrix, MatrixSlice, Pass, Rows};
+use crate::kernels::{Experts, ExpertsSlice, KernelContext, Matrix, MatrixSlice, Pass, Rows};
 use crate::quant::BlockFormat;
 use crate::reference;
 use crate::verify::outcome::{Limit, Made, Outcome, POISON, Report};
@@ -27,8 +27,8 @@ pub type Collector<'g> = dyn FnMut(&str, &Recording) -> Result<()> + 'g;
 pub struct Bench<'g> {
     /// The device.
     pub gpu: &'g Gpu,
-    /// Its kit.
-    pub kit: Kit,
+    /// What its kernels are chosen by.
+    pub kernels: KernelContext,
     /// Where all inputs come from.
     pub rng: Rng,
     purpose: Purpose<'g>,
@@ -48,9 +48,9 @@ impl Output {
 }
 
 impl<'g> Bench<'g> {
-    /// For `gpu` and the choices in `kit`.
-    pub fn new(gpu: &'g Gpu, kit: Kit, purpose: Purpose<'g>) -> Self {
-        Self { gpu, kit, rng: Rng::with_seed(0), purpose }
+    /// For `gpu`, with kernels chosen by `kernels`.
+    pub fn new(gpu: &'g Gpu, kernels: KernelContext, purpose: Purpose<'g>) -> Self {
+        Self { gpu, kernels, rng: Rng::with_seed(0), purpose }
     }
 
     /// What was found; nothing where recordings were collected.
@@ -68,7 +68,7 @@ impl<'g> Bench<'g> {
 
     /// Whether activations of `rows` may be f16: on devices with cooperative matrices kernels of long steps take them and leave them.
     pub fn takes_half(&self, rows: Rows) -> bool {
-        !rows.are_few() && self.kit.dialect.uses_half()
+        !rows.are_few() && self.kernels.profile.uses_half()
     }
 
     /// `n` normal numbers around a mean that is not zero, so that a lost sign or offset shows.
@@ -104,7 +104,7 @@ impl<'g> Bench<'g> {
 
     /// The elements to check a kernel with that can store both: f32, and f16 where shaders have it.
     pub fn halves(&self) -> &'static [bool] {
-        if self.kit.dialect.caps.f16 { &[false, true] } else { &[false] }
+        if self.kernels.profile.caps.f16 { &[false, true] } else { &[false] }
     }
 
     /// An output of `words` words, poisoned.
@@ -205,7 +205,7 @@ impl<'g> Bench<'g> {
     /// where recordings are collected: the case ends there.
     pub fn run(&mut self, case: &str, outputs: &[&Output], rows: Rows, record: impl FnOnce(&mut Pass<'_>)) -> Result<Option<Vec<Made>>> {
         let mut recording = Recording::new();
-        record(&mut Pass { rec: &mut recording, kit: &self.kit, rows });
+        record(&mut Pass { rec: &mut recording, kernels: &self.kernels, rows });
         let report = match &mut self.purpose {
             Purpose::Check(report) => report,
             Purpose::Collect(collector) => {

@@ -93,7 +93,7 @@ pub struct Paged {
 impl Paged {
     /// Random rows of `dim` values for `sessions` sessions with `each` pages of `page_rows` rows.
     pub fn new(bench: &mut Bench<'_>, dim: usize, page_rows: usize, sessions: usize, each: usize) -> Self {
-        let kv = bench.kit.dialect.kv;
+        let kv = bench.kernels.profile.kv;
         let count = sessions * each;
         let mut table: Vec<u32> = (0..count as u32).collect();
         bench.rng.shuffle(&mut table);

@@ -29,7 +29,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
 
 /// One session runs `tokens` tokens from its start, another closes a window that it was in the middle of.
 fn compress(bench: &mut Bench<'_>, ratio: u32, (dim, rope): (usize, usize), tokens: u32, segments: usize) -> Result<()> {
-    let kv = bench.kit.dialect.kv;
+    let kv = bench.kernels.profile.kv;
     let case = format!("ratio {ratio}, {dim} channels, {tokens} tokens from the start, {segments} frontier buffers");
     let slots = 2usize;
     let ring = (if ratio == 4 { 16 } else { 136 }) as usize;

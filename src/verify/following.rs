@@ -21,7 +21,7 @@ impl Following {
         let (_, mix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
         let (streams, post) = (bench.floats(tokens * 4 * dim), bench.floats(tokens * 32));
         let (streams, post) = (bench.upload(&streams)?, bench.upload(&post)?);
-        let mix_words = hc_mix_words(&bench.kit.dialect, dim as u32, Rows::Few(tokens as u32)) as usize;
+        let mix_words = hc_mix_words(&bench.kernels.profile, dim as u32, Rows::Few(tokens as u32)) as usize;
         let outputs = [bench.output(tokens * 4 * dim)?, bench.output(tokens * mix_words)?];
         let slices = outputs.each_ref().map(Output::slice);
         // The mix alone needs neither base nor norm.

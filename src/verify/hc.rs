@@ -58,7 +58,7 @@ fn hyper_connections(bench: &mut Bench<'_>, step: Rows, dim: usize) -> Result<()
         let (base, scale) = (bench.floats(outputs), bench.floats_around(0.2, 0.05, scales));
         let weights =
             HcWeights { mix: matrix.clone(), base_scale: bench.upload(&[&base[..], &scale].concat())?, norm: bench.upload(&norm)? };
-        let row_words = hc_mix_words(&bench.kit.dialect, dim as u32, step) as usize;
+        let row_words = hc_mix_words(&bench.kernels.profile, dim as u32, step) as usize;
         let mix = bench.output(t * row_words)?;
         let hc = reference::Hc { mix: view(&matrix, &bytes), base: &base, scale: &scale };
         let record = |pass: &mut Pass<'_>| record_hc_mix(pass, &weights, &x_gpu, None, &mix.slice());

@@ -25,7 +25,7 @@ mod stream;
 
 use crate::Result;
 use crate::gpu::{Gpu, Recording};
-use crate::kernels::Kit;
+use crate::kernels::KernelContext;
 use crate::num::KvType;
 use bench::{Bench, Purpose};
 pub use family::{Family, Shapes};
@@ -49,7 +49,7 @@ pub struct Selection {
 /// # Errors
 /// The device failed; a kernel that computes something else than the reference is an outcome, not an error.
 pub fn check(gpu: &Gpu, selection: Selection) -> Result<Report> {
-    let bench = Bench::new(gpu, Kit::new(gpu, selection.kv, selection.exact)?, Purpose::Check(Report::default()));
+    let bench = Bench::new(gpu, KernelContext::new(gpu, selection.kv, selection.exact)?, Purpose::Check(Report::default()));
     Ok(run(bench, selection)?.into_report())
 }
 
@@ -58,7 +58,7 @@ pub fn check(gpu: &Gpu, selection: Selection) -> Result<Report> {
 /// # Errors
 /// The device failed, or `collector` says so.
 pub fn collect(gpu: &Gpu, selection: Selection, collector: &mut dyn FnMut(&str, &Recording) -> Result<()>) -> Result<()> {
-    run(Bench::new(gpu, Kit::new(gpu, selection.kv, selection.exact)?, Purpose::Collect(collector)), selection)?;
+    run(Bench::new(gpu, KernelContext::new(gpu, selection.kv, selection.exact)?, Purpose::Collect(collector)), selection)?;
     Ok(())
 }
 

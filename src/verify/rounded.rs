@@ -27,7 +27,7 @@ impl Bench<'_> {
     /// Room for `rows` of `columns` values, if a kernel would leave them rounded.
     pub fn output_int8(&self, rows: Rows, columns: usize) -> Result<Option<(Output, Quantized)>> {
         let output = self.output((rows.count() * Quantized::words(columns as u32)) as usize)?;
-        let quantized = Quantized::new(&self.kit.dialect, &output.slice(), columns as u32, rows);
+        let quantized = Quantized::new(&self.kernels.profile, &output.slice(), columns as u32, rows);
         Ok(quantized.map(|q| (output, q)))
     }
 

@@ -51,7 +51,7 @@ fn router(bench: &mut Bench<'_>, (experts, used, width): (usize, usize, usize), 
         let router =
             if hashed { Router::Hashed { table: &table_gpu, rows: &rows_gpu, sampled: &sampled } } else { Router::Scored(&bias_gpu) };
         // The table's cases try the other element too.
-        let half = hashed && bench.kit.dialect.caps.f16;
+        let half = hashed && bench.kernels.profile.caps.f16;
         let (chosen, weights) = (bench.output(tokens * used)?, bench.output(tokens * used)?);
         let (act, int8) = (bench.elements(tokens * width, half)?, bench.output_int8(step, width)?.filter(|_| !half));
         let outputs: Vec<_> = [&chosen, &weights, &act].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();

@@ -2,7 +2,7 @@
 //! set by the host. Without these tests a misspelt flag would silently select the other branch.
 
 use super::translate::devices;
-use dwarfstar::kernels::{Dialect, variants};
+use dwarfstar::kernels::{KernelProfile, variants};
 use dwarfstar::num::KvType;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Names that are set on many kernels at once, some of which do not read them. A name that every kernel reads is no exception and fails.
 const SET_ON_MANY: &[(&str, &str)] = &[
-    ("SUBGROUP", "Dialect::variant sets it on every kernel of a device with subgroups, whether it reduces by them or not"),
+    ("SUBGROUP", "KernelProfile::variant sets it on every kernel of a device with subgroups, whether it reduces by them or not"),
     ("DEPTH", "CoopShape::variant sets it on every cooperative kernel, and index_score_few stages whole rows"),
 ];
 
@@ -130,7 +130,7 @@ fn set() -> Names<'static> {
     let mut set = Names::new();
     for device in devices() {
         for (kv, exact) in [(KvType::F16, false), (KvType::F32, true)] {
-            for variant in variants(&Dialect { caps: device.caps.clone(), kv, exact }) {
+            for variant in variants(&KernelProfile { caps: device.caps.clone(), kv, exact }) {
                 let names = variant.flags().iter().copied().chain(variant.constants().iter().map(|(name, _)| *name));
                 set.entry(variant.kernel()).or_default().extend(names);
             }

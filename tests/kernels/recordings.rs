@@ -2,7 +2,7 @@
 
 use super::adapters::each;
 use dwarfstar::gpu::{Binding, Buffer, Caps, Cooperative, Gpu, OpenOptions, Recording, SavedRecording, Variant, adapters};
-use dwarfstar::kernels::{Dialect, variants};
+use dwarfstar::kernels::{KernelProfile, variants};
 use dwarfstar::num::KvType;
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ fn every_variant_is_found_again_by_its_names() {
     let gpu = adapters()[0].open(OpenOptions::default()).unwrap();
     for caps in [Caps::portable(), Caps { cooperative: Cooperative::None, ..best.clone() }, best] {
         for (kv, exact) in [(KvType::F16, false), (KvType::F32, true)] {
-            let all = variants(&Dialect { caps: caps.clone(), kv, exact });
+            let all = variants(&KernelProfile { caps: caps.clone(), kv, exact });
             let mut recording = Recording::new();
             all.iter().for_each(|variant| recording.dispatch(variant.clone(), &0u32, Vec::<Binding>::new(), [1, 1, 1]));
             let loaded = SavedRecording::new(&recording).load(&gpu).unwrap();

@@ -3,7 +3,7 @@
 use super::names::{Shader, shaders};
 use super::translate::{devices, params, parse};
 use dwarfstar::gpu::{assemble, kernels};
-use dwarfstar::kernels::{Dialect, variants};
+use dwarfstar::kernels::{KernelProfile, variants};
 use dwarfstar::num::KvType;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ fn headers_state_the_most_workgroup_memory() {
     let mut most: BTreeMap<String, u32> = stated.keys().map(|path| (path.clone(), 0)).collect();
     for device in devices() {
         for kv in [KvType::F16, KvType::F32] {
-            for variant in variants(&Dialect { caps: device.caps.clone(), kv, exact: false }) {
+            for variant in variants(&KernelProfile { caps: device.caps.clone(), kv, exact: false }) {
                 if let Some(most) = most.get_mut(&format!("{}/{}", variant.folder(), variant.kernel())) {
                     let module = parse(variant.kernel(), &assemble(&variant, device.caps.immediates).unwrap());
                     *most = (*most).max(workgroup_bytes(&module).div_ceil(1024));
@@ -63,7 +63,7 @@ fn headers_state_the_size_of_the_parameters() {
     let shaders: BTreeMap<String, Shader> = shaders().into_iter().map(|shader| (shader.path.clone(), shader)).collect();
     let (mut checked, mut wrong) = (BTreeSet::new(), Vec::new());
     for device in devices() {
-        for variant in variants(&Dialect { caps: device.caps.clone(), kv: KvType::F16, exact: false }) {
+        for variant in variants(&KernelProfile { caps: device.caps.clone(), kv: KvType::F16, exact: false }) {
             let kernel = variant.kernel();
             if checked.insert(kernel) {
                 let module = parse(kernel, &assemble(&variant, device.caps.immediates).unwrap());

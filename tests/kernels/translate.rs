@@ -3,7 +3,7 @@
 
 use super::sizes::workgroup_bytes;
 use dwarfstar::gpu::{Caps, Cooperative, Variant, assemble, kernels};
-use dwarfstar::kernels::{self, Dialect, variants};
+use dwarfstar::kernels::{self, KernelProfile, variants};
 use dwarfstar::num::KvType;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -181,7 +181,7 @@ fn translated() -> &'static [Translated] {
     ALL.get_or_init(|| {
         let mut selected: HashMap<(Variant, bool), Vec<Device>> = HashMap::new();
         for device in devices() {
-            let dialects = [KvType::F16, KvType::F32].map(|kv| Dialect { caps: device.caps.clone(), kv, exact: false });
+            let dialects = [KvType::F16, KvType::F32].map(|kv| KernelProfile { caps: device.caps.clone(), kv, exact: false });
             for variant in dialects.iter().flat_map(variants) {
                 selected.entry((variant, device.caps.immediates)).or_default().push(device.clone());
             }
@@ -232,8 +232,9 @@ fn parameter_blocks_are_laid_out_as_the_shaders_declare_them() {
 fn a_declaration_lists_variants_of_its_kernels_and_of_no_other() {
     let devices = devices();
     for kernel in kernels::all() {
-        let listed =
-            devices.iter().flat_map(|device| (kernel.variants)(&Dialect { caps: device.caps.clone(), kv: KvType::F16, exact: false }));
+        let listed = devices
+            .iter()
+            .flat_map(|device| (kernel.variants)(&KernelProfile { caps: device.caps.clone(), kv: KvType::F16, exact: false }));
         let listed: BTreeSet<&str> = listed.map(|variant| variant.kernel()).collect();
         assert_eq!(listed, kernel.names.iter().copied().collect());
     }

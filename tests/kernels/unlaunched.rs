@@ -2,7 +2,7 @@
 
 use super::adapters::{all_are_software, ways};
 use dwarfstar::gpu::kernels;
-use dwarfstar::kernels::{Dialect, variants};
+use dwarfstar::kernels::{KernelProfile, variants};
 use std::collections::BTreeSet;
 
 const NEEDS_MATRICES: &str = "no software driver has cooperative matrices";
@@ -36,8 +36,8 @@ fn the_checks_launch_every_kernel_but_those_with_a_reason() {
     let (mut launched, mut selectable) = (BTreeSet::new(), BTreeSet::new());
     for found in ways().iter().flat_map(|way| way.found()) {
         launched.extend(&found.report.launched);
-        let dialect = Dialect { caps: found.caps.clone(), kv: found.kv, exact: found.exact };
-        selectable.extend(variants(&dialect).iter().map(|variant| variant.kernel()));
+        let profile = KernelProfile { caps: found.caps.clone(), kv: found.kv, exact: found.exact };
+        selectable.extend(variants(&profile).iter().map(|variant| variant.kernel()));
     }
     // A device that can select an exception has to launch it.
     let excused: BTreeSet<&str> =

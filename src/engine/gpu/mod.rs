@@ -19,7 +19,7 @@ use super::backend::{Backend, GpuTicket, StateData, Ticket};
 use super::step::{RowKind, Step, StepOutput, Token, Unsampled, Want};
 use super::watch::Watch;
 use crate::gpu::{self, Gpu, Recording, Slice};
-use crate::kernels::{HcWeights, Kit, NO_MASK, NO_TOKEN, Sampler};
+use crate::kernels::{HcWeights, KernelContext, NO_MASK, NO_TOKEN, Sampler};
 use crate::model::{Config, REWIND, RopeFrequencies, Tap, TapData, Taps};
 use crate::{Error, Result};
 use buffers::Buffers;
@@ -42,7 +42,7 @@ const _: () = assert!(LOOK_AHEAD < REWIND as usize);
 /// A model on a GPU, with the state of its sessions.
 pub struct GpuBackend {
     gpu: Arc<Gpu>,
-    kit: Kit,
+    kernels: KernelContext,
     config: Config,
     model: GpuModel,
     cache: Cache,
@@ -62,7 +62,7 @@ impl GpuBackend {
         upload(&gpu, layout.copies(), &arenas, watch)?;
         let model = layout.bind(&gpu, &arenas)?;
         Ok(Self {
-            kit: Kit::new(&gpu, capacity.kv, exact)?,
+            kernels: KernelContext::new(&gpu, capacity.kv, exact)?,
             cache: Cache::new(&gpu, config, &capacity, model.mtp.is_some())?,
             buffers: Buffers::new(&gpu, config, &capacity)?,
             plain: config.plain_frequencies(),
@@ -221,13 +221,13 @@ impl Backend for GpuBackend {
         self.upload(step, &data)?;
         let submissions = ((step.expected_seconds / SUBMIT_SECONDS).ceil() as usize).clamp(1, self.model.layers.len());
         let recorder = Recorder {
-            kit: &self.kit,
+            kernels: &self.kernels,
             config: &self.config,
             model: &self.model,
             cache: &self.cache,
             buffers: &self.buffers,
             data: &data,
-            keeps_f16: step.kind == RowKind::Prompt && self.kit.dialect.uses_half() && !self.taps_need_f32(taps),
+            keeps_f16: step.kind == RowKind::Prompt && self.kernels.profile.uses_half() && !self.taps_need_f32(taps),
         };
         let streams = &self.buffers.streams;
         let mut ticket = GpuTicket { submissions: Vec::new(), samples: 0, output: StepOutput::default() };

@@ -5,7 +5,7 @@ use super::layout::Layout;
 use super::sizes::{Capacity, LayerSizes, table_bytes};
 use crate::Result;
 use crate::gpu::Caps;
-use crate::kernels::Kit;
+use crate::kernels::KernelContext;
 use crate::model::Config;
 use std::fmt;
 
@@ -41,7 +41,7 @@ impl MemoryPlan {
             compressed_rows: 0,
             index_rows: 0,
             frontiers: 0,
-            activations: Buffers::bytes(config, &capacity, caps) + table_bytes(&capacity) + Kit::BYTES,
+            activations: Buffers::bytes(config, &capacity, caps) + table_bytes(&capacity) + KernelContext::BYTES,
         };
         // The draft block's layer has the sliding window only.
         let draft = layout.has_draft().then_some(0);

@@ -1,7 +1,7 @@
 //! The formulas for the sizes of caches and buffers. Allocation and the memory plan use the same formula for each.
 
 use crate::gpu::Caps;
-use crate::kernels::{DECODE_ROWS, Dialect, MAX_PARTS, Quantized, Rows, hc_mix_words, score_bytes};
+use crate::kernels::{DECODE_ROWS, KernelProfile, MAX_PARTS, Quantized, Rows, hc_mix_words, score_bytes};
 use crate::model::{Config, REWIND, frontier_rows};
 use crate::num::KvType;
 use crate::{Error, Result};
@@ -143,7 +143,7 @@ impl StepCounts {
     /// The counts for `config` and `capacity` on a device with `caps`.
     pub fn new(config: &Config, capacity: &Capacity, caps: &Caps) -> Self {
         let c = config;
-        let dialect = Dialect { caps: caps.clone(), kv: capacity.kv, exact: false };
+        let profile = KernelProfile { caps: caps.clone(), kv: capacity.kv, exact: false };
         let (rows, few) = (u64::from(capacity.rows), capacity.rows.min(DECODE_ROWS));
         let part = u64::from(few) * u64::from(c.heads * c.head_dim) * 4;
         let score_row = u64::from((capacity.context / 4).max(1)) * 4;
@@ -153,8 +153,8 @@ impl StepCounts {
         // The largest number of keys that a row of a prompt attends to in any layer.
         let compressed = |ratio: u32| capacity.context.checked_div(ratio).unwrap_or(0).min(c.most_rows(ratio));
         let keys = c.window.min(capacity.context) + c.layers.iter().map(|l| compressed(l.ratio)).max().unwrap_or(0);
-        let attention_row = score_bytes(&dialect, c.heads, keys, 1);
-        let mix = |step: Rows| u64::from(step.count()) * u64::from(hc_mix_words(&dialect, c.dim, step)) * 4;
+        let attention_row = score_bytes(&profile, c.heads, keys, 1);
+        let mix = |step: Rows| u64::from(step.count()) * u64::from(hc_mix_words(&profile, c.dim, step)) * 4;
         Self {
             rows,
             decode_rows: u64::from(few),
@@ -163,7 +163,7 @@ impl StepCounts {
             index_scores,
             attention_scores: (attention_row * rows).min((SCORE_BYTES / attention_row.max(1)).max(1) * attention_row),
             // 64 heads are a multiple of every tile of cooperative matrices.
-            coop_stats: if dialect.uses_half() { u64::from(c.heads.next_multiple_of(64)) * rows * 8 } else { 0 },
+            coop_stats: if profile.uses_half() { u64::from(c.heads.next_multiple_of(64)) * rows * 8 } else { 0 },
             mix: mix(Rows::Few(few)).max(mix(Rows::Many(capacity.rows))),
             // Every 4th row of a session closes a window of 4, every 128th row one of 128. Each session may start just before such a row.
             windows: rows / 4 + rows / 128 + 2 * u64::from(capacity.sessions) + 2,

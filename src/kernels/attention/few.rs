@@ -3,7 +3,7 @@
 
 use super::keys::{Attention, AttentionBuffers, Heads, Segments, keys_variant, sample_heads, sample_segments};
 use crate::gpu::{Binding, Variant};
-use crate::kernels::context::{CoopShape, Dialect, WG};
+use crate::kernels::context::{CoopShape, KernelProfile, WG};
 use crate::kernels::cost;
 use crate::kernels::int8::{binding, with_int8_output};
 use crate::kernels::kv::{RINGS, RingPart, Rings, record_ring_part};
@@ -23,8 +23,8 @@ kernels! {
 
 impl Attention<'_> {
     /// Parts of a row that sees `keys` keys: as in `lib/attention/parts`, a function of the row's own position alone.
-    fn parts(&self, dialect: &Dialect, keys: u32) -> u32 {
-        keys.div_ceil(split_keys(dialect, self.sizes())).min(self.max_parts)
+    fn parts(&self, profile: &KernelProfile, keys: u32) -> u32 {
+        keys.div_ceil(split_keys(profile, self.sizes())).min(self.max_parts)
     }
 }
 
@@ -41,29 +41,29 @@ fn staged_keys(kv: KvType) -> u32 {
     }
 }
 
-fn attention_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
+fn attention_variant(profile: &KernelProfile, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
     let each = heads_each(heads.heads);
-    let keys = staged_keys(dialect.kv);
+    let keys = staged_keys(profile.kv);
     // Channels of a key that one load fetches.
-    let channels = match dialect.kv {
+    let channels = match profile.kv {
         KvType::F16 => 8,
         KvType::F32 => 4,
     };
     let (lanes, words) = (WG / each, heads.dim / channels);
     let words_each = words.div_ceil(lanes);
     // Sums are exchanged among at least eight lanes.
-    let subgroup = dialect.caps.subgroup.filter(|&size| size >= 8);
+    let subgroup = profile.caps.subgroup.filter(|&size| size >= 8);
     let variant = Variant::new("attention")
         .constant("WG", WG)
-        .flag_if(dialect.kv == KvType::F16, "KV_F16")
-        .flag_if(dialect.kv == KvType::F16, "KEYS_BY_EIGHT")
+        .flag_if(profile.kv == KvType::F16, "KV_F16")
+        .flag_if(profile.kv == KvType::F16, "KEYS_BY_EIGHT")
         .flag_if(whole, "WHOLE")
         .constant("HEADS", each)
         .constant("WORDS_EACH", words_each)
         .constant("QUADS_EACH", words_each * (channels / 4))
         .constant("PIECES", (keys * words).div_ceil(WG))
         .flag_if(subgroup.is_some_and(|size| lanes > size), "WIDE")
-        .constant("SPLIT_KEYS", split_keys(dialect, heads))
+        .constant("SPLIT_KEYS", split_keys(profile, heads))
         .constant("MAX_PARTS", heads.max_parts);
     let variant = match subgroup {
         Some(size) => variant.constant("SUBGROUP", size),
@@ -78,20 +78,20 @@ const COOP_KEYS: u32 = 64;
 const COOP_SUBGROUPS: u32 = 8;
 
 /// The device's matrices, where `attention_coop` is written for them and for heads like these.
-fn coop_shape(dialect: &Dialect, heads: Heads) -> Option<CoopShape> {
-    let shape = dialect.cooperative().filter(|shape| (shape.size, shape.subgroup, shape.depth) == (16, 32, 64))?;
+fn coop_shape(profile: &KernelProfile, heads: Heads) -> Option<CoopShape> {
+    let shape = profile.cooperative().filter(|shape| (shape.size, shape.subgroup, shape.depth) == (16, 32, 64))?;
     let whole = heads.heads.is_multiple_of(COOP_HEADS) && heads.dim.is_multiple_of(COOP_SUBGROUPS * shape.size) && heads.dim <= 512;
-    (whole && heads.rope.is_multiple_of(4) && dialect.kv == KvType::F16).then_some(shape)
+    (whole && heads.rope.is_multiple_of(4) && profile.kv == KvType::F16).then_some(shape)
 }
 
 /// Keys that a part has at least where a row has several.
-fn split_keys(dialect: &Dialect, heads: Heads) -> u32 {
-    if coop_shape(dialect, heads).is_some() { COOP_KEYS } else { 32 }
+fn split_keys(profile: &KernelProfile, heads: Heads) -> u32 {
+    if coop_shape(profile, heads).is_some() { COOP_KEYS } else { 32 }
 }
 
 /// The cooperative kernel for steps of few rows, where the device and the sizes allow it.
-fn attention_coop_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segments: Segments) -> Option<Variant> {
-    let shape = coop_shape(dialect, heads)?;
+fn attention_coop_variant(profile: &KernelProfile, heads: Heads, page_rows: u32, segments: Segments) -> Option<Variant> {
+    let shape = coop_shape(profile, heads)?;
     let wg = COOP_SUBGROUPS * shape.subgroup;
     let (team, words) = (wg / COOP_HEADS, COOP_SUBGROUPS * shape.size / 8);
     let variant = shape
@@ -112,32 +112,32 @@ fn attention_coop_variant(dialect: &Dialect, heads: Heads, page_rows: u32, segme
 
 /// Parts of each row's attention, to be merged.
 pub fn record_parts(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, keys: &[u32]) {
-    let dialect = pass.dialect();
-    let (variant, heads_each, staged) = match attention_coop_variant(dialect, sizes.sizes(), sizes.page_rows, sizes.segments()) {
+    let profile = pass.profile();
+    let (variant, heads_each, staged) = match attention_coop_variant(profile, sizes.sizes(), sizes.page_rows, sizes.segments()) {
         Some(variant) => (variant, COOP_HEADS, COOP_KEYS),
-        None => plain(dialect, sizes, false),
+        None => plain(profile, sizes, false),
     };
     let most_keys = keys.iter().copied().max().unwrap_or(0);
-    let grid = [sizes.heads / heads_each, sizes.parts(dialect, most_keys), pass.t()];
+    let grid = [sizes.heads / heads_each, sizes.parts(profile, most_keys), pass.t()];
     let bindings = bindings(sizes, buffers, [buffers.partial.into(), buffers.stats.into()]);
     pass.launch(variant, &params(sizes, buffers, staged), bindings, grid);
     pass.rec.by_position();
-    pass.rec.cost(cost::attention(pass.dialect(), sizes.heads, sizes.dim, keys, false));
+    pass.rec.cost(cost::attention(pass.profile(), sizes.heads, sizes.dim, keys, false));
 }
 
 /// Attention of each row over all its keys at once.
 pub fn record_whole(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, keys: &[u32]) {
-    let (variant, heads_each, staged) = plain(pass.dialect(), sizes, true);
+    let (variant, heads_each, staged) = plain(pass.profile(), sizes, true);
     let bindings = bindings(sizes, buffers, [sizes.sinks.into(), (&buffers.out.slice).into()]);
     pass.launch(variant, &params(sizes, buffers, staged), bindings, [sizes.heads / heads_each, 1, pass.t()]);
     pass.rec.by_position();
-    pass.rec.cost(cost::attention(pass.dialect(), sizes.heads, sizes.dim, keys, true));
+    pass.rec.cost(cost::attention(pass.profile(), sizes.heads, sizes.dim, keys, true));
 }
 
 /// The variant of `attention`, the heads that a workgroup serves, and the keys that it stages at a time.
-fn plain(dialect: &Dialect, sizes: &Attention<'_>, whole: bool) -> (Variant, u32, u32) {
-    let variant = attention_variant(dialect, sizes.sizes(), sizes.page_rows, sizes.segments(), whole);
-    (variant, heads_each(sizes.heads), staged_keys(dialect.kv))
+fn plain(profile: &KernelProfile, sizes: &Attention<'_>, whole: bool) -> (Variant, u32, u32) {
+    let variant = attention_variant(profile, sizes.sizes(), sizes.page_rows, sizes.segments(), whole);
+    (variant, heads_each(sizes.heads), staged_keys(profile.kv))
 }
 
 fn params(sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, staged: u32) -> AttentionParams {
@@ -185,36 +185,36 @@ pub fn record_merge(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &Attent
     let mut bindings = bind([buffers.rows, buffers.partial, buffers.stats, sizes.sinks, buffers.angles, &buffers.out.slice]);
     bindings.extend(binding(buffers.out_int8));
     bindings.extend(first.into_iter().flat_map(|part| part.bindings));
-    let variant = with_int8_output(merge_variant(pass.dialect(), sizes.sizes(), count > 0), buffers.out_int8.is_some());
+    let variant = with_int8_output(merge_variant(pass.profile(), sizes.sizes(), count > 0), buffers.out_int8.is_some());
     pass.launch(variant, &params, bindings, [sizes.heads + count * workgroups, pass.t(), 1]);
     ring_parts.for_each(|part| record_ring_part(pass, part, buffers.rows));
 }
 
 /// `rings`: whether it writes rings, too. Layers have different numbers of them but share one variant, because code that is not in the
 /// instruction cache any more is fetched whenever the kernel starts.
-fn merge_variant(dialect: &Dialect, heads: Heads, rings: bool) -> Variant {
-    let variant = dialect.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts);
-    let variant = variant.constant("SPLIT_KEYS", split_keys(dialect, heads)).constant("PARTS_EACH", heads.max_parts.div_ceil(2));
+fn merge_variant(profile: &KernelProfile, heads: Heads, rings: bool) -> Variant {
+    let variant = profile.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts);
+    let variant = variant.constant("SPLIT_KEYS", split_keys(profile, heads)).constant("PARTS_EACH", heads.max_parts.div_ceil(2));
     if rings { variant.constant("RINGS", RINGS as u32) } else { variant }
 }
 
 const _: () = assert!(WG * 2 >= 512, "an invocation owns one pair of a head of up to 512 channels");
 
-fn attention_variants(dialect: &Dialect) -> Vec<Variant> {
+fn attention_variants(profile: &KernelProfile) -> Vec<Variant> {
     let (heads, mut all) = (sample_heads(), Vec::new());
     for (page_rows, segments) in sample_segments() {
-        let has_long_kernels = dialect.cooperative().is_some();
+        let has_long_kernels = profile.cooperative().is_some();
         let plain = [false, true].into_iter().filter(|whole| !whole || !has_long_kernels);
-        all.extend(plain.map(|whole| attention_variant(dialect, heads, page_rows, segments, whole)));
-        all.extend(attention_coop_variant(dialect, heads, page_rows, segments));
+        all.extend(plain.map(|whole| attention_variant(profile, heads, page_rows, segments, whole)));
+        all.extend(attention_coop_variant(profile, heads, page_rows, segments));
     }
     all
 }
 
-fn merge_variants(dialect: &Dialect) -> Vec<Variant> {
-    let mut all = [false, true].map(|rings| merge_variant(dialect, sample_heads(), rings)).to_vec();
-    if dialect.caps.subgroup.is_some() {
-        all.push(with_int8_output(merge_variant(dialect, sample_heads(), true), true));
+fn merge_variants(profile: &KernelProfile) -> Vec<Variant> {
+    let mut all = [false, true].map(|rings| merge_variant(profile, sample_heads(), rings)).to_vec();
+    if profile.caps.subgroup.is_some() {
+        all.push(with_int8_output(merge_variant(profile, sample_heads(), true), true));
     }
     all
 }

@@ -3,7 +3,7 @@
 use super::keys::{Attention, AttentionBuffers, Heads, Segments, keys_variant, sample_heads, sample_segments};
 use super::q_rope::{QRope, record_q_rope};
 use crate::gpu::Variant;
-use crate::kernels::context::{CoopShape, Dialect};
+use crate::kernels::context::{CoopShape, KernelProfile};
 use crate::kernels::cost;
 use crate::kernels::pass::{Pass, bind};
 use crate::num::KvType;
@@ -30,25 +30,25 @@ fn padded_heads(shape: CoopShape, heads: u32) -> u32 {
 }
 
 /// The cooperative kernels' variants: scores, stats, values.
-fn coop_variants(dialect: &Dialect, shape: CoopShape, heads: Heads, page_rows: u32, segments: Segments, half: bool) -> [Variant; 3] {
+fn coop_variants(profile: &KernelProfile, shape: CoopShape, heads: Heads, page_rows: u32, segments: Segments, half: bool) -> [Variant; 3] {
     let [over_heads, over_keys] = COOP_SUBGROUPS;
     let padded = padded_heads(shape, heads.heads);
     // Vectors of four that an invocation stages of its workgroup's heads, and of its keys or channels.
     let pieces = |subgroups: u32| (subgroups * 2 * shape.size * shape.depth / 4).div_ceil(over_heads * over_keys * shape.subgroup);
     let coop = |kernel| {
-        let variant = shape.variant(kernel).flag_if(dialect.kv == KvType::F16, "KV_F16");
+        let variant = shape.variant(kernel).flag_if(profile.kv == KvType::F16, "KV_F16");
         let variant = variant.constant("SUBGROUPS_H", over_heads).constant("SUBGROUPS_K", over_keys).constant("HEADS", padded);
         let variant = variant.constant("HEAD_PIECES", pieces(over_heads)).constant("KEY_PIECES", pieces(over_keys));
         keys_variant(variant, heads.dim, page_rows, segments).constant("PAGE_ROWS", page_rows)
     };
-    let stats = dialect.variant("attention_stats").constant("LANES", dialect.lanes().0).constant("HEADS", padded);
+    let stats = profile.variant("attention_stats").constant("LANES", profile.lanes().0).constant("HEADS", padded);
     [coop("attention_scores"), stats, coop("attention_values").flag("PLACED").flag_if(half, "Y_F16")]
 }
 
 /// Bytes of scores that `rows` rows of up to `keys` keys take in the cooperative kernels; 0 on devices that run none.
-pub fn score_bytes(dialect: &Dialect, heads: u32, keys: u32, rows: u32) -> u64 {
+pub fn score_bytes(profile: &KernelProfile, heads: u32, keys: u32, rows: u32) -> u64 {
     let scores = |shape| u64::from(padded_heads(shape, heads)) * u64::from(columns(shape, keys));
-    dialect.cooperative().map_or(0, |shape| scores(shape) * u64::from(rows) * 4)
+    profile.cooperative().map_or(0, |shape| scores(shape) * u64::from(rows) * 4)
 }
 
 fn columns(shape: CoopShape, keys: u32) -> u32 {
@@ -60,10 +60,10 @@ pub fn record_cooperative(pass: &mut Pass<'_>, shape: CoopShape, sizes: &Attenti
     let (t, padded) = (keys.len() as u32, padded_heads(shape, sizes.heads));
     let rotation = QRope { heads: sizes.heads, dim: sizes.dim, rope: sizes.rope, compressed: sizes.ratio > 0, norm_eps: sizes.norm_eps };
     record_q_rope(pass, rotation, buffers.angles, buffers.q);
-    let variants = coop_variants(pass.dialect(), shape, sizes.sizes(), sizes.page_rows, sizes.segments(), buffers.out.half);
+    let variants = coop_variants(pass.profile(), shape, sizes.sizes(), sizes.page_rows, sizes.segments(), buffers.out.half);
     let [tile_h, tile_k] = COOP_SUBGROUPS.map(|n| n * 2 * shape.size);
     let most = keys.iter().copied().max().unwrap_or(1);
-    let tile = (buffers.scores.bytes / score_bytes(pass.dialect(), sizes.heads, most, 1)).clamp(1, u64::from(t)) as u32;
+    let tile = (buffers.scores.bytes / score_bytes(pass.profile(), sizes.heads, most, 1)).clamp(1, u64::from(t)) as u32;
     let (scale, angle_set) = (1.0 / (sizes.dim as f32).sqrt(), u32::from(sizes.ratio > 0));
     let &Attention { heads, window, ratio, top_k, ring_rows, max_pages, rope, .. } = sizes;
     for (first_token, some) in (0..t).step_by(tile as usize).zip(keys.chunks(tile as usize)) {
@@ -77,7 +77,7 @@ pub fn record_cooperative(pass: &mut Pass<'_>, shape: CoopShape, sizes: &Attenti
         pass.launch(scores, &params, bindings, [columns / tile_k, padded / tile_h, n]);
         pass.rec.by_position();
         pass.rec.cost(cost::attention_half(heads, sizes.dim, some, columns));
-        let (_, heads_each) = pass.dialect().lanes();
+        let (_, heads_each) = pass.profile().lanes();
         let params = AttentionStatsParams { heads, window, ratio, top_k, first_token, columns, scale };
         let bindings = bind([buffers.rows, buffers.scores, sizes.sinks, buffers.stats]);
         pass.launch(stats, &params, bindings, [heads.div_ceil(heads_each), n, 1]);
@@ -94,20 +94,20 @@ pub fn record_cooperative(pass: &mut Pass<'_>, shape: CoopShape, sizes: &Attenti
 }
 
 /// All variants of the three kernels, which are chosen together.
-fn variants(dialect: &Dialect) -> Vec<[Variant; 3]> {
-    let Some(shape) = dialect.cooperative() else { return Vec::new() };
-    let both = |(page_rows, segments)| [false, true].map(|half| coop_variants(dialect, shape, sample_heads(), page_rows, segments, half));
+fn variants(profile: &KernelProfile) -> Vec<[Variant; 3]> {
+    let Some(shape) = profile.cooperative() else { return Vec::new() };
+    let both = |(page_rows, segments)| [false, true].map(|half| coop_variants(profile, shape, sample_heads(), page_rows, segments, half));
     sample_segments().flat_map(both).collect()
 }
 
-fn scores_variants(dialect: &Dialect) -> Vec<Variant> {
-    variants(dialect).into_iter().map(|[scores, ..]| scores).collect()
+fn scores_variants(profile: &KernelProfile) -> Vec<Variant> {
+    variants(profile).into_iter().map(|[scores, ..]| scores).collect()
 }
 
-fn stats_variants(dialect: &Dialect) -> Vec<Variant> {
-    variants(dialect).into_iter().map(|[_, stats, _]| stats).collect()
+fn stats_variants(profile: &KernelProfile) -> Vec<Variant> {
+    variants(profile).into_iter().map(|[_, stats, _]| stats).collect()
 }
 
-fn values_variants(dialect: &Dialect) -> Vec<Variant> {
-    variants(dialect).into_iter().map(|[.., values]| values).collect()
+fn values_variants(profile: &KernelProfile) -> Vec<Variant> {
+    variants(profile).into_iter().map(|[.., values]| values).collect()
 }

@@ -27,7 +27,7 @@ pub fn record_attention(
         beside(pass);
         return few::record_merge(pass, sizes, buffers, rings);
     }
-    match pass.dialect().cooperative() {
+    match pass.profile().cooperative() {
         Some(shape) => long::record_cooperative(pass, shape, sizes, buffers, keys),
         None => few::record_whole(pass, sizes, buffers, keys),
     }

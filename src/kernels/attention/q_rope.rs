@@ -1,7 +1,7 @@
 //! Query heads, normalised and rotated, for the kernels of `long`; `attention` does both by itself.
 
 use crate::gpu::{Slice, Variant};
-use crate::kernels::context::{Dialect, Strided};
+use crate::kernels::context::{KernelProfile, Strided};
 use crate::kernels::pass::{Pass, bind};
 
 kernels! {
@@ -33,9 +33,9 @@ pub fn record_q_rope(pass: &mut Pass<'_>, sizes: QRope, angles: &Slice, x: &Stri
         angle_set: u32::from(sizes.compressed),
         eps: sizes.norm_eps,
     };
-    pass.launch(pass.kit.variant("q_rope"), &params, bind([angles, &x.slice]), [sizes.heads, pass.t(), 1]);
+    pass.launch(pass.kernels.variant("q_rope"), &params, bind([angles, &x.slice]), [sizes.heads, pass.t(), 1]);
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    vec![dialect.variant("q_rope")]
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    vec![profile.variant("q_rope")]
 }

@@ -2,7 +2,7 @@
 
 use super::weights::HcWeights;
 use crate::gpu::{Binding, Slice, Variant};
-use crate::kernels::context::{Dialect, WG};
+use crate::kernels::context::{KernelProfile, WG};
 use crate::kernels::cost;
 use crate::kernels::formats::{format_sets, with_formats};
 use crate::kernels::pass::{Pass, bind};
@@ -19,33 +19,33 @@ pub const FUSED_CHANNELS: u32 = 16;
 
 /// Channels of each stream that one workgroup of hc_mix takes. Few rows need many workgroups; of many, what counts
 /// is how often sums go through reductions.
-fn slice_channels(dialect: &Dialect, rows: Rows) -> u32 {
+fn slice_channels(profile: &KernelProfile, rows: Rows) -> u32 {
     match rows {
-        Rows::Few(_) if dialect.int8() => FUSED_CHANNELS,
+        Rows::Few(_) if profile.int8() => FUSED_CHANNELS,
         Rows::Few(_) => 64,
         Rows::Many(_) => 256,
     }
 }
 
 /// Floats that hc_mix leaves for each of `rows` of `dim` channels: 32 for each slice of them.
-pub fn hc_mix_words(dialect: &Dialect, dim: u32, rows: Rows) -> u32 {
-    dim.div_ceil(slice_channels(dialect, rows)) * 32
+pub fn hc_mix_words(profile: &KernelProfile, dim: u32, rows: Rows) -> u32 {
+    dim.div_ceil(slice_channels(profile, rows)) * 32
 }
 
-fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: bool, step: Rows) -> (Variant, u32) {
-    let slice = slice_channels(dialect, step);
+fn hc_mix_variant(profile: &KernelProfile, formats: &[BlockFormat], post: bool, step: Rows) -> (Variant, u32) {
+    let slice = slice_channels(profile, step);
     // A lane takes eight channels at least.
-    let lanes = dialect.caps.subgroup.map_or(32, |size| size.min(slice / 2));
+    let lanes = profile.caps.subgroup.map_or(32, |size| size.min(slice / 2));
     // Rows that share their weights in registers: each of a long step takes 4 KiB of workgroup memory, and as much again without subgroups.
-    let rows = match dialect.caps.subgroup {
+    let rows = match profile.caps.subgroup {
         _ if slice == FUSED_CHANNELS => step.count().next_power_of_two().min(8),
         _ if step.are_few() => 1,
-        Some(_) if dialect.caps.workgroup_bytes >= 48 << 10 => 8,
+        Some(_) if profile.caps.workgroup_bytes >= 48 << 10 => 8,
         _ => 4,
     };
     // 24 outputs and the squares; eight channels of each stream at a time.
     let each = 25u32.div_ceil(WG / lanes);
-    let variant = dialect
+    let variant = profile
         .variant("hc_mix")
         .flag_if(post, "POST")
         .constant("LANES", lanes)
@@ -58,8 +58,8 @@ fn hc_mix_variant(dialect: &Dialect, formats: &[BlockFormat], post: bool, step: 
 }
 
 /// `variant` of a kernel that imports `lib/hc/mixed`: how it adds up the mix of rows of `dim` channels.
-pub fn with_mix_sums(dialect: &Dialect, variant: Variant, dim: u32, step: Rows) -> Variant {
-    let (wg, words) = (variant.value("WG").unwrap_or(WG), hc_mix_words(dialect, dim, step));
+pub fn with_mix_sums(profile: &KernelProfile, variant: Variant, dim: u32, step: Rows) -> Variant {
+    let (wg, words) = (variant.value("WG").unwrap_or(WG), hc_mix_words(profile, dim, step));
     let parts = (wg / 32).min((words / 32).next_multiple_of(4));
     variant.constant("SLICES", words / 32).constant("GATHERED", words.div_ceil(wg)).constant("PARTS", parts)
 }
@@ -90,10 +90,10 @@ pub struct HcUpdate<'a> {
 
 impl HcUpdate<'_> {
     /// Whether a kernel whose workgroups make `rows_each` of `rows` channels can do it: they must be whole slices.
-    pub(in crate::kernels) fn is_for(&self, dialect: &Dialect, rows_each: u32, rows: u32, step: Rows) -> bool {
+    pub(in crate::kernels) fn is_for(&self, profile: &KernelProfile, rows_each: u32, rows: u32, step: Rows) -> bool {
         let mix = &self.weights.mix;
         let is_whole = rows == mix.columns / 4 && rows.is_multiple_of(FUSED_CHANNELS) && mix.slices.len() == 1;
-        is_whole && rows_each == slice_channels(dialect, step) && mix.format == BlockFormat::F16
+        is_whole && rows_each == slice_channels(profile, step) && mix.format == BlockFormat::F16
     }
 
     /// What `lib/hc/leave` binds, in its order.
@@ -118,20 +118,20 @@ pub fn record_hc_mix(pass: &mut Pass<'_>, weights: &HcWeights, x: &Slice, residu
     let (t, rows) = (pass.t(), pass.rows);
     let matrix = &weights.mix;
     let (formats, dim) = ([matrix.format], matrix.columns / 4);
-    let (variant, rows_each) = hc_mix_variant(pass.dialect(), &formats, residual.is_some(), rows);
+    let (variant, rows_each) = hc_mix_variant(pass.profile(), &formats, residual.is_some(), rows);
     // A set is a few hundred KiB at most, so the loader never splits it.
     for slice in &matrix.slices {
         let params = HcMixParams { base: slice.base, outputs: matrix.rows, dim, format: matrix.format as u32, tokens: t };
         let mut bindings = bind([&slice.arena, x, mix]);
         bindings.extend(residual.iter().flat_map(|r| bind([r.post, r.y, r.next])));
-        bindings.extend(pass.kit.tables(&formats));
-        let grid = [dim.div_ceil(slice_channels(pass.dialect(), rows)), t.div_ceil(rows_each), 1];
+        bindings.extend(pass.kernels.tables(&formats));
+        let grid = [dim.div_ceil(slice_channels(pass.profile(), rows)), t.div_ceil(rows_each), 1];
         pass.launch(variant.clone(), &params, bindings, grid);
         pass.rec.cost(cost::hc_mix(matrix, residual.is_some(), t));
     }
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
     let kinds = [(false, Rows::Few(1)), (true, Rows::Few(1)), (true, Rows::Few(16)), (true, Rows::Many(17))];
-    format_sets().flat_map(|formats| kinds.map(|(post, rows)| hc_mix_variant(dialect, formats, post, rows).0)).collect()
+    format_sets().flat_map(|formats| kinds.map(|(post, rows)| hc_mix_variant(profile, formats, post, rows).0)).collect()
 }

@@ -4,7 +4,7 @@ use super::mix::with_mix_sums;
 use super::prefetch::{PrefetchRange, prefetch_binding, prefetch_places, with_prefetch};
 use super::weights::HcWeights;
 use crate::gpu::{Binding, Slice, Variant};
-use crate::kernels::context::{Dialect, Strided, WG, with_f16_output};
+use crate::kernels::context::{KernelProfile, Strided, WG, with_f16_output};
 use crate::kernels::cost;
 use crate::kernels::int8::{Quantized, binding, with_int8_output};
 use crate::kernels::pass::{Pass, bind};
@@ -16,12 +16,12 @@ kernels! {
 
 /// hc_pre for rows of `dim` channels out of `step`, whose mix of `outputs` it reads. The workgroups of few rows have the device to
 /// themselves: they are as large as the row allows.
-fn hc_pre_variant(dialect: &Dialect, (dim, outputs): (u32, u32), is_wanted: bool, step: Rows) -> Variant {
-    let most = if step.are_few() { dialect.caps.invocations.min(1024) } else { WG };
+fn hc_pre_variant(profile: &KernelProfile, (dim, outputs): (u32, u32), is_wanted: bool, step: Rows) -> Variant {
+    let most = if step.are_few() { profile.caps.invocations.min(1024) } else { WG };
     let wg = (dim / 4).next_power_of_two().clamp(WG, most.max(WG));
-    let variant = dialect.sized_variant("hc_pre", wg).flag_if(is_wanted, "WANTED");
+    let variant = profile.sized_variant("hc_pre", wg).flag_if(is_wanted, "WANTED");
     let variant = variant.constant("OUTPUTS", outputs).constant("DIM", dim).constant("KEPT", (dim / 4).div_ceil(wg));
-    with_mix_sums(dialect, variant, dim, step)
+    with_mix_sums(profile, variant, dim, step)
 }
 
 /// Rows of a step that hc_pre makes.
@@ -68,24 +68,24 @@ pub fn record_hc_pre(pass: &mut Pass<'_>, input: &HcPreInput<'_>, weights_ahead:
     bindings.extend(bind([mix, &weights.base_scale, &weights.norm, x, &normed.slice]));
     bindings.extend(prefetch_binding(weights_ahead, Some(prefetch_sink)));
     bindings.extend(binding(normed_int8));
-    let variant = hc_pre_variant(pass.dialect(), (dim, outputs), wanted.is_some(), step);
+    let variant = hc_pre_variant(pass.profile(), (dim, outputs), wanted.is_some(), step);
     let variant = with_int8_output(normed.written_by(variant), normed_int8.is_some());
     let workgroups = rows + u32::from(!weights_ahead.is_empty());
     pass.launch(with_prefetch(variant, weights_ahead.len()), &params, bindings, [workgroups, 1, 1]);
     pass.rec.cost(cost::floats(5 * dim, rows));
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
     let plain = [(24, Rows::Few(1)), (24, Rows::Many(17)), (4, Rows::Few(1)), (4, Rows::Many(17))]
-        .map(|(outputs, rows)| hc_pre_variant(dialect, (4096, outputs), outputs == 4, rows));
-    let few = [24, 4].map(|outputs| hc_pre_variant(dialect, (4096, outputs), outputs == 4, Rows::Few(1)));
+        .map(|(outputs, rows)| hc_pre_variant(profile, (4096, outputs), outputs == 4, rows));
+    let few = [24, 4].map(|outputs| hc_pre_variant(profile, (4096, outputs), outputs == 4, Rows::Few(1)));
     let mut all = plain.to_vec();
     all.extend(few.map(|variant| with_prefetch(variant, PrefetchRange::MOST)));
-    if dialect.uses_half() {
-        all.push(with_f16_output(hc_pre_variant(dialect, (4096, 24), false, Rows::Many(17))));
+    if profile.uses_half() {
+        all.push(with_f16_output(hc_pre_variant(profile, (4096, 24), false, Rows::Many(17))));
     }
     // Rounding is tried on devices that would not choose it too, where it can run.
-    if dialect.caps.subgroup.is_some() {
+    if profile.caps.subgroup.is_some() {
         all.extend(plain.map(|variant| with_int8_output(variant, true)));
     }
     all

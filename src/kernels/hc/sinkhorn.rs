@@ -4,7 +4,7 @@ use super::mix::with_mix_sums;
 use super::prefetch::{PrefetchRange, prefetch_binding, prefetch_places, with_prefetch};
 use super::weights::HcWeights;
 use crate::gpu::{Slice, Variant};
-use crate::kernels::context::Dialect;
+use crate::kernels::context::KernelProfile;
 use crate::kernels::pass::{Pass, bind};
 use crate::kernels::rows::Rows;
 
@@ -14,8 +14,8 @@ kernels! {
     }
 }
 
-fn hc_sinkhorn_variant(dialect: &Dialect, dim: u32, step: Rows) -> Variant {
-    with_mix_sums(dialect, dialect.variant("hc_sinkhorn"), dim, step)
+fn hc_sinkhorn_variant(profile: &KernelProfile, dim: u32, step: Rows) -> Variant {
+    with_mix_sums(profile, profile.variant("hc_sinkhorn"), dim, step)
 }
 
 /// What the residual of a sub-layer needs besides its result, and a prefetch of `weights_ahead`. mix (T, slices, 32) -> post (T, 32).
@@ -31,11 +31,11 @@ pub fn record_hc_sinkhorn(
     let params = HcSinkhornParams { dim, iterations, hc_eps, norm_eps, tokens: t, prefetch, ..HcSinkhornParams::default() };
     let mut bindings = bind([mix, &weights.base_scale, post]);
     bindings.extend(prefetch_binding(weights_ahead, None));
-    let variant = with_prefetch(hc_sinkhorn_variant(pass.dialect(), dim, pass.rows), weights_ahead.len());
+    let variant = with_prefetch(hc_sinkhorn_variant(pass.profile(), dim, pass.rows), weights_ahead.len());
     pass.launch(variant, &params, bindings, [t + u32::from(!weights_ahead.is_empty()), 1, 1]);
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    let [few, many] = [Rows::Few(1), Rows::Many(17)].map(|rows| hc_sinkhorn_variant(dialect, 4096, rows));
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    let [few, many] = [Rows::Few(1), Rows::Many(17)].map(|rows| hc_sinkhorn_variant(profile, 4096, rows));
     vec![with_prefetch(few.clone(), PrefetchRange::MOST), few, many]
 }

@@ -1,7 +1,7 @@
 //! Scores of compressed rows.
 
 use crate::gpu::{Slice, Variant};
-use crate::kernels::context::{CoopShape, Dialect, Strided, WG};
+use crate::kernels::context::{CoopShape, KernelProfile, Strided, WG};
 use crate::kernels::cost;
 use crate::kernels::matrix::Pool;
 use crate::kernels::pass::{Pass, bind};
@@ -48,13 +48,13 @@ fn fixed_pages_variant(variant: Variant, dim: u32, page_rows: u32, segments: u32
 }
 
 /// The variant, and the compressed rows of a workgroup: as many as take 16 KiB.
-fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, segments: u32, held: u32) -> (Variant, u32) {
-    let tile = match dialect.kv {
+fn index_score_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segments: u32, held: u32) -> (Variant, u32) {
+    let tile = match profile.kv {
         KvType::F16 => 64,
         KvType::F32 => 32,
     };
     // 16 heads at a time.
-    let variant = dialect
+    let variant = profile
         .kv_variant("index_score")
         .constant("DIM", dim)
         .constant("TILE", tile)
@@ -68,21 +68,21 @@ fn index_score_variant(dialect: &Dialect, dim: u32, page_rows: u32, segments: u3
 const COOP_TOKENS: u32 = 8;
 
 /// The cooperative matrices to score with, where they divide what is to be multiplied.
-fn coop_shape(dialect: &Dialect, dim: u32) -> Option<CoopShape> {
-    let shape = dialect.cooperative()?;
+fn coop_shape(profile: &KernelProfile, dim: u32) -> Option<CoopShape> {
+    let shape = profile.cooperative()?;
     let depth = shape.depth.min(dim);
     let fits = dim.is_multiple_of(depth) && depth.is_multiple_of(shape.size) && shape.subgroup.is_multiple_of(shape.size);
     fits.then_some(CoopShape { depth, ..shape })
 }
 
 /// The cooperative variant, where the device has one: a workgroup of [`WG`] scores as many compressed rows.
-fn index_score_coop_variant(dialect: &Dialect, dim: u32, page_rows: u32, segments: u32, held: u32) -> Option<Variant> {
-    let shape = coop_shape(dialect, dim)?;
+fn index_score_coop_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segments: u32, held: u32) -> Option<Variant> {
+    let shape = coop_shape(profile, dim)?;
     // As many heads at a time as leave their keys' products room.
-    let heads = dialect.cooperative()?.depth;
+    let heads = profile.cooperative()?.depth;
     let variant = shape
         .variant("index_score_coop")
-        .flag_if(dialect.kv == KvType::F16, "KV_F16")
+        .flag_if(profile.kv == KvType::F16, "KV_F16")
         .constant("WG", WG)
         .constant("DIM", dim)
         .constant("TOKENS", COOP_TOKENS)
@@ -94,13 +94,13 @@ fn index_score_coop_variant(dialect: &Dialect, dim: u32, page_rows: u32, segment
 
 /// The variant for the few rows of a decode step on cooperative matrices, and the compressed rows of a workgroup; none on devices without
 /// matrices of 16 x 16, and for other caches.
-fn index_score_few_variant(dialect: &Dialect, dim: u32, page_rows: u32, segments: u32, held: u32) -> Option<(Variant, u32)> {
-    let shape = dialect.cooperative()?;
+fn index_score_few_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segments: u32, held: u32) -> Option<(Variant, u32)> {
+    let shape = profile.cooperative()?;
     let tile = 4 * shape.size;
     // Operands, a product of each subgroup, weights and sums.
     let bytes = 2 * tile * (dim + 8) * 2 + WG / shape.subgroup * shape.size * shape.size * 4 + 5 * tile * 4;
-    let suits = shape.size == 16 && shape.subgroup == 32 && dialect.kv == KvType::F16 && dim.is_multiple_of(shape.size);
-    if !suits || bytes > dialect.caps.workgroup_bytes {
+    let suits = shape.size == 16 && shape.subgroup == 32 && profile.kv == KvType::F16 && dim.is_multiple_of(shape.size);
+    if !suits || bytes > profile.caps.workgroup_bytes {
         return None;
     }
     let variant = CoopShape { depth: dim, ..shape }
@@ -164,11 +164,11 @@ pub fn record_index_score(pass: &mut Pass<'_>, sizes: &IndexScore<'_>, queries: 
         bindings.push(pages.into());
         pass.launch(variant, &params(first_row, count), bindings, [columns.div_ceil(x), count.div_ceil(y), 1]);
         pass.rec.by_position();
-        pass.rec.cost(cost::index_score(pass.dialect(), heads, dim, columns, step.with_count(count)));
+        pass.rec.cost(cost::index_score(pass.profile(), heads, dim, columns, step.with_count(count)));
     };
     let (segments, held) = (pages.segments.len() as u32, pages.held);
     let count = rows.len() as u32;
-    match index_score_coop_variant(pass.dialect(), dim, page_rows, segments, held) {
+    match index_score_coop_variant(pass.profile(), dim, page_rows, segments, held) {
         Some(variant) if !step.are_few() => {
             // A workgroup's rows are of one session.
             let mut first_row = first;
@@ -179,20 +179,20 @@ pub fn record_index_score(pass: &mut Pass<'_>, sizes: &IndexScore<'_>, queries: 
         }
         _ => {
             // By the device and the model alone: a row's bits must not depend on the step.
-            let few = index_score_few_variant(pass.dialect(), dim, page_rows, segments, held).filter(|_| step.are_few());
-            let (variant, tile) = few.unwrap_or_else(|| index_score_variant(pass.dialect(), dim, page_rows, segments, held));
+            let few = index_score_few_variant(pass.profile(), dim, page_rows, segments, held).filter(|_| step.are_few());
+            let (variant, tile) = few.unwrap_or_else(|| index_score_variant(pass.profile(), dim, page_rows, segments, held));
             record(pass, variant, first, count, [tile, 1]);
         }
     }
 }
 
 /// All variants of the three kernels.
-fn variants(dialect: &Dialect) -> Vec<Variant> {
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
     let mut all = Vec::new();
     for segments in [1, 2] {
-        all.push(index_score_variant(dialect, 128, 128, segments, 100).0);
-        all.extend([32, 128].into_iter().filter_map(|dim| index_score_coop_variant(dialect, dim, 128, segments, 100)));
-        all.extend([32, 128].into_iter().filter_map(|dim| index_score_few_variant(dialect, dim, 128, segments, 100)).map(|v| v.0));
+        all.push(index_score_variant(profile, 128, 128, segments, 100).0);
+        all.extend([32, 128].into_iter().filter_map(|dim| index_score_coop_variant(profile, dim, 128, segments, 100)));
+        all.extend([32, 128].into_iter().filter_map(|dim| index_score_few_variant(profile, dim, 128, segments, 100)).map(|v| v.0));
     }
     all
 }

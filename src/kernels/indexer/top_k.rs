@@ -2,7 +2,7 @@
 
 use super::Scores;
 use crate::gpu::{Slice, Variant};
-use crate::kernels::context::{Dialect, WG};
+use crate::kernels::context::{KernelProfile, WG};
 use crate::kernels::pass::{Pass, bind};
 
 kernels! {
@@ -13,13 +13,13 @@ kernels! {
 const MANY_COLUMNS: u32 = 4096;
 
 /// The variant for rows of `columns` scores: where they are few, and there are subgroups, the kernel that keeps them in registers.
-fn top_k_variant(dialect: &Dialect, columns: u32) -> Variant {
-    let most = dialect.caps.invocations.min(1024);
-    if let Some(subgroup) = dialect.caps.subgroup.filter(|size| *size >= 8 && columns <= 4 * most) {
+fn top_k_variant(profile: &KernelProfile, columns: u32) -> Variant {
+    let most = profile.caps.invocations.min(1024);
+    if let Some(subgroup) = profile.caps.subgroup.filter(|size| *size >= 8 && columns <= 4 * most) {
         let wg = if columns <= 4 * WG { WG } else { most };
         return Variant::new("top_k_few").constant("WG", wg).constant("SUBGROUP", subgroup).constant("COPIES", 4);
     }
-    let large = columns >= MANY_COLUMNS && dialect.caps.invocations >= 1024;
+    let large = columns >= MANY_COLUMNS && profile.caps.invocations >= 1024;
     let (wg, flight) = if large { (1024, 8) } else { (WG, 4) };
     Variant::new("top_k").constant("WG", wg).constant("FLIGHT", flight).constant("COPIES", 8)
 }
@@ -27,11 +27,11 @@ fn top_k_variant(dialect: &Dialect, columns: u32) -> Variant {
 /// The `top_k` best rows of each of `count` scored rows of the step. -> selected (T, top_k), ascending.
 pub fn record_top_k(pass: &mut Pass<'_>, (ratio, top_k): (u32, u32), scores: &Scores<'_>, count: u32, selected: &Slice) {
     let params = TopKParams { ratio, top_k, columns: scores.columns, first_token: scores.first };
-    let variant = top_k_variant(pass.dialect(), scores.columns);
+    let variant = top_k_variant(pass.profile(), scores.columns);
     pass.launch(variant, &params, bind([scores.rows, scores.scores, selected]), [count, 1, 1]);
     pass.rec.by_position();
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    [512, 4096, 8192].map(|columns| top_k_variant(dialect, columns)).to_vec()
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    [512, 4096, 8192].map(|columns| top_k_variant(profile, columns)).to_vec()
 }

@@ -1,7 +1,7 @@
 //! Window keys, normalised and rotated.
 
 use crate::gpu::{Slice, Variant};
-use crate::kernels::context::{Dialect, Strided};
+use crate::kernels::context::{KernelProfile, Strided};
 use crate::kernels::pass::{Pass, bind};
 
 kernels! {
@@ -31,9 +31,9 @@ pub fn record_kv_row(pass: &mut Pass<'_>, sizes: KvRow, x: &Strided, weight: &Sl
         angle_set: u32::from(sizes.compressed),
         eps: sizes.eps,
     };
-    pass.launch(pass.dialect().kv_variant("kv_row"), &params, bind([&x.slice, weight, angles, kv]), [pass.t(), 1, 1]);
+    pass.launch(pass.profile().kv_variant("kv_row"), &params, bind([&x.slice, weight, angles, kv]), [pass.t(), 1, 1]);
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    vec![dialect.kv_variant("kv_row")]
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    vec![profile.kv_variant("kv_row")]
 }

@@ -3,7 +3,7 @@
 use super::kv_row::{KvRow, record_kv_row};
 use crate::gpu::{Binding, Slice, Variant};
 use crate::kernels::compressor::{Compress, Windows, for_windows, record_compress};
-use crate::kernels::context::{Dialect, Kit, Strided};
+use crate::kernels::context::{KernelContext, KernelProfile, Strided};
 use crate::kernels::norm::record_rms_norm;
 use crate::kernels::pass::{Pass, bind};
 
@@ -56,15 +56,15 @@ impl Latents<'_> {
     }
 
     /// The range of all small vectors that one launch reads, where one binding can hold it.
-    fn vectors(&self, kit: &Kit) -> Option<Slice> {
+    fn vectors(&self, kernels: &KernelContext) -> Option<Slice> {
         let own = self.compressors.iter().flat_map(|(sizes, _)| [sizes.ape, sizes.norm]);
         let vectors: Vec<&Slice> = self.queries.iter().map(|q| q.norm).chain([self.kv_norm]).chain(own).collect();
-        Slice::spanning(&vectors).filter(|span| span.bytes <= kit.dialect.caps.max_binding_bytes)
+        Slice::spanning(&vectors).filter(|span| span.bytes <= kernels.profile.caps.max_binding_bytes)
     }
 }
 
-fn latents_variant(dialect: &Dialect, queries: bool, closing: Option<(u32, u32, u32)>) -> Variant {
-    let variant = dialect.kv_variant("latents").flag_if(queries, "QUERIES");
+fn latents_variant(profile: &KernelProfile, queries: bool, closing: Option<(u32, u32, u32)>) -> Variant {
+    let variant = profile.kv_variant("latents").flag_if(queries, "QUERIES");
     match closing {
         Some((ratio, page_rows, compressors)) => {
             for_windows(variant, ratio, page_rows).flag("WINDOWS").flag_if(compressors > 1, "INDEX").constant("COMPRESSORS", compressors)
@@ -76,7 +76,7 @@ fn latents_variant(dialect: &Dialect, queries: bool, closing: Option<(u32, u32, 
 /// Low-rank queries, window keys and compressed rows of `rows`: in one launch where rows are few and no pool is split, else in one for each.
 pub fn record_latents(pass: &mut Pass<'_>, latents: &Latents<'_>) {
     let whole = latents.compressors.iter().all(|(sizes, _)| sizes.pages.segments.len() == 1 && sizes.frontier.segments.len() == 1);
-    if let (true, true, Some(vectors)) = (pass.rows.are_few(), whole, latents.vectors(pass.kit)) {
+    if let (true, true, Some(vectors)) = (pass.rows.are_few(), whole, latents.vectors(pass.kernels)) {
         return record_together(pass, latents, vectors);
     }
     if let Some(q) = &latents.queries {
@@ -124,14 +124,14 @@ fn record_together(pass: &mut Pass<'_>, latents: &Latents<'_>, vectors: Slice) {
     let compressors = closing.len() as u32;
     let kind = closing.first().map(|(sizes, _)| (sizes.ratio, sizes.page_rows, compressors));
     let queries = u32::from(latents.queries.is_some());
-    let variant = latents_variant(pass.dialect(), queries > 0, kind);
+    let variant = latents_variant(pass.profile(), queries > 0, kind);
     pass.launch(variant, &params, bindings, [(1 + queries) * t + compressors * windows.count, 1, 1]);
     if !latents.compressors.is_empty() {
         pass.rec.by_position();
     }
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
     let closing = [None, Some((4, 128, 2)), Some((128, 4, 1))];
-    [false, true].into_iter().flat_map(|queries| closing.map(|kind| latents_variant(dialect, queries, kind))).collect()
+    [false, true].into_iter().flat_map(|queries| closing.map(|kind| latents_variant(profile, queries, kind))).collect()
 }

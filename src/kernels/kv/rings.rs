@@ -1,7 +1,7 @@
 //! The rings that keep a session's newest rows.
 
 use crate::gpu::{Binding, Slice, Variant};
-use crate::kernels::context::{Dialect, Strided, WG};
+use crate::kernels::context::{KernelProfile, Strided, WG};
 use crate::kernels::matrix::Pool;
 use crate::kernels::pass::{Pass, bind};
 
@@ -89,13 +89,13 @@ pub fn record_ring_store(pass: &mut Pass<'_>, rings: &Rings<'_>, rows: &Slice) {
 pub fn record_ring_part(pass: &mut Pass<'_>, part: RingPart, rows: &Slice) {
     let params = RingStoreParams { sources: part.sources, places: part.places };
     let bindings = [rows.into()].into_iter().chain(part.bindings).collect();
-    pass.launch(ring_store_variant(pass.dialect(), part.rings), &params, bindings, [part.workgroups, pass.t(), part.rings]);
+    pass.launch(ring_store_variant(pass.profile(), part.rings), &params, bindings, [part.workgroups, pass.t(), part.rings]);
 }
 
-fn ring_store_variant(dialect: &Dialect, rings: u32) -> Variant {
-    dialect.variant("ring_store").constant("RINGS", rings)
+fn ring_store_variant(profile: &KernelProfile, rings: u32) -> Variant {
+    profile.variant("ring_store").constant("RINGS", rings)
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    [1, 2, 3].map(|rings| ring_store_variant(dialect, rings)).to_vec()
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    [1, 2, 3].map(|rings| ring_store_variant(profile, rings)).to_vec()
 }

@@ -2,7 +2,7 @@
 
 use super::parts::{Grouping, launches, parts, row_table};
 use crate::gpu::{Binding, Slice, Variant};
-use crate::kernels::context::{CoopShape, Dialect, Strided, WG};
+use crate::kernels::context::{CoopShape, KernelProfile, Strided, WG};
 use crate::kernels::cost;
 use crate::kernels::formats::{format_sets, with_formats, with_row_entries};
 use crate::kernels::matrix::Matrix;
@@ -20,7 +20,7 @@ kernels! {
 /// See [`record_linear`](super::record_linear).
 pub fn record_matmul(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided) {
     let t = pass.t();
-    let tile = Tile::choose(pass.dialect(), t);
+    let tile = Tile::choose(pass.profile(), t);
     let columns = matrices[0].columns;
     // The parts of a launch read the same columns, or each the next ones.
     let step = u32::from(grouping != Grouping::Shared);
@@ -39,7 +39,7 @@ pub fn record_matmul(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Groupi
         let formats: Vec<_> = run.iter().map(|p| p.format).collect();
         let mut bindings = vec![tile.weights(run[0].arena)];
         bindings.extend(bind([&x.slice, &y.slice]));
-        bindings.extend(pass.kit.tables(&formats));
+        bindings.extend(pass.kernels.tables(&formats));
         let tiles = run.iter().map(|p| p.rows.div_ceil(tile.rows)).sum();
         pass.launch(tile.variant(&formats, columns, x.half, y.half), &params, bindings, [tiles, t.div_ceil(tile.tokens), 1]);
         pass.rec.cost(cost::linear(run, columns, grouping.rows(), (x, y), t));
@@ -50,7 +50,7 @@ pub fn record_matmul(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Groupi
 pub fn record_decode_runs(pass: &mut Pass<'_>, matrix: &Matrix, y: &Slice) {
     let (formats, slice) = ([matrix.format], &matrix.slices[0]);
     let params = DecodeRunsParams { base: slice.base, columns: matrix.columns, format: matrix.format as u32 };
-    let bindings = [Binding::Twice(slice.arena.clone()), y.into()].into_iter().chain(pass.kit.tables(&formats)).collect();
+    let bindings = [Binding::Twice(slice.arena.clone()), y.into()].into_iter().chain(pass.kernels.tables(&formats)).collect();
     pass.launch(decode_runs_variant(&formats), &params, bindings, [matrix.columns.div_ceil(32 * WG), slice.rows, 1]);
 }
 
@@ -93,24 +93,24 @@ pub struct Tile {
 impl Tile {
     /// The tile for experts that meet `mean` rows each, some more and some fewer: with a little room, so that most need one tile. A full
     /// large tile costs 0.7 times as much a token, but just above the small tile's size nearly half of it is empty.
-    pub fn for_experts(dialect: &Dialect, mean: u32) -> Self {
-        let (roomy, few) = (mean + mean / 4, Self::few(dialect));
-        Self::choose(dialect, if mean + mean / 32 <= few { roomy.min(few) } else { roomy })
+    pub fn for_experts(profile: &KernelProfile, mean: u32) -> Self {
+        let (roomy, few) = (mean + mean / 4, Self::few(profile));
+        Self::choose(profile, if mean + mean / 32 <= few { roomy.min(few) } else { roomy })
     }
 
     /// Most rows of a small cooperative tile.
-    fn few(dialect: &Dialect) -> u32 {
-        dialect.cooperative().map_or(0, |shape| 4 * shape.size)
+    fn few(profile: &KernelProfile) -> u32 {
+        profile.cooperative().map_or(0, |shape| 4 * shape.size)
     }
 
     /// The tile on a device for matrices that meet `tokens` rows each: cooperative where it has the matrices and the workgroup memory.
-    pub fn choose(dialect: &Dialect, tokens: u32) -> Self {
-        let Some(shape) = dialect.cooperative() else {
+    pub fn choose(profile: &KernelProfile, tokens: u32) -> Self {
+        let Some(shape) = profile.cooperative() else {
             return Self { variant: Variant::new("matmul"), tokens: 64, rows: 64, half: false };
         };
         // Of weights that few tokens share, as little as possible of the tile should be empty; and what they share is then decoded best by
         // small workgroups, of which others go on while one waits.
-        let few = Self::few(dialect) >= tokens;
+        let few = Self::few(profile) >= tokens;
         let (subgroups_t, subgroups_w) = (if few { 1 } else { 2 }, 4);
         let shape = if few { CoopShape { depth: 32, ..shape } } else { shape };
         let blocks_t = tokens.div_ceil(subgroups_t * shape.size).next_power_of_two().clamp(1, 4);
@@ -148,8 +148,8 @@ impl Tile {
     }
 }
 
-fn matmul_variants(dialect: &Dialect) -> Vec<Variant> {
-    let tiles = [16, 64, 128].map(|tokens| Tile::choose(dialect, tokens));
+fn matmul_variants(profile: &KernelProfile) -> Vec<Variant> {
+    let tiles = [16, 64, 128].map(|tokens| Tile::choose(profile, tokens));
     let tiles = if tiles[0].half { &tiles[..] } else { &tiles[..1] };
     let mut all = Vec::new();
     for formats in format_sets() {
@@ -166,8 +166,8 @@ fn matmul_variants(dialect: &Dialect) -> Vec<Variant> {
     all
 }
 
-fn decode_runs_variants(dialect: &Dialect) -> Vec<Variant> {
-    if dialect.caps.f16 { format_sets().map(decode_runs_variant).collect() } else { Vec::new() }
+fn decode_runs_variants(profile: &KernelProfile) -> Vec<Variant> {
+    if profile.caps.f16 { format_sets().map(decode_runs_variant).collect() } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -180,8 +180,8 @@ mod tests {
     fn experts_get_large_tiles_where_small_ones_would_mostly_be_two() {
         let full = Caps { subgroup: Some(32), f16: true, invocations: 1024, workgroup_bytes: 48 << 10, ..Caps::portable() };
         let tile = |cooperative, mean| {
-            let dialect = Dialect { caps: Caps { cooperative, ..full.clone() }, kv: KvType::F16, exact: false };
-            Tile::for_experts(&dialect, mean).tokens
+            let profile = KernelProfile { caps: Caps { cooperative, ..full.clone() }, kv: KvType::F16, exact: false };
+            Tile::for_experts(&profile, mean).tokens
         };
         let means = [3, 20, 48, 54, 63, 64, 96, 300];
         assert_eq!(means.map(|mean| tile(Cooperative::Size16, mean)), [16, 32, 64, 64, 64, 128, 128, 128]);

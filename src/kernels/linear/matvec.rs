@@ -2,7 +2,7 @@
 
 use super::parts::{Grouping, launches, parts, row_table, with_row_table};
 use crate::gpu::{Variant, grid_1d};
-use crate::kernels::context::{Dialect, Strided};
+use crate::kernels::context::{KernelProfile, Strided};
 use crate::kernels::cost;
 use crate::kernels::formats::format_sets;
 use crate::kernels::matrix::Matrix;
@@ -34,20 +34,20 @@ pub fn record_matvec(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Groupi
             ends_bases,
         };
         let formats: Vec<_> = parts.iter().map(|p| p.format).collect();
-        let (variant, rows_each) = matvec_variant(pass.dialect(), &formats, tokens);
+        let (variant, rows_each) = matvec_variant(pass.profile(), &formats, tokens);
         let mut bindings = bind([parts[0].arena, &x.slice, &y.slice]);
-        bindings.extend(pass.kit.tables(&formats));
+        bindings.extend(pass.kernels.tables(&formats));
         pass.launch(variant, &params, bindings, grid_1d(rows.div_ceil(rows_each)));
         pass.rec.cost(cost::linear(parts, columns, grouping.rows(), (x, y), tokens));
     }
 }
 
 /// The variant, and the rows of a workgroup.
-fn matvec_variant(dialect: &Dialect, formats: &[BlockFormat], tokens: u32) -> (Variant, u32) {
-    let (variant, rows) = dialect.lanes_variant("matvec", tokens.next_power_of_two());
+fn matvec_variant(profile: &KernelProfile, formats: &[BlockFormat], tokens: u32) -> (Variant, u32) {
+    let (variant, rows) = profile.lanes_variant("matvec", tokens.next_power_of_two());
     (with_row_table(variant, formats), rows)
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
-    format_sets().flat_map(|formats| [1, 2, 4, 8, 16].map(|tokens| matvec_variant(dialect, formats, tokens).0)).collect()
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
+    format_sets().flat_map(|formats| [1, 2, 4, 8, 16].map(|tokens| matvec_variant(profile, formats, tokens).0)).collect()
 }

@@ -3,7 +3,7 @@
 use super::parts::{Grouping, Part, launches, parts, row_table, with_row_table};
 use super::record_linear;
 use crate::gpu::{Binding, Variant, grid_1d};
-use crate::kernels::context::{Dialect, Strided, WG};
+use crate::kernels::context::{KernelProfile, Strided, WG};
 use crate::kernels::cost;
 use crate::kernels::formats::format_sets;
 use crate::kernels::hc::{FUSED_CHANNELS, HcUpdate, with_hc_mix};
@@ -67,10 +67,10 @@ pub fn record_linear_with_hc_mix(
     let parts = parts(&[matrix], Grouping::Shared);
     let fits = |x: &&Quantized| matrix.format == BlockFormat::Q8_0x8 && parts.len() == 1 && x.columns == matrix.columns;
     let Some(x_int8) = x_int8.filter(fits) else { return false };
-    let dialect = pass.dialect();
-    let (variant, rows) = hc_mix_variant(dialect, matrix.columns, pass.t());
-    let fits = variant.value("WG").is_some_and(|wg| wg <= dialect.caps.invocations);
-    if !fits || !update.is_for(dialect, rows, matrix.rows, pass.rows) {
+    let profile = pass.profile();
+    let (variant, rows) = hc_mix_variant(profile, matrix.columns, pass.t());
+    let fits = variant.value("WG").is_some_and(|wg| wg <= profile.caps.invocations);
+    if !fits || !update.is_for(profile, rows, matrix.rows, pass.rows) {
         return false;
     }
     let y = Strided::whole(update.residual.y, matrix.rows);
@@ -105,17 +105,17 @@ fn launch_matvec_int8(
     };
     let formats: Vec<_> = parts.iter().map(|p| p.format).collect();
     let (variant, rows_each) = if update.is_some() {
-        hc_mix_variant(pass.dialect(), columns, tokens)
+        hc_mix_variant(pass.profile(), columns, tokens)
     } else {
         let each = rows_each(parts, grouping, params.y_offset, tokens);
-        matvec_int8_variant(pass.dialect(), &formats, columns, y_int8.is_some(), tokens, each)
+        matvec_int8_variant(pass.profile(), &formats, columns, y_int8.is_some(), tokens, each)
     };
     let variant = with_row_groups(variant, grouping);
     let mut bindings = vec![Binding::Twice(parts[0].arena.clone())];
     bindings.extend([Binding::from(&x.slice), Binding::Twice(x_int8.slice.clone()), Binding::from(&y.slice)]);
     bindings.extend(binding(y_int8));
     bindings.extend(update.iter().flat_map(HcUpdate::bindings));
-    bindings.extend(pass.kit.tables(&formats));
+    bindings.extend(pass.kernels.tables(&formats));
     pass.launch(variant, &params, bindings, grid_1d(rows.div_ceil(rows_each)));
     pass.rec.cost(cost::linear(parts, columns, grouping.rows(), (x, y), tokens));
 }
@@ -134,17 +134,24 @@ fn rows_each(parts: &[Part<'_>], grouping: Grouping, y_offset: u32, tokens: u32)
 }
 
 /// For up to `each` rows a team. Returns the rows of a workgroup, too.
-fn matvec_int8_variant(dialect: &Dialect, formats: &[BlockFormat], columns: u32, quantize: bool, tokens: u32, each: u32) -> (Variant, u32) {
+fn matvec_int8_variant(
+    profile: &KernelProfile,
+    formats: &[BlockFormat],
+    columns: u32,
+    quantize: bool,
+    tokens: u32,
+    each: u32,
+) -> (Variant, u32) {
     // What a team adds up, and in which order, follows from the matrix alone.
     let (wg, lanes, each) = if quantize {
-        let lanes = LANES_QUANTIZING.min(dialect.caps.invocations / 32);
+        let lanes = LANES_QUANTIZING.min(profile.caps.invocations / 32);
         // Eight invocations round a block of 32 rows.
         let each = each.min(32 * lanes / (8 * tokens.next_power_of_two()));
         (32 * lanes / each, lanes, each)
     } else {
-        (WG, lanes(dialect, columns), each)
+        (WG, lanes(profile, columns), each)
     };
-    let variant = with_int8_output(team_variant(dialect, columns, tokens, (wg, lanes, each)), quantize);
+    let variant = with_int8_output(team_variant(profile, columns, tokens, (wg, lanes, each)), quantize);
     (with_row_table(variant, formats), wg / lanes * each)
 }
 
@@ -157,20 +164,20 @@ fn with_row_groups(variant: Variant, grouping: Grouping) -> Variant {
 }
 
 /// For a matrix of Q8_0 by eight whose workgroups update the streams too: four rows a team, as many teams as make a slice.
-fn hc_mix_variant(dialect: &Dialect, columns: u32, tokens: u32) -> (Variant, u32) {
-    let (lanes, each) = (lanes(dialect, columns), 4);
-    let variant = team_variant(dialect, columns, tokens, (FUSED_CHANNELS / each * lanes, lanes, each));
+fn hc_mix_variant(profile: &KernelProfile, columns: u32, tokens: u32) -> (Variant, u32) {
+    let (lanes, each) = (lanes(profile, columns), 4);
+    let variant = team_variant(profile, columns, tokens, (FUSED_CHANNELS / each * lanes, lanes, each));
     (with_row_table(with_hc_mix(variant, tokens.next_power_of_two()), &[BlockFormat::Q8_0x8]), FUSED_CHANNELS)
 }
 
 /// Lanes that share a row of `columns`.
-fn lanes(dialect: &Dialect, columns: u32) -> u32 {
-    let most = dialect.caps.subgroup.unwrap_or(1) * MOST_SUBGROUPS;
+fn lanes(profile: &KernelProfile, columns: u32) -> u32 {
+    let most = profile.caps.subgroup.unwrap_or(1) * MOST_SUBGROUPS;
     (columns / COLUMNS_EACH).next_power_of_two().clamp(8, most.clamp(8, WG))
 }
 
 /// Workgroups of `wg` invocations, `lanes` to a team, `each` rows a team.
-fn team_variant(dialect: &Dialect, columns: u32, tokens: u32, (wg, lanes, each): (u32, u32, u32)) -> Variant {
+fn team_variant(profile: &KernelProfile, columns: u32, tokens: u32, (wg, lanes, each): (u32, u32, u32)) -> Variant {
     let sums = tokens.next_power_of_two();
     // Many tokens have enough to do between loads, and would multiply the code; many rows are loads enough.
     let loads = (columns / 16).div_ceil(lanes);
@@ -181,7 +188,7 @@ fn team_variant(dialect: &Dialect, columns: u32, tokens: u32, (wg, lanes, each):
     };
     Variant::new("matvec_int8")
         .constant("WG", wg)
-        .constant("SUBGROUP", dialect.caps.subgroup.unwrap_or(1))
+        .constant("SUBGROUP", profile.caps.subgroup.unwrap_or(1))
         .constant("LANES", lanes)
         .constant("UNROLL", unroll)
         .constant("TOKENS", sums)
@@ -190,20 +197,20 @@ fn team_variant(dialect: &Dialect, columns: u32, tokens: u32, (wg, lanes, each):
         .constant("SUMS", sums * each)
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
     // Tried on devices that would not choose it too, where it can run.
-    if dialect.caps.subgroup.is_none() {
+    if profile.caps.subgroup.is_none() {
         return Vec::new();
     }
     let mut all = Vec::new();
     for formats in format_sets() {
         for (columns, tokens, each) in [(1024, 1, 1), (4096, 2, 1), (4096, 4, 2), (8192, 16, 1), (8192, 16, 4)] {
-            let plain = [false, true].map(|quantize| matvec_int8_variant(dialect, formats, columns, quantize, tokens, each).0);
+            let plain = [false, true].map(|quantize| matvec_int8_variant(profile, formats, columns, quantize, tokens, each).0);
             all.extend(plain.iter().map(|variant| with_row_groups(variant.clone(), Grouping::Rows(1024))));
             all.extend(plain);
         }
     }
-    let fused = [(8192, 1), (8192, 16), (512, 2)].map(|(columns, tokens)| hc_mix_variant(dialect, columns, tokens).0);
-    all.extend(fused.into_iter().filter(|variant| variant.value("WG").is_some_and(|wg| wg <= dialect.caps.invocations)));
+    let fused = [(8192, 1), (8192, 16), (512, 2)].map(|(columns, tokens)| hc_mix_variant(profile, columns, tokens).0);
+    all.extend(fused.into_iter().filter(|variant| variant.value("WG").is_some_and(|wg| wg <= profile.caps.invocations)));
     all
 }

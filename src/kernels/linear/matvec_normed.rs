@@ -2,7 +2,7 @@
 
 use super::parts::{Grouping, Part, launches, parts, row_table, with_row_table};
 use crate::gpu::{Binding, Slice, Variant, grid_1d};
-use crate::kernels::context::{Dialect, Kit, Strided, WG};
+use crate::kernels::context::{KernelContext, KernelProfile, Strided, WG};
 use crate::kernels::cost;
 use crate::kernels::formats::MIXED;
 use crate::kernels::matrix::Matrix;
@@ -30,7 +30,7 @@ pub struct LinearNormed<'a> {
 
 impl<'a> LinearNormed<'a> {
     /// For steps of `rows`, where these are few and all weights are F16 or Q8_0 by eight. F16 beside the other takes matrices of an even number of rows.
-    pub fn new(kit: &Kit, matrices: &[&'a Matrix], rows: Rows) -> Option<Self> {
+    pub fn new(kernels: &KernelContext, matrices: &[&'a Matrix], rows: Rows) -> Option<Self> {
         let Rows::Few(t) = rows else { return None };
         let columns = matrices.first()?.columns;
         let formats: Vec<_> = matrices.iter().map(|m| m.format).collect();
@@ -38,14 +38,14 @@ impl<'a> LinearNormed<'a> {
         let parts = parts(matrices, Grouping::Shared);
         let borders = parts.iter().fold(0, |bits, part| bits | part.rows);
         let each = 1 << borders.trailing_zeros();
-        let variant = matvec_normed_variant(&kit.dialect, &formats, columns, t, each).filter(|_| are_known);
+        let variant = matvec_normed_variant(&kernels.profile, &formats, columns, t, each).filter(|_| are_known);
         variant.map(|(variant, rows_each)| Self { parts, variant, rows_each, columns, tokens: t })
     }
 
     /// One for each of `matrices`, where it can be all, and some are of Q8_0 by eight: only beside these F16 multiplies rounded values.
-    pub fn each(kit: &Kit, matrices: &[&'a Matrix], rows: Rows) -> Option<Vec<Self>> {
+    pub fn each(kernels: &KernelContext, matrices: &[&'a Matrix], rows: Rows) -> Option<Vec<Self>> {
         let rounds = matrices.iter().any(|m| m.format == BlockFormat::Q8_0x8);
-        matrices.iter().map(|m| Self::new(kit, &[m], rows).filter(|_| rounds)).collect()
+        matrices.iter().map(|m| Self::new(kernels, &[m], rows).filter(|_| rounds)).collect()
     }
 
     /// x: T rows; norm (C) -> y: T rows.
@@ -73,8 +73,8 @@ impl<'a> LinearNormed<'a> {
 
 /// The variant for rows of `columns`, at most `each` to a team, and the rows of a workgroup; none where decode steps do not round activations,
 /// or rows are too wide.
-fn matvec_normed_variant(dialect: &Dialect, formats: &[BlockFormat], columns: u32, tokens: u32, each: u32) -> Option<(Variant, u32)> {
-    let subgroup = dialect.caps.subgroup.filter(|_| dialect.int8())?;
+fn matvec_normed_variant(profile: &KernelProfile, formats: &[BlockFormat], columns: u32, tokens: u32, each: u32) -> Option<(Variant, u32)> {
+    let subgroup = profile.caps.subgroup.filter(|_| profile.int8())?;
     let quads = columns / 16;
     // A lane with two loads of a row, as far as a subgroup goes.
     let lanes = (quads / 2).next_power_of_two().clamp(8, subgroup);
@@ -87,7 +87,7 @@ fn matvec_normed_variant(dialect: &Dialect, formats: &[BlockFormat], columns: u3
     let at_once = if has_halves { each / phases } else { 0 };
     let tokens_each = tokens.min(2);
     let bytes = tokens.next_power_of_two() * (columns / 8 * 9 + 4 * WG / subgroup);
-    if !columns.is_multiple_of(256) || quads_each > LOADS || each < phases || bytes > dialect.caps.workgroup_bytes {
+    if !columns.is_multiple_of(256) || quads_each > LOADS || each < phases || bytes > profile.caps.workgroup_bytes {
         return None;
     }
     let variant = Variant::new("matvec_normed")
@@ -106,9 +106,9 @@ fn matvec_normed_variant(dialect: &Dialect, formats: &[BlockFormat], columns: u3
     Some((with_row_table(variant, formats), WG / lanes * each))
 }
 
-fn variants(dialect: &Dialect) -> Vec<Variant> {
+fn variants(profile: &KernelProfile) -> Vec<Variant> {
     let sizes = [(256, 1, 4), (1024, 1, 4), (1024, 16, 4), (1536, 2, 1)];
     let sets = [&MIXED[..], &MIXED[..1], &MIXED[1..]];
-    let normed = |formats| sizes.map(move |(columns, tokens, each)| matvec_normed_variant(dialect, formats, columns, tokens, each));
+    let normed = |formats| sizes.map(move |(columns, tokens, each)| matvec_normed_variant(profile, formats, columns, tokens, each));
     sets.into_iter().flat_map(normed).flatten().map(|(variant, _)| variant).collect()
 }

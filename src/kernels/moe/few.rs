@@ -2,7 +2,7 @@
 
 use super::layer::Moe;
 use crate::gpu::{Slice, Variant};
-use crate::kernels::context::Dialect;
+use crate::kernels::context::KernelProfile;
 use crate::kernels::cost;
 use crate::kernels::formats::{format_sets, with_formats};
 use crate::kernels::pass::{Pass, bind};
@@ -23,7 +23,7 @@ kernels! {
 pub fn record_gate_up(pass: &mut Pass<'_>, moe: &Moe<'_>, x: &Slice, chosen: Chosen<'_>, act: &Slice) {
     let (stack, t) = (moe.gate_up, pass.t());
     let (gate, up) = (stack.formats[0], stack.formats[1]);
-    let (variant, rows_each) = gate_up_variant(pass.dialect(), &stack.formats);
+    let (variant, rows_each) = gate_up_variant(pass.profile(), &stack.formats);
     for slice in &stack.slices {
         let params = MoeGateUpParams {
             columns: stack.columns,
@@ -40,26 +40,26 @@ pub fn record_gate_up(pass: &mut Pass<'_>, moe: &Moe<'_>, x: &Slice, chosen: Cho
             limit: moe.limit,
         };
         let mut bindings = bind([&slice.arena, x, chosen.experts, act]);
-        bindings.extend(pass.kit.tables(&stack.formats));
+        bindings.extend(pass.kernels.tables(&stack.formats));
         pass.launch(variant.clone(), &params, bindings, [slice.rows.div_ceil(rows_each), t * moe.used, 1]);
         pass.rec.cost(cost::experts_few(stack, slice, t * moe.used));
     }
 }
 
-fn gate_up_variant(dialect: &Dialect, formats: &[BlockFormat]) -> (Variant, u32) {
-    let (variant, rows) = dialect.lanes_variant("moe_gate_up", 2);
+fn gate_up_variant(profile: &KernelProfile, formats: &[BlockFormat]) -> (Variant, u32) {
+    let (variant, rows) = profile.lanes_variant("moe_gate_up", 2);
     (with_formats(variant, formats), rows)
 }
 
-fn down_variant(dialect: &Dialect, formats: &[BlockFormat]) -> (Variant, u32) {
-    let (variant, rows) = dialect.lanes_variant("moe_down", 1);
+fn down_variant(profile: &KernelProfile, formats: &[BlockFormat]) -> (Variant, u32) {
+    let (variant, rows) = profile.lanes_variant("moe_down", 1);
     (with_formats(variant, formats), rows)
 }
 
 /// `y[t] += sum_k weights[t, k] down(experts[t, k])(act[t, k])`. act (T * used, F) -> y (T, D), added to.
 pub fn record_down(pass: &mut Pass<'_>, moe: &Moe<'_>, act: &Slice, chosen: Chosen<'_>, y: &Slice) {
     let (stack, t) = (moe.down, pass.t());
-    let (variant, rows_each) = down_variant(pass.dialect(), &stack.formats);
+    let (variant, rows_each) = down_variant(pass.profile(), &stack.formats);
     for slice in &stack.slices {
         let params = MoeDownParams {
             columns: stack.columns,
@@ -73,16 +73,16 @@ pub fn record_down(pass: &mut Pass<'_>, moe: &Moe<'_>, act: &Slice, chosen: Chos
             used: moe.used,
         };
         let mut bindings = bind([&slice.arena, act, chosen.experts, chosen.weights, y]);
-        bindings.extend(pass.kit.tables(&stack.formats));
+        bindings.extend(pass.kernels.tables(&stack.formats));
         pass.launch(variant.clone(), &params, bindings, [slice.rows.div_ceil(rows_each), t, 1]);
         pass.rec.cost(cost::experts_few(stack, slice, t * moe.used));
     }
 }
 
-fn gate_up_variants(dialect: &Dialect) -> Vec<Variant> {
-    format_sets().map(|formats| gate_up_variant(dialect, formats).0).collect()
+fn gate_up_variants(profile: &KernelProfile) -> Vec<Variant> {
+    format_sets().map(|formats| gate_up_variant(profile, formats).0).collect()
 }
 
-fn down_variants(dialect: &Dialect) -> Vec<Variant> {
-    format_sets().map(|formats| down_variant(dialect, formats).0).collect()
+fn down_variants(profile: &KernelProfile) -> Vec<Variant> {
+    format_sets().map(|formats| down_variant(profile, formats).0).collect()
 }

@@ -4,7 +4,7 @@
 use super::few::{record_down, record_gate_up};
 use super::layer::Moe;
 use crate::gpu::{Binding, Slice, Variant, grid_1d};
-use crate::kernels::context::{Dialect, Strided};
+use crate::kernels::context::{KernelProfile, Strided};
 use crate::kernels::cost;
 use crate::kernels::formats::with_format;
 use crate::kernels::hc::{FUSED_CHANNELS, HcUpdate, with_hc_mix};
@@ -79,16 +79,16 @@ pub fn record_moe_int8(
     let is_rounded = record_gate_up_int8(pass, moe, int8, routing);
     beside(pass);
     let (t, shared) = (pass.t(), &routing.shared);
-    let dialect = pass.dialect();
+    let profile = pass.profile();
     let whole = moe.down.slices.iter().all(|s| s.rows == moe.down.rows);
     let foldable =
         whole && shared.act_int8.is_some() && int8.shared_down.format == BlockFormat::Q8_0x8 && int8.shared_down.slices.len() == 1;
     let down = unit_format(moe.down).filter(|_| is_rounded);
-    let variant = |shared: bool| down.and_then(|format| down_int8_variant(dialect, format, moe.down.columns, (moe.used, shared), t));
+    let variant = |shared: bool| down.and_then(|format| down_int8_variant(profile, format, moe.down.columns, (moe.used, shared), t));
     let folded = variant(true).filter(|_| foldable);
     // Only of a result that no other launch adds to.
     let is_one = moe.down.slices.len() == 1;
-    let fits = |update: &HcUpdate<'_>| folded.as_ref().is_some_and(|f| is_one && update.is_for(dialect, f.1, moe.down.rows, pass.rows));
+    let fits = |update: &HcUpdate<'_>| folded.as_ref().is_some_and(|f| is_one && update.is_for(profile, f.1, moe.down.rows, pass.rows));
     let update = int8.update.filter(fits);
     let plain = variant(false);
     if folded.is_none() {
@@ -108,7 +108,7 @@ fn record_gate_up_int8(pass: &mut Pass<'_>, moe: &Moe<'_>, int8: &MoeInt8<'_>, r
     let gate_up = unit_format(moe.gate_up).filter(|_| blocks);
     let least_rows = moe.gate_up.slices.iter().map(|s| s.rows).min().unwrap_or(0);
     let sizes = (moe.gate_up.columns, least_rows);
-    let variant = |choice| gate_up.and_then(|f| gate_up_int8_variant(pass.dialect(), f, sizes, choice, pass.t()));
+    let variant = |choice| gate_up.and_then(|f| gate_up_int8_variant(pass.profile(), f, sizes, choice, pass.t()));
     let shared = &routing.shared;
     let is_alike = (shared.width, shared.limit.to_bits()) == (moe.gate_up.rows, moe.limit.to_bits());
     let routable = is_alike && shared.act_int8.is_some() && !shared.act.half;
@@ -171,7 +171,7 @@ fn launch_gate_up(
         } else {
             bindings.push(routing.chosen.experts.into());
         }
-        bindings.extend(pass.kit.tables(&stack.formats));
+        bindings.extend(pass.kernels.tables(&stack.formats));
         pass.launch(variant, &params, bindings, grid_1d(workgroups + shares));
         pass.rec.cost(cost::experts_few(stack, slice, pairs));
     }
@@ -211,7 +211,7 @@ fn launch_down(
             }
             None => plain.clone(),
         };
-        bindings.extend(pass.kit.tables(&stack.formats));
+        bindings.extend(pass.kernels.tables(&stack.formats));
         pass.launch(variant, &params, bindings, [slice.rows.div_ceil(rows_each), t, 1]);
         let own = cost::experts_few_and(int8.shared_down, is_folded, stack, slice, moe.used, t);
         pass.rec.cost(update.iter().fold(own, |own, update| own + cost::hc_mix(&update.weights.mix, true, t)));
@@ -229,13 +229,13 @@ struct GateUp {
 /// The variant for experts of `rows` of `columns` in the smallest slice; none where a row is too wide for a workgroup, or `choice` takes more
 /// memory than is left.
 fn gate_up_int8_variant(
-    dialect: &Dialect,
+    profile: &KernelProfile,
     format: BlockFormat,
     (columns, rows): (u32, u32),
     choice: Option<Choice>,
     tokens: u32,
 ) -> Option<GateUp> {
-    let (caps, subgroup) = (&dialect.caps, dialect.caps.subgroup?);
+    let (caps, subgroup) = (&profile.caps, profile.caps.subgroup?);
     let lanes = (columns / UNIT).next_power_of_two().max(8);
     let pairs = |most: u32| (most / BLOCK).min(most.div_ceil(rows) + 1);
     // Tables of 2560 bytes, two sums of every subgroup of a row and its value, and 16 bytes of each of the experts that rows may be of.
@@ -276,16 +276,16 @@ fn with_tables(variant: Variant, copies: u32, invocations: u32) -> Variant {
 
 /// The variant for `used` experts of `columns`, and the rows of a workgroup; none where so many subgroups are too many for one.
 fn down_int8_variant(
-    dialect: &Dialect,
+    profile: &KernelProfile,
     format: BlockFormat,
     columns: u32,
     (used, shared): (u32, bool),
     tokens: u32,
 ) -> Option<(Variant, u32)> {
-    let subgroup = dialect.caps.subgroup?;
+    let subgroup = profile.caps.subgroup?;
     let shapes = if tokens == 1 { &DOWN_ONE[..] } else { &DOWN_SEVERAL[..] };
     let wg = |parts: u32| (used + if shared { parts } else { 0 }) * subgroup;
-    let &(parts, eights) = shapes.iter().find(|(parts, _)| wg(*parts) <= dialect.caps.invocations)?;
+    let &(parts, eights) = shapes.iter().find(|(parts, _)| wg(*parts) <= profile.caps.invocations)?;
     let variant = Variant::new("moe_down_int8")
         .flag_if(shared, "SHARED")
         .constant("WG", wg(parts))
@@ -298,22 +298,22 @@ fn down_int8_variant(
 }
 
 /// Like all variants of this file, on devices that would not choose them too, where they can run.
-fn gate_up_variants(dialect: &Dialect) -> Vec<Variant> {
+fn gate_up_variants(profile: &KernelProfile) -> Vec<Variant> {
     let mut all = Vec::new();
     for format in FORMATS {
         // V4 Flash, V4 Pro, and what the small test models have.
         for sizes in [(4096, 2048), (7168, 3072), (256, 32)] {
             let choices = CHOICES.map(Some).into_iter().chain([None]).flat_map(|choice| [(choice, 1), (choice, 2)]);
-            all.extend(choices.filter_map(|(choice, tokens)| gate_up_int8_variant(dialect, format, sizes, choice, tokens)));
+            all.extend(choices.filter_map(|(choice, tokens)| gate_up_int8_variant(profile, format, sizes, choice, tokens)));
         }
     }
     all.into_iter().map(|gate_up| gate_up.variant).collect()
 }
 
-fn down_variants(dialect: &Dialect) -> Vec<Variant> {
+fn down_variants(profile: &KernelProfile) -> Vec<Variant> {
     let mut all = Vec::new();
     for format in FORMATS {
-        let variant = |(used, shared, tokens)| down_int8_variant(dialect, format, 2048, (used, shared), tokens);
+        let variant = |(used, shared, tokens)| down_int8_variant(profile, format, 2048, (used, shared), tokens);
         let shapes = [(6, true, 1), (6, true, 2), (6, false, 1), (2, true, 1), (2, true, 2)];
         all.extend(shapes.into_iter().filter_map(variant).map(|v| v.0));
         let folded = [6, 2].into_iter().filter_map(|used| variant((used, true, 1)));

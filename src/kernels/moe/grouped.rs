@@ -2,7 +2,7 @@
 
 use super::layer::{Moe, MoeScratch};
 use crate::gpu::{Binding, Slice, Variant};
-use crate::kernels::context::{Dialect, Strided, WG};
+use crate::kernels::context::{KernelProfile, Strided, WG};
 use crate::kernels::cost;
 use crate::kernels::formats::row_entry;
 use crate::kernels::linear::{MatmulParams, Tile};
@@ -19,10 +19,10 @@ kernels! {
 pub fn record_grouped(pass: &mut Pass<'_>, moe: &Moe<'_>, chosen: Chosen<'_>, scratch: &MoeScratch<'_>, x: &Strided, y: &Slice) {
     let (t, experts) = (pass.t(), moe.gate_up.experts);
     let pairs = t * moe.used;
-    let tile = Tile::for_experts(pass.dialect(), pairs / experts);
+    let tile = Tile::for_experts(pass.profile(), pairs / experts);
     let params = MoeGroupParams { pairs, experts };
     let bindings = bind([chosen.experts, scratch.pairs, scratch.tiles]);
-    pass.launch(group_variant(pass.dialect(), tile.tokens), &params, bindings, [experts, 1, 1]);
+    pass.launch(group_variant(pass.profile(), tile.tokens), &params, bindings, [experts, 1, 1]);
 
     let launch = Launch { tile: &tile, pairs, scratch };
     for slice in &moe.gate_up.slices {
@@ -45,7 +45,7 @@ pub fn record_grouped(pass: &mut Pass<'_>, moe: &Moe<'_>, chosen: Chosen<'_>, sc
     let dim = moe.down.rows;
     let params = MoeCombineParams { dim, used: moe.used };
     let grid = [(dim / 4).div_ceil(WG), t, 1];
-    pass.launch(pass.kit.variant("moe_combine"), &params, bind([scratch.out, chosen.weights, y]), grid);
+    pass.launch(pass.kernels.variant("moe_combine"), &params, bind([scratch.out, chosen.weights, y]), grid);
 }
 
 /// Parameters of the matrix products of one slice of experts.
@@ -87,20 +87,20 @@ impl Launch<'_> {
         let most_tiles = self.pairs.div_ceil(self.tile.tokens) + stack.experts.min(self.pairs);
         let mut bindings = bind([self.scratch.tiles, self.scratch.pairs]);
         bindings.extend([self.tile.weights(&slice.arena), Binding::from(x), Binding::from(y)]);
-        bindings.extend(pass.kit.tables(&stack.formats));
+        bindings.extend(pass.kernels.tables(&stack.formats));
         pass.launch(variant, &params, bindings, [slice.rows.div_ceil(rows), most_tiles, 1]);
         pass.rec.cost(cost::experts_many(stack, slice, self.pairs));
     }
 }
 
-fn group_variant(dialect: &Dialect, tile: u32) -> Variant {
-    dialect.variant("moe_group").constant("TILE", tile)
+fn group_variant(profile: &KernelProfile, tile: u32) -> Variant {
+    profile.variant("moe_group").constant("TILE", tile)
 }
 
-fn group_variants(dialect: &Dialect) -> Vec<Variant> {
-    [16, 64, 128].map(|tokens| group_variant(dialect, Tile::choose(dialect, tokens).tokens)).to_vec()
+fn group_variants(profile: &KernelProfile) -> Vec<Variant> {
+    [16, 64, 128].map(|tokens| group_variant(profile, Tile::choose(profile, tokens).tokens)).to_vec()
 }
 
-fn combine_variants(dialect: &Dialect) -> Vec<Variant> {
-    vec![dialect.variant("moe_combine")]
+fn combine_variants(profile: &KernelProfile) -> Vec<Variant> {
+    vec![profile.variant("moe_combine")]
 }

@@ -51,7 +51,7 @@ fn queries(bench: &mut Bench<'_>, (dim, rope, heads): (usize, usize, usize), tok
 
 /// Latents that are keys alone, of a long step: they have a kernel of their own.
 fn key_rows(bench: &mut Bench<'_>, (dim, rope): (usize, usize), stride: usize, tokens: usize) -> Result<()> {
-    let kv = bench.kit.dialect.kv;
+    let kv = bench.kernels.profile.kv;
     let case = format!("{tokens} rows of {dim}, {rope} rotated");
     let wide = bench.floats(tokens * stride);
     let turns = angles(tokens * 2, rope);

@@ -35,7 +35,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     let c = Config::flash();
     let [q_rank, dim, rope, index_dim] = [c.q_rank, c.head_dim, c.rope_dim, c.index_dim].map(|n| n as usize);
     let sizes = Sizes { q_rank, dim, rope };
-    let with_queries = !bench.kit.dialect.int8();
+    let with_queries = !bench.kernels.profile.int8();
     latents(bench, sizes, 128, &[dim], with_queries)?;
     latents(bench, sizes, 4, &[dim, index_dim], with_queries)
 }
@@ -49,7 +49,7 @@ struct Outputs {
 
 impl Outputs {
     fn new(bench: &Bench<'_>, sizes: Sizes, tokens: usize, page_words: &[usize], with_queries: bool) -> Result<Self> {
-        let words = bench.kit.dialect.kv.words(sizes.dim as u32) as usize;
+        let words = bench.kernels.profile.kv.words(sizes.dim as u32) as usize;
         Ok(Self {
             low: if with_queries { Some(bench.output(tokens * sizes.q_rank)?) } else { None },
             kv: bench.output(tokens * words)?,
@@ -68,7 +68,7 @@ impl Outputs {
 
 /// One session in the middle of a window and one at its start, with a compressor for each of `dims`.
 fn latents(bench: &mut Bench<'_>, widths: Sizes, ratio: u32, dims: &[usize], with_queries: bool) -> Result<()> {
-    let kv_type = bench.kit.dialect.kv;
+    let kv_type = bench.kernels.profile.kv;
     let Sizes { q_rank, dim: key_dim, rope } = widths;
     let case = format!("keys of {key_dim}, ratio {ratio}, {} compressors{}", dims.len(), if with_queries { "" } else { ", no queries" });
     let rows = rows_of(&[(1, (2 * ratio).saturating_sub(2), 5), (0, 0, 4)]);

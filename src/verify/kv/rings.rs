@@ -16,7 +16,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
 /// Keys and what two compressors take, as a layer of V4 Flash stores them.
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     let c = Config::flash();
-    let [keys, window] = [bench.kit.dialect.kv.words(c.head_dim), c.window + 16].map(|n| n as usize);
+    let [keys, window] = [bench.kernels.profile.kv.words(c.head_dim), c.window + 16].map(|n| n as usize);
     let (compressor, index, frontier) = (4 * c.head_dim as usize, 4 * c.index_dim as usize, frontier_rows(4) as usize);
     let shapes = [(window, keys, 0), (frontier, compressor, keys), (frontier, index, keys + compressor)];
     for tokens in [1, bench.piece()] {

@@ -11,7 +11,7 @@ use crate::verify::outcome::{Made, NOTHING};
 
 /// Every format, teams of lanes of every size, rows in every company.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
-    if !bench.kit.dialect.int8() {
+    if !bench.kernels.profile.int8() {
         return Ok(());
     }
     for format in BlockFormat::ALL {
@@ -40,7 +40,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
 
 /// The matrices of V4 Flash: low ranks of queries with the keys, shared gate and up, head, and the two of the output.
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
-    if !bench.kit.dialect.int8() {
+    if !bench.kernels.profile.int8() {
         return Ok(());
     }
     let c = Config::flash();
@@ -161,7 +161,7 @@ fn leaving(bench: &mut Bench<'_>, (dim, columns): (usize, usize), tokens: u32) -
     if has_left && together.iter().any(|own| own.kernel() != kernel) {
         bench.fail(kernel, &case, "says that it leaves the streams, which another launch does".into());
     }
-    if !has_left && bench.kit.dialect.caps.invocations >= 1024 {
+    if !has_left && bench.kernels.profile.caps.invocations >= 1024 {
         bench.fail(NOTHING, &case, "not recorded".into());
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::verify::outcome::NOTHING;
 /// Rows that teams can take one at a time, two and four; F16 takes even numbers.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     let (q8_0, f16) = (BlockFormat::Q8_0x8, BlockFormat::F16);
-    if bench.kit.dialect.int8() {
+    if bench.kernels.profile.int8() {
         normed(bench, 256, [q8_0, q8_0, q8_0], [40, 33, 12], &COMPANIES)?;
         normed(bench, 768, [q8_0, q8_0, f16], [40, 36, 10], &COMPANIES)?;
         normed(bench, 1024, [q8_0, q8_0, f16], [40, 36, 12], &COMPANIES)?;
@@ -25,7 +25,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     let (c, q8_0, f16) = (Config::flash(), BlockFormat::Q8_0x8, BlockFormat::F16);
     let [queries, index] = [c.heads * c.head_dim, c.index_heads * c.index_dim].map(|rows| rows as usize);
-    if bench.kit.dialect.int8() {
+    if bench.kernels.profile.int8() {
         normed(bench, c.q_rank as usize, [q8_0, q8_0, f16], [queries / 2, queries / 2, index], &[1, 8])?;
     }
     Ok(())
@@ -51,7 +51,7 @@ fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows
         let case = format!("{:?} {rows:?}x{columns}, {tokens} tokens", formats[2]);
         let out = bench.output(tokens * total)?;
         let y = Strided::whole(&out.slice(), total as u32);
-        let Some(linear) = LinearNormed::new(&bench.kit, &matrices, Rows::Few(tokens as u32)) else {
+        let Some(linear) = LinearNormed::new(&bench.kernels, &matrices, Rows::Few(tokens as u32)) else {
             bench.fail(NOTHING, &case, "matvec_normed has no variant for it".into());
             continue;
         };

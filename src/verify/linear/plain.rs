@@ -55,7 +55,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
 
 /// What cooperative kernels decode, where there are halves to decode to.
 fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, rows: usize, columns: usize) -> Result<()> {
-    if !bench.kit.dialect.caps.f16 {
+    if !bench.kernels.profile.caps.f16 {
         return Ok(());
     }
     let case = format!("{format} {rows}x{columns}");

@@ -74,7 +74,7 @@ fn moe(
     (used, experts_each): (usize, usize),
     choosing: Choosing,
 ) -> Result<Option<Made>> {
-    if !bench.kit.dialect.int8() {
+    if !bench.kernels.profile.int8() {
         return Ok(None);
     }
     let limit = 2.0;

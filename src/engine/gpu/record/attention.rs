@@ -21,7 +21,7 @@ impl Recorder<'_> {
         cache: &LayerCache,
         streams: &Streams<'_>,
     ) {
-        let (b, c, kit, step) = (self.buffers, self.config, self.kit, self.data.step);
+        let (b, c, kernels, step) = (self.buffers, self.config, self.kernels, self.data.step);
         let (normed, normed_int8) = (self.normed(), self.int8(&b.normed_int8, c.dim));
         let queries: Vec<&Matrix> = [&layer.queries].into_iter().chain(&layer.index_queries).collect();
         let read_next: Vec<&Matrix> = layer.compressor_inputs.iter().chain(queries.iter().copied()).collect();
@@ -44,7 +44,7 @@ impl Recorder<'_> {
         let low = Strided::whole(&b.low, c.q_rank).with_f16(self.keeps_f16);
         let keys = inputs.at(c.q_rank);
         let compressors = self.compressors(layer, cache, &compressor_inputs);
-        let normed_queries = LinearNormed::each(kit, &queries, step);
+        let normed_queries = LinearNormed::each(kernels, &queries, step);
         let unnormed = LowQueries { x: inputs.clone(), rank: c.q_rank, norm: &layer.q_norm, y: &low };
         let latents = Latents {
             queries: Some(unnormed).filter(|_| normed_queries.is_none()),
@@ -95,7 +95,7 @@ impl Recorder<'_> {
 
     /// The rings and frontiers of the layer, each with the rows that it takes.
     fn rings<'s>(&'s self, cache: &'s LayerCache, compressors: &[(Compress<'s>, Strided)]) -> Rings<'s> {
-        let words = self.kit.dialect.kv.words(self.config.head_dim);
+        let words = self.kernels.profile.kv.words(self.config.head_dim);
         let source = Strided::whole(&self.buffers.kv, words);
         let mut stores = vec![RingStore { ring: &cache.ring, size: ring_rows(self.config), words, source }];
         stores.extend(compressors.iter().map(|(sizes, source)| RingStore {

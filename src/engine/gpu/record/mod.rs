@@ -10,14 +10,14 @@ use super::layout::GpuModel;
 use super::step_data::StepData;
 use crate::gpu::{Recording, Slice};
 use crate::kernels::{
-    Grouping, HcPreInput, HcResidual, HcRows, HcUpdate, HcWeights, Kit, Matrix, Pass, PrefetchRange, Quantized, Strided, record_embed,
-    record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_linear_int8,
+    Grouping, HcPreInput, HcResidual, HcRows, HcUpdate, HcWeights, KernelContext, Matrix, Pass, PrefetchRange, Quantized, Strided,
+    record_embed, record_hc_mix, record_hc_pre, record_hc_sinkhorn, record_linear_int8,
 };
 use crate::model::{Config, Tap};
 
 /// Records the launches of one step.
 pub struct Recorder<'a> {
-    pub kit: &'a Kit,
+    pub kernels: &'a KernelContext,
     pub config: &'a Config,
     pub model: &'a GpuModel,
     pub cache: &'a Cache,
@@ -54,7 +54,7 @@ impl Recorder<'_> {
 
     /// Launches for all rows of the step, appended to `rec`.
     pub fn pass<'r>(&'r self, rec: &'r mut Recording) -> Pass<'r> {
-        Pass { rec, kit: self.kit, rows: self.data.step }
+        Pass { rec, kernels: self.kernels, rows: self.data.step }
     }
 
     /// The segments of all layers in order: attention, then experts. The embedding is in the first one. The last one writes the streams
@@ -122,7 +122,7 @@ impl Recorder<'_> {
 
     /// `slice` as rows of `columns` int8 values, or `None` where the step does not round activations to int8.
     fn int8(&self, slice: &Slice, columns: u32) -> Option<Quantized> {
-        Quantized::new(&self.kit.dialect, slice, columns, self.data.step)
+        Quantized::new(&self.kernels.profile, slice, columns, self.data.step)
     }
 
     /// Records `y` = `x` times all `matrices`, whose results follow one another in a row. `x` may also be given rounded to int8.
@@ -134,7 +134,7 @@ impl Recorder<'_> {
     /// The prefetch of `matrices`, which are in the order of their places. Only generated steps prefetch, because those of prompts are
     /// bound by arithmetic.
     fn prefetch(&self, matrices: &[&Matrix]) -> Vec<PrefetchRange> {
-        if self.kit.dialect.int8() && self.data.step.are_few() { PrefetchRange::of(matrices) } else { Vec::new() }
+        if self.kernels.profile.int8() && self.data.step.are_few() { PrefetchRange::of(matrices) } else { Vec::new() }
     }
 
     /// Records the input of a sub-layer, and `inputs` = that input times `matrices`. Prefetches `matrices` and then those in `read_next`.

@@ -15,7 +15,7 @@ impl Recorder<'_> {
         let (b, c, pass) = (self.buffers, self.config, &mut self.pass(rec));
         // The kernels are those of the step's kind, even where few of its rows are wanted.
         let rows = self.data.step.with_count(count);
-        let normed_int8 = Quantized::new(&self.kit.dialect, &b.normed_int8, c.dim, rows);
+        let normed_int8 = Quantized::new(&self.kernels.profile, &b.normed_int8, c.dim, rows);
         let (normed, logits) = (Strided::whole(&b.normed, c.dim), Strided::whole(&b.logits, c.vocabulary));
         let (pre, prefetch) = (self.hc_pre_args(hc, streams, &normed, normed_int8.as_ref()), self.prefetch(&[&self.model.output]));
         record_hc_pre(pass, &pre, &prefetch, HcRows::Wanted(wanted, count));
