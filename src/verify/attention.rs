@@ -1,14 +1,15 @@
 //! Attention: window keys, those of the step itself, compressed rows, and the rings that the step leaves.
 
+use super::bench::{Bench, Output};
+use super::cached::{Paged, angles, cached, flat, pack, pool, rows_of, unpack};
+use super::outcome::{Limit, Made};
+use super::parts::{rows_at, sampled};
 use crate::Result;
 use crate::kernels::{
     Attention, AttentionBuffers, MAX_PARTS, Pass, Pool, RingStore, Rings, Row, Rows, Strided, record_attention, score_bytes,
 };
 use crate::model::Config;
 use crate::reference;
-use crate::verify::bench::{Bench, Output, rows_at, sampled};
-use crate::verify::cached::{Paged, angles, cached, flat, pack, pool, rows_of, unpack};
-use crate::verify::outcome::{Limit, Made};
 
 /// Every ratio, heads of several sizes, pools in one buffer and in two.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {

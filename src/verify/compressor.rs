@@ -1,12 +1,12 @@
 //! Compressed rows: what is pooled from a window when it closes.
 
+use super::bench::{Bench, Output};
+use super::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
+use super::outcome::Made;
 use crate::Result;
 use crate::kernels::{Compress, Pool, Rows, Strided, Window, Windows, record_compress};
-use crate::model::Config;
+use crate::model::{Config, frontier_rows};
 use crate::reference::{self, Candidates};
-use crate::verify::bench::{Bench, Output};
-use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
-use crate::verify::outcome::Made;
 
 /// Both ratios, frontiers in one buffer and in two, a window at a session's start and one that the step began in the middle of.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
@@ -32,7 +32,7 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, (dim, rope): (usize, usize), toke
     let kv = bench.kernels.profile.kv;
     let case = format!("ratio {ratio}, {dim} channels, {tokens} tokens from the start, {segments} frontier buffers");
     let slots = 2usize;
-    let ring = (if ratio == 4 { 16 } else { 136 }) as usize;
+    let ring = frontier_rows(ratio) as usize;
     let width = if ratio == 4 { 2 * dim } else { dim };
     let page_rows = 512 / ratio as usize;
     // One session in the middle of a window, one at its very start.
@@ -50,7 +50,7 @@ fn compress(bench: &mut Bench<'_>, ratio: u32, (dim, rope): (usize, usize), toke
     }
     let turns = angles(windows.len(), rope);
     // Pages out of order, those of slot 1 first.
-    let pages_each = (tokens as usize).div_ceil(512).max(2);
+    let pages_each = tokens.div_ceil(512).max(2);
     let page_table: Vec<u32> = (0..2 * pages_each as u32).rev().collect();
     let page_words = page_rows * kv.words(dim as u32) as usize;
 

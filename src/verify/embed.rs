@@ -1,7 +1,8 @@
 //! Embedding, and the draft block's sum of an embedding and streams.
 
-use super::bench::{Bench, view, whole_blocks};
+use super::bench::Bench;
 use super::outcome::Limit;
+use super::parts::{view, whole_blocks};
 use crate::Result;
 use crate::kernels::{Pass, Row, Rows, SAMPLED, record_embed, record_mtp_join};
 use crate::model::Config;

@@ -1,5 +1,8 @@
 //! Hyper-connections: the mix of four streams, what enters a sub-layer, and what leaves it.
 
+use super::bench::Bench;
+use super::outcome::as_floats;
+use super::parts::view;
 use crate::Result;
 use crate::gpu::Slice;
 use crate::kernels::{
@@ -9,8 +12,6 @@ use crate::kernels::{
 use crate::model::Config;
 use crate::quant::BlockFormat;
 use crate::reference;
-use crate::verify::bench::{Bench, view};
-use crate::verify::outcome::as_floats;
 
 /// Few rows and many, channels that fill no slice, and as many as decode steps have workgroups for.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {

@@ -1,11 +1,12 @@
 //! The indexer: scores of compressed rows, and the best of them.
 
+use super::bench::Bench;
+use super::cached::{Paged, angles, flat, rows_of};
+use super::parts::{MOST_TOKENS, rows_at, sampled};
 use crate::Result;
 use crate::kernels::{IndexQueries, IndexScore, Rows, Scores, Strided, record_index_score, record_top_k};
 use crate::model::Config;
 use crate::reference;
-use crate::verify::bench::{Bench, MOST_TOKENS, rows_at, sampled};
-use crate::verify::cached::{Paged, angles, flat, rows_of};
 
 /// Heads that kernels stage at a time, and more; a few rows, and more than workgroups take at a time.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {

@@ -18,6 +18,7 @@ mod linear;
 mod moe;
 mod norm;
 mod outcome;
+mod parts;
 mod rounded;
 mod router;
 mod sample;

@@ -1,6 +1,7 @@
 //! RMS norms.
 
-use super::bench::{Bench, MOST_TOKENS, rows_at, sampled};
+use super::bench::Bench;
+use super::parts::{MOST_TOKENS, rows_at, sampled};
 use crate::Result;
 use crate::kernels::{Pass, Rows, Strided, record_rms_norm};
 use crate::model::Config;

@@ -80,6 +80,38 @@ fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
 }
 
 #[test]
+fn kernels_are_timed_without_a_model() {
+    let cases = |args: &[&str]| -> Vec<Value> {
+        let text = ok(&[&["bench", "--kernels", "--device", gpu(), "--json"], args].concat());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let norms = cases(&["--family", "norm", "--exact"]);
+    // The rows are small, and in a cache whatever a benchmark does.
+    assert!(norms.len() >= 2 && norms.iter().all(|row| row["kernel"] == "rms_norm" && row["copies"].is_null()), "{norms:?}");
+    let router = cases(&["--family", "router", "--shapes", "flash"]);
+    assert!(router.iter().all(|row| row["us"].as_f64().unwrap() > 0.0), "{router:?}");
+    assert!(router.iter().any(|row| row["case"].as_str().unwrap().starts_with("6 of 256, ")), "{router:?}");
+    // Of 4 MiB that are read once, 64 copies are more than a cache holds.
+    let stream = cases(&["--family", "stream", "--shapes", "flash"]);
+    let [row] = &stream[..] else { panic!("{stream:?}") };
+    assert_eq!((&row["kernel"], &row["copies"], &row["cached"]), (&"stream_read".into(), &64.into(), &false.into()));
+    assert!(row["gb_per_s"].as_f64().unwrap() > 0.0 && row["share_of_bandwidth"].as_f64().unwrap() > 0.0, "{row}");
+    let table = ok(&["bench", "--kernels", "--device", gpu(), "--family", "stream"]);
+    assert!(table.starts_with("kernel ") && table.lines().nth(1).unwrap().ends_with("; 1900 vectors by 3 workgroups"), "{table}");
+}
+
+#[test]
+fn a_bench_of_kernels_takes_no_model() {
+    assert_eq!(refused(&["bench", "--kernels", "--device", "cpu"]), "dwarfstar: the device cpu has no launches to measure");
+    for args in
+        [&["--kernels", "-m", "model.gguf"][..], &["--kernels", "--frontiers", "20"], &["--family", "hc"], &["--kernels", "--family", "x"]]
+    {
+        let output = dwarfstar(&[&["bench"], args].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn generated_steps_in_the_formats_of_large_models_take_few_launches() {
     let text = ok(&["bench", "-m", path(tiny()), "--frontiers", "40", "-n", "2", "--launches"]);
     let (_, decode) = text.split_once("\ndecode step of 1 row(s) at position 39: ").unwrap();

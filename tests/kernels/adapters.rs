@@ -1,8 +1,9 @@
 //! With a GPU, or its software stand-in: every kernel against the reference, on every adapter found, in every way of opening it.
 
-use dwarfstar::gpu::{AdapterKind, Caps, Gpu, OpenOptions, adapters};
+use dwarfstar::gpu::{AdapterKind, Caps, Gpu, OpenOptions, Recording, adapters};
 use dwarfstar::num::KvType;
-use dwarfstar::verify::{Report, Selection, Shapes, check};
+use dwarfstar::verify::{Family, Report, Selection, Shapes, check, collect};
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 /// Opens every adapter in the given way.
@@ -83,6 +84,36 @@ pub fn ways() -> [&'static Way; 4] {
 /// Whether only drivers that run shaders on the CPU were found.
 pub fn all_are_software() -> bool {
     adapters().iter().all(|adapter| adapter.kind == AdapterKind::Software)
+}
+
+/// Families whose shapes of V4 Flash take a CPU no longer than tiny ones.
+const LIGHT: [Family; 5] = [Family::Norm, Family::Kv, Family::Compressor, Family::Router, Family::Stream];
+
+#[test]
+fn light_kernels_equal_the_reference_at_the_shapes_of_flash() {
+    each(BEST, |gpu| {
+        for family in LIGHT {
+            let report = check(gpu, Selection { kv: KvType::F16, exact: false, shapes: Shapes::Flash, family: Some(family) }).unwrap();
+            let failed: Vec<_> = report.outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
+            assert!(failed.is_empty() && !report.outcomes.is_empty(), "{}: {failed:?}", family.name());
+        }
+    });
+}
+
+#[test]
+fn what_is_measured_is_what_is_checked() {
+    each(BEST, |gpu| {
+        for family in LIGHT {
+            let selection = Selection { kv: KvType::F16, exact: false, shapes: Shapes::Tiny, family: Some(family) };
+            let mut measured = BTreeSet::new();
+            let mut take = |_: &str, recording: &Recording| {
+                measured.extend(recording.dispatches().iter().map(|launch| launch.variant.kernel()));
+                Ok(())
+            };
+            collect(gpu, selection, &mut take).unwrap();
+            assert_eq!(measured, check(gpu, selection).unwrap().launched, "{}", family.name());
+        }
+    });
 }
 
 #[test]

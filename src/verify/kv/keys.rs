@@ -4,8 +4,9 @@ use crate::Result;
 use crate::kernels::{KvRow, Latents, Pass, QRope, Rows, Strided, Windows, record_latents, record_q_rope};
 use crate::model::Config;
 use crate::reference;
-use crate::verify::bench::{Bench, MOST_TOKENS, rows_at, sampled};
+use crate::verify::bench::Bench;
 use crate::verify::cached::{angles, flat, stored_limit, unpack};
+use crate::verify::parts::{MOST_TOKENS, rows_at, sampled};
 
 /// Heads of several sizes, rotated in part.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {

@@ -5,9 +5,10 @@ use crate::kernels::{Grouping, Matrix, Pass, Rows, Strided, record_hc_mix, recor
 use crate::model::Config;
 use crate::quant::BlockFormat;
 use crate::reference;
-use crate::verify::bench::{Bench, MOST_ROWS, picked, sampled, view, weights_at, whole_blocks};
+use crate::verify::bench::Bench;
 use crate::verify::following::Following;
 use crate::verify::outcome::{Made, NOTHING};
+use crate::verify::parts::{MOST_ROWS, picked, sampled, view, weights_at, whole_blocks};
 
 /// Every format, teams of lanes of every size, rows in every company.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {

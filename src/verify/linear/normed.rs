@@ -6,8 +6,9 @@ use crate::kernels::{LinearNormed, Matrix, Rows, Strided};
 use crate::model::Config;
 use crate::quant::BlockFormat;
 use crate::reference;
-use crate::verify::bench::{Bench, view};
+use crate::verify::bench::Bench;
 use crate::verify::outcome::NOTHING;
+use crate::verify::parts::view;
 
 /// Rows that teams can take one at a time, two and four; F16 takes even numbers.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {

@@ -5,8 +5,9 @@ use crate::kernels::{Grouping, Matrix, Pass, Rows, Strided, record_decode_runs, 
 use crate::model::Config;
 use crate::quant::BlockFormat;
 use crate::reference;
-use crate::verify::bench::{Bench, MOST_ROWS, MOST_TOKENS, picked, rows_at, sampled, view, weights_at, whole_blocks};
+use crate::verify::bench::Bench;
 use crate::verify::outcome::Limit;
+use crate::verify::parts::{MOST_ROWS, MOST_TOKENS, picked, rows_at, sampled, view, weights_at, whole_blocks};
 
 /// Every format, every size of code, and rows and columns that fill no tile.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {

@@ -7,9 +7,10 @@ use crate::kernels::{
 use crate::model::Config;
 use crate::quant::BlockFormat;
 use crate::reference::{self, Choice};
-use crate::verify::bench::{Bench, expert_of, view, whole_blocks};
+use crate::verify::bench::Bench;
 use crate::verify::following::Following;
 use crate::verify::outcome::{Made, NOTHING};
+use crate::verify::parts::{expert_of, view, whole_blocks};
 
 /// Every format, numbers of tokens in every size of code, experts in slices.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {

@@ -5,7 +5,8 @@ use crate::kernels::{Chosen, Moe, MoeScratch, Rows, Strided, record_moe};
 use crate::model::Config;
 use crate::quant::BlockFormat;
 use crate::reference::{self, Expert, Routed};
-use crate::verify::bench::{Bench, MOST_TOKENS, expert_of, rows_at, sampled, whole_blocks};
+use crate::verify::bench::Bench;
+use crate::verify::parts::{MOST_TOKENS, expert_of, rows_at, sampled, whole_blocks};
 
 /// How many experts there are, how many a row uses, and their channels.
 #[derive(Clone, Copy)]

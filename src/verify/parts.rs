@@ -1,0 +1,56 @@
+//! Weights as the reference sees them, and the parts of large inputs and results that it computes.
+
+use crate::kernels::{Experts, Matrix};
+use crate::quant::BlockFormat;
+use crate::reference;
+
+/// Rows of a matrix that differ: a prime, so that rows at distances that are powers of two do.
+pub const DISTINCT_ROWS: usize = 4099;
+
+/// Experts of a stack that differ. Neighbours of any expert do, and those at distances that are powers of two.
+pub const DISTINCT_EXPERTS: usize = 13;
+
+/// The reference's view of one expert of `stack`, whose `member` was made of `bytes` by `Bench::experts`.
+pub fn expert_of<'a>(stack: &Experts, member: usize, bytes: &'a [u8], expert: u32) -> reference::Matrix<'a> {
+    let distinct = stack.experts.min(DISTINCT_EXPERTS as u32);
+    let rows = (stack.rows * distinct) as usize;
+    let all = reference::Matrix { format: stack.formats[member], rows, columns: stack.columns as usize, bytes };
+    all.part((expert % distinct * stack.rows) as usize, stack.rows as usize)
+}
+
+/// At most `most` of `0..count`, spread evenly and with the first and the last among them: what is compared where all would take the reference
+/// too long.
+pub fn sampled(count: usize, most: usize) -> Vec<usize> {
+    if count <= most { (0..count).collect() } else { (0..most).map(|i| i * (count - 1) / (most - 1)).collect() }
+}
+
+/// The most tokens and the most rows of weights for which results are compared.
+pub const MOST_TOKENS: usize = 130;
+/// See [`MOST_TOKENS`].
+pub const MOST_ROWS: usize = 256;
+
+/// The named rows of a matrix, by themselves.
+pub fn weights_at(matrix: &Matrix, bytes: &[u8], rows: &[usize]) -> Vec<u8> {
+    let stride = bytes.len() / matrix.rows as usize;
+    rows.iter().flat_map(|row| &bytes[row * stride..][..stride]).copied().collect()
+}
+
+/// The named values of the named tokens, of `values` in rows of `stride`.
+pub fn picked(values: &[f32], tokens: &[usize], places: &[usize], stride: usize) -> Vec<f32> {
+    tokens.iter().flat_map(|token| places.iter().map(move |place| values[token * stride + place])).collect()
+}
+
+/// The `rows` of all `columns` that are named, of `values` in rows of `stride` from `first` on.
+pub fn rows_at(values: &[f32], rows: &[usize], stride: usize, first: usize, columns: usize) -> Vec<f32> {
+    rows.iter().flat_map(|row| &values[row * stride + first..][..columns]).copied().collect()
+}
+
+/// At least `columns` columns, in whole blocks of `format`.
+pub fn whole_blocks(format: BlockFormat, columns: usize) -> usize {
+    columns.next_multiple_of(format.block_values())
+}
+
+/// The reference's view of weights made by `Bench::matrix`.
+pub fn view<'a>(matrix: &Matrix, bytes: &'a [u8]) -> reference::Matrix<'a> {
+    reference::Matrix { format: matrix.format, rows: matrix.rows as usize, columns: matrix.columns as usize, bytes }
+}
