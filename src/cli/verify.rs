@@ -101,7 +101,8 @@ impl Verify {
             }
             // Other devices have no use for the cooperative kernels.
             let missed: Vec<&str> = kernels().filter(|kernel| !launched.contains(kernel)).collect();
-            if adapter.caps.cooperative != Cooperative::None && !missed.is_empty() && !self.json {
+            let is_whole = self.family.is_none() && self.shapes != Some(Shapes::Flash);
+            if adapter.caps.cooperative != Cooperative::None && is_whole && !missed.is_empty() && !self.json {
                 put(&format!("{}: no check launched {}\n\n", adapter.name, missed.join(", ")))?;
             }
         }
