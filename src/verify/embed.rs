@@ -40,7 +40,7 @@ fn embed(bench: &mut Bench<'_>, format: BlockFormat, (count, dim): (usize, usize
     let (rows, sampled) = (bench.upload(&rows)?, bench.upload(&slots)?);
     let out = bench.output(tokens as usize * 4 * dim)?;
     let record = |pass: &mut Pass<'_>| record_embed(pass, &table, &rows, &sampled, &out.slice());
-    let Some(made) = bench.run(&case, &[&out], Rows::Many(tokens as u32), record)? else { return Ok(()) };
+    let Some(made) = bench.run(&case, &[&out], Rows::Many(tokens), record)? else { return Ok(()) };
     let mut want = Vec::new();
     for id in ids {
         let mut row = vec![0f32; dim];
