@@ -44,13 +44,14 @@ pub fn kinds(step: &Recording) -> Vec<Kind<'_>> {
     kinds
 }
 
-/// The flags of a variant, and those constants that tell it from others of `kinds`.
+/// The flags of a variant, the formats of its weights, and those constants that tell it from others of `kinds`.
 pub fn label(variant: &Variant, kinds: &[Kind<'_>]) -> String {
     let alike: Vec<_> =
         kinds.iter().map(|kind| kind.variant).filter(|v| v.kernel() == variant.kernel() && v.flags() == variant.flags()).collect();
+    let formats = variant.constants().iter().filter_map(|(name, _)| name.strip_prefix("FORMAT_")).map(str::to_lowercase);
     let telling = variant.constants().iter().filter(|constant| !alike.iter().all(|other| other.constants().contains(constant)));
-    let constants = telling.map(|(name, value)| format!("{name}={value}"));
-    let parts: Vec<_> = variant.flags().iter().map(ToString::to_string).chain(constants).collect();
+    let constants = telling.filter(|(name, _)| !name.starts_with("FORMAT")).map(|(name, value)| format!("{name}={value}"));
+    let parts: Vec<_> = variant.flags().iter().map(ToString::to_string).chain(formats).chain(constants).collect();
     if parts.is_empty() { "-".into() } else { parts.join(" ") }
 }
 
@@ -61,7 +62,8 @@ mod tests {
 
     #[test]
     fn kinds_differ_in_variant_or_grid_and_are_told_apart_by_what_differs() {
-        let matvec = |lanes| Variant::new("matvec").flag("FORMAT_Q8_0").constant("WG", 256).constant("LANES", lanes);
+        let matvec =
+            |lanes| Variant::new("matvec").constant("FORMAT_Q8_0", 3).constant("FORMAT", 3).constant("WG", 256).constant("LANES", lanes);
         let mut step = Recording::new();
         for (variant, x, bytes) in [(matvec(32), 1, 5), (matvec(32), 2, 5), (matvec(16), 1, 0), (matvec(32), 1, 6), (matvec(16), 1, 7)] {
             step.dispatch(variant, &0u32, Vec::<Binding>::new(), [x, 1, 1]);
@@ -75,6 +77,6 @@ mod tests {
         let others: Vec<_> = kinds[0].left_out_of(&step).dispatches().iter().map(|launch| launch.cost.bytes).collect();
         assert_eq!(others, [5, 0, 7, 0], "all but the two of 5 and 6 bytes");
         let labels: Vec<_> = kinds.iter().map(|k| label(k.variant, &kinds)).collect();
-        assert_eq!(labels, ["FORMAT_Q8_0 LANES=32", "FORMAT_Q8_0 LANES=32", "FORMAT_Q8_0 LANES=16", "EXPERTS"]);
+        assert_eq!(labels, ["q8_0 LANES=32", "q8_0 LANES=32", "q8_0 LANES=16", "EXPERTS"]);
     }
 }

@@ -4,20 +4,12 @@ use crate::gpu::{Cost, Variant};
 use serde_json::json;
 
 /// Families of kernels, in the order in which their sums are printed.
-const FAMILIES: [&str; 9] =
-    ["dense matrices", "experts", "attention", "indexer", "compressor", "hyper-connections", "norms/rope/kv", "router", "sample/embed"];
+const FAMILIES: [&str; 12] =
+    ["linear", "moe", "attention", "indexer", "compressor", "hc", "kv", "norm", "router", "embed", "sample", "stream"];
 
-/// The family of a kernel, by the folder of its shader; the experts of long steps share theirs with dense matrices.
+/// The family of a kernel: the folder of its shader. The matrix products of experts are in the folder of the others.
 pub fn family(variant: &Variant) -> &'static str {
-    match variant.folder() {
-        "matmul" if variant.flags().contains(&"EXPERTS") => FAMILIES[1],
-        "matmul" | "matvec" => FAMILIES[0],
-        "moe" => FAMILIES[1],
-        "hc" => FAMILIES[5],
-        "norm" | "rope" | "kv" => FAMILIES[6],
-        "sample" | "embed" => FAMILIES[8],
-        folder => folder,
-    }
+    if variant.flags().contains(&"EXPERTS") { "moe" } else { variant.folder() }
 }
 
 /// A row of a table: a kind and what it takes.
@@ -166,8 +158,8 @@ mod tests {
         for kernel in crate::gpu::kernels().filter(|kernel| *kernel != "stream_read") {
             assert!(FAMILIES.contains(&family(&Variant::new(kernel))), "{kernel}");
         }
-        assert_eq!(family(&Variant::new("matmul")), "dense matrices");
-        assert_eq!(family(&Variant::new("matmul").flag("EXPERTS")), "experts");
+        assert_eq!(family(&Variant::new("matmul")), "linear");
+        assert_eq!(family(&Variant::new("matmul").flag("EXPERTS")), "moe");
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn a_long_prompt_slows_the_sessions_beside_it_and_does_not_stop_them() {
 fn the_table_of_kernels_accounts_for_every_launch_of_a_step() {
     let text = ok(&["bench", "--frontiers", "60", "-n", "3", "--rows", "32", "--launches", "--json"]);
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    for (step, families) in [("decode", &["dense matrices", "experts", "attention"][..]), ("prefill", &["dense matrices", "experts"])] {
+    for (step, families) in [("decode", &["linear", "moe", "attention"][..]), ("prefill", &["linear", "moe"])] {
         let of_step: Vec<&Value> = rows.iter().filter(|row| row["step"] == step).collect();
         let (total, kinds) = of_step.split_last().unwrap();
         let number = |row: &Value, key: &str| row[key].as_f64().unwrap();
