@@ -1,17 +1,18 @@
-// attention: one softmax over window and compressed rows for HEADS query heads that share one key, which is the value too; heads are first
-// normalised (N0) and rotated.
-// in      rows (T) Row; q (T, q_stride) f32, the heads at its start; angles (T, 2, R/2) (cos, sin); kv (T, DIM) pairs of this step; ring (slots, ring_rows, DIM) pairs of earlier tokens;
-//         pages through page_table; selected (T, top_k) compressed rows that the indexer chose, ascending
+// attention: one softmax over window and compressed rows for HEADS query heads that share their keys, which are the values too. The heads
+// are first normalised (N0) and rotated.
+// in      rows (T) Row; q (T, q_stride) f32, the heads at its start; angles (T, 2, R/2) (cos, sin); kv (T, DIM) pairs of this step; ring
+//         (slots, ring_rows, DIM) pairs of earlier tokens; pages through page_table; selected (T, top_k) compressed rows that the indexer
+//         chose, ascending
 // out     partial (T, MAX_PARTS, heads, DIM) f32 unnormalised sums and stats (T, MAX_PARTS, heads) (maximum, sum);
 //         with WHOLE: out (T, heads, DIM) f32 finished: sink in the denominator, rotated back
 // params  Params 52 B
 // grid    x: heads / HEADS, y: parts (1 with WHOLE), z: T
 // needs   22 KiB workgroup memory; DIM a multiple of 8, at most 512; heads a multiple of HEADS, a power of two, at most WG / 8
-// cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache: of few rows latency bound
+// cost    2 * DIM * keys * heads multiply-adds a row; keys * DIM * 2 bytes for each HEADS heads, from cache: latency bound for few rows
 // source  SPEC 3.1 (steps 2, 4, 5, 6)
 //
-// A decode step finds this kernel's code in no instruction cache, so that it is kept short: what is long is there once, in loops with a bound
-// that comes from the parameters, because compilers unroll those of constants.
+// A decode step alternates among kernels, so each launch starts with a cold instruction cache and the code has to be short. Loops over long
+// bodies stay rolled, because their bounds come from the parameters.
 #import lib/attention/inputs
 #ifdef WHOLE
 @group(0) @binding(auto) var<storage, read> sinks: array<f32>;           // (heads)
@@ -35,21 +36,21 @@ const PAIRS: u32 = DIM / 2u;
 const WORDS: u32 = DIM / WORD_CHANNELS;
 const WORD_QUADS: u32 = WORD_CHANNELS / 4u;
 const KEYS: u32 = 16u / PAIR_WORDS;    // keys staged at a time
-const BLOCKS: u32 = KEYS / 4u;         // of four keys
+const BLOCKS: u32 = KEYS / 4u;         // blocks of four keys
 const LANES: u32 = WG / HEADS;         // a team of LANES invocations makes the dot products of one head
 
 var<workgroup> keys: array<KeyWord, KEYS * WORDS>;
-var<workgroup> places: array<u32, KEYS>;         // of the keys to be fetched next
-var<workgroup> norms: array<f32, HEADS>;         // what makes a head's dot products those of its normalised and scaled channels
+var<workgroup> places: array<u32, KEYS>;         // places of the keys to fetch next
+var<workgroup> norms: array<f32, HEADS>;         // a head's factor for dot products: its norm and the scale
 var<workgroup> dots: array<f32, HEADS * KEYS>;   // by head
 var<workgroup> shares: array<vec4<f32>, HEADS * BLOCKS>; // exp(dot - maximum), by head
-var<workgroup> shrinks: array<f32, HEADS>;       // what a new maximum does to the sums so far
-var<workgroup> totals: array<vec2<f32>, HEADS * BLOCKS>; // maximum of a head, sum of its shares in one block of every stage
+var<workgroup> shrinks: array<f32, HEADS>;       // exp(old maximum - new maximum), by head
+var<workgroup> totals: array<vec2<f32>, HEADS * BLOCKS>; // maximum of a head, sum of its shares in one block of all stages
 #ifdef WHOLE
 var<workgroup> factors: array<f32, HEADS>;
 #endif
 
-// Word `i` of the keys whose places are known.
+// Word `i` of the keys in `places`.
 fn fetch(i: u32) -> KeyWord {
     return key_word(places[min(i / WORDS, KEYS - 1u)], i % WORDS);
 }
@@ -69,7 +70,7 @@ fn add_dot(sum: f32, a: vec4<f32>, b: vec4<f32>) -> f32 {
     return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
 }
 
-// The dot product of a word of a key and the quads of a query that belong to it; two where words have eight channels.
+// Adds the products of a key's word and the query's channels: `low`, and also `high` if words have eight channels.
 fn add_word(sum: f32, word: KeyWord, low: vec4<f32>, high: vec4<f32>) -> f32 {
 #ifdef KEYS_BY_EIGHT
     return add_dot(add_dot(sum, low, key_channels(word.xy)), high, key_channels(word.zw));
@@ -99,7 +100,7 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
 #endif
     let stages = (end - begin + KEYS - 1u) / KEYS;
 
-    // The team's head: each lane keeps its share of the channels, in the words of keys that it multiplies them with.
+    // A lane keeps some channels of its team's head: those that meet the words of keys which it multiplies.
     let head = lid / LANES;
     let lane = lid % LANES;
     let q_first = t * (params.q_stride >> 2u) + (first_head + head) * (DIM / 4u);
@@ -116,14 +117,14 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
 #for P PIECES
     var piece$P = KeyWord();
 #end
-    // Of the head lid / BLOCKS: its maximum so far, and the sum of the shares of block lid % BLOCKS.
+    // The maximum so far of head lid / BLOCKS, and the sum of its shares in block lid % BLOCKS.
     var most = -3.4e38;
     var total = 0.0;
 #for H HEADS
     var out$H = vec2<f32>(0.0);
 #end
-    // Everything is asked for long before it is used: step n finds the places of stage n, fetches the keys of stage n - 1, and works on
-    // stage n - 2, in step 1 on the queries. Places behind the last repeat it.
+    // A pipeline of three stages keeps loads in flight: step n finds the places of stage n, fetches the keys of stage n - 1, and computes
+    // on stage n - 2. Step 1 prepares the queries. Places past the last key repeat it.
     for (var step = 0u; step < stages + 2u; step++) {
         workgroupBarrier();
 #for P PIECES
@@ -152,7 +153,8 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
             if (lane == 0u) {
                 norms[head] = inverseSqrt(square / f32(DIM) + params.norm_eps) * params.scale;
             }
-            // Each quad in turn is the first, is rotated and becomes the last.
+            // The quads are a queue, because registers have no index: a turn takes the first quad, rotates its pairs and appends it. The
+            // bound is QUADS_EACH, since `staged` is KEYS.
             for (var j = 0u; j < params.staged / KEYS * QUADS_EACH; j++) {
                 let pair = 2u * ((lane + j / WORD_QUADS * LANES) * WORD_QUADS + j % WORD_QUADS);
                 var quad = q[0];
@@ -176,7 +178,7 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
             var products = vec4<f32>(0.0);
 #for J WORDS_EACH
             {
-                // Behind the last word queries are zero.
+                // Past the last word the query's channels are zero.
                 let at = first * WORDS + min(lane + $Ju * LANES, WORDS - 1u);
 #for S 4
                 products[$S] = add_word(products[$S], keys[at + $Su * WORDS], q[$Ju * WORD_QUADS], q[$Ju * WORD_QUADS + WORD_QUADS - 1u]);
@@ -214,7 +216,7 @@ fn attention(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
 #for H HEADS
             out$H *= shrinks[$H];
 #end
-            // Keys behind the last have no share.
+            // Keys past the last have a share of zero.
             for (var k = 0u; k < staged; k += 4u) {
 #for S 4
                 let value$S = staged_pair(k + $Su, lid);

@@ -1,11 +1,12 @@
-// attention_coop: as attention without WHOLE, with f16 operands and f32 sums on cooperative matrices of 16 x 16.
+// attention_coop: attention without WHOLE, with f16 operands and f32 sums on cooperative matrices of 16 x 16.
 // in      as attention
 // out     partial (T, MAX_PARTS, heads, DIM) f32 unnormalised sums and stats (T, MAX_PARTS, heads) (maximum, sum)
 // params  Params 52 B
 // grid    x: heads / HEADS, y: parts, z: T
-// needs   f16 and a cache of f16, cooperative matrices f16 x f16 -> f32, 45 KiB workgroup memory; DIM a multiple of CHUNK, heads of HEADS;
-//         attention is the portable twin
-// cost    4 * DIM * keys * heads flop a row on the matrix units; keys * DIM * 2 bytes for each HEADS heads, from cache: of few rows latency bound
+// needs   f16 and a cache of f16, cooperative matrices f16 x f16 -> f32, 45 KiB workgroup memory; DIM a multiple of CHUNK, heads a multiple
+//         of HEADS; attention is the portable twin
+// cost    4 * DIM * keys * heads flop a row on the matrix units; keys * DIM * 2 bytes for each HEADS heads, from cache: latency bound for
+//         few rows
 // source  SPEC 3.1 (steps 2, 4, 5)
 #import lib/attention/inputs
 @group(0) @binding(auto) var<storage, read_write> partial: array<f32>;     // (T, MAX_PARTS, heads, DIM)
@@ -22,23 +23,23 @@
 #import lib/attention/rotate
 
 const HEADS: u32 = SIZE;
-const KEYS: u32 = STEPS * SIZE;             // of a stage
+const KEYS: u32 = STEPS * SIZE;             // keys of a stage
 const CHUNK: u32 = SUBGROUPS * SIZE;        // channels of keys that are staged at a time
-const WORDS: u32 = CHUNK / WORD_CHANNELS;   // of a staged key
+const WORDS: u32 = CHUNK / WORD_CHANNELS;   // words of a staged key
 const TEAM: u32 = WG / HEADS;               // invocations with the same head of the queries and of the scores
 const KEY_STEP: u32 = WG / WORDS;           // keys from one of an invocation's pieces to the next
 const Q_STRIDE: u32 = DIM + 8u;
 const K_STRIDE: u32 = CHUNK + 8u;
 const P_STRIDE: u32 = KEYS + 8u;
 const S_STRIDE: u32 = KEYS + 4u;
-const K_AT: u32 = HEADS * Q_STRIDE;         // where staged keys begin, behind the queries
-const P_AT: u32 = K_AT + KEYS * K_STRIDE;   // then exp(score - maximum)
+const K_AT: u32 = HEADS * Q_STRIDE;         // offset of the staged keys, which follow the queries
+const P_AT: u32 = K_AT + KEYS * K_STRIDE;   // offset of exp(score - maximum), which follows the keys
 const STAGED: u32 = P_AT + HEADS * P_STRIDE;
 #import lib/linear/coop
 
 var<workgroup> places: array<u32, KEYS>;
-var<workgroup> shared_parts: vec4<u32>; // one of them, the others pad: see lib/linear/coop
-// Of both halves of the channels.
+var<workgroup> shared_parts: vec4<u32>; // only x is used: lib/linear/coop needs 16 bytes
+// Scores over each half of the channels; their sum is the score.
 var<workgroup> scores: array<vec4<f32>, 2u * HEADS * S_STRIDE / 4u>;
 
 @compute @workgroup_size(WG)
@@ -71,7 +72,7 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
 #for C CHUNKS
     var sum$C: Sums;
 #end
-    // A part that is one stage takes one step; others first look at every stage for the maximum, then at each again for the values.
+    // A part of one stage takes one step. Longer parts take two passes over their stages: one for the maximum, one for the values.
     let stages = (part + params.staged - 1u) / params.staged;
     let steps = select(2u * stages, 1u, stages == 1u);
     for (var step = 0u; step < steps; step++) {
@@ -83,11 +84,11 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
         if (lid == 0u) {
             shared_parts = vec4<u32>(count);
         }
-        // The barrier for the places too. Cooperative operations must be in control flow that is known to be uniform.
+        // Cooperative operations need control flow that the compiler knows to be uniform. The load is also the barrier for the places.
         if (wid.y >= workgroupUniformLoad(&shared_parts).x) {
             return;
         }
-        // The invocation's word of each chunk of some keys. What a place means is asked once for all of them.
+        // Loads the invocation's word of each chunk, for PIECES keys. The branch on a key's place is taken once for all chunks.
 #for P PIECES
 #for C CHUNKS
         var word$C_$P = KeyWord();
@@ -111,7 +112,7 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
         }
 #end
         if (step == 0u) {
-            // While the keys are under way.
+            // The queries are prepared while the keys are in flight.
 #for J QUADS_EACH
             square += dot(q$J, q$J);
 #end
@@ -131,7 +132,7 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
             }
 #end
         }
-        // A subgroup multiplies one matrix of keys with one half of each chunk's channels: DEPTH of them.
+        // A subgroup multiplies SIZE keys over one half of each chunk's channels, DEPTH of them.
         var products: Sums;
         let own_half = subgroup / STEPS;
         let own_keys = subgroup % STEPS * SIZE;
@@ -155,7 +156,7 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
         let score_at = (own_half * HEADS * S_STRIDE + own_keys) / 4u;
         coopStoreT(products, &scores[score_at], S_STRIDE / 4u);
         workgroupBarrier();
-        // Four keys of a head.
+        // An invocation has the scores of four keys for one head.
         let own_score = (head * S_STRIDE) / 4u + lane;
         let key = first + lane * 4u;
         let inside = vec4<u32>(key, key + 1u, key + 2u, key + 3u) < vec4<u32>(end);
@@ -169,7 +170,7 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
         total += dot(vec4<f32>(share), vec4<f32>(1.0));
         put(P_AT + head * P_STRIDE + lane * 4u, share);
         workgroupBarrier();
-        // A subgroup makes one matrix of channels of each chunk.
+        // A subgroup computes SIZE channels of each chunk.
 #for K STEPS
         let share$K = coopLoadT<Left>(&staged[(P_AT + $Ku * SIZE) / UNIT], P_STRIDE / UNIT);
 #end
@@ -197,7 +198,7 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
     if (lane == 0u) {
         stats[at + head] = vec2<f32>(most, total);
     }
-    // naga wants what coopStoreT is given to have names.
+    // naga accepts only named values as arguments of coopStoreT.
     let stride = DIM;
 #for C CHUNKS
     let at$C = at * DIM + $Cu * CHUNK + subgroup * SIZE;
@@ -205,7 +206,7 @@ fn attention_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocati
 #end
 }
 
-// Stages eight channels of a key, which were saturated when they were cached.
+// Stages eight channels of a key. No clamp: kv_pack saturated them.
 fn put_key(key: u32, word: u32, channels: KeyWord) {
     let at = K_AT + key * K_STRIDE + word * 8u;
     put(at, vec4<f16>(key_channels(channels.xy)));

@@ -1,15 +1,16 @@
-// attention_merge: the parts of a row's attention put together, the sink added to the denominator, the result rotated back. With RINGS more
-// workgroups write the rings that attention has read (ring_store).
-// in      rows (T) Row; partial (T, MAX_PARTS, heads, DIM) f32 and stats (T, MAX_PARTS, heads) (maximum, sum) as attention leaves them;
+// attention_merge: combines the parts of a row's attention, adds the sink to the denominator and rotates the result back. With RINGS
+// further workgroups do the work of ring_store: the rings are free, because attention has read them.
+// in      rows (T) Row; partial (T, MAX_PARTS, heads, DIM) f32 and stats (T, MAX_PARTS, heads) (maximum, sum) as attention writes them;
 //         sinks (heads) f32; angles (T, 2, R/2) (cos, sin); RINGS: live and sources as in ring_store
-// out     out (T, heads, DIM) f32; QUANTIZE: rounded to int8 too (lib/numbers/quantize); RINGS: rings as in ring_store
+// out     out (T, heads, DIM) f32; QUANTIZE: also rounded to int8 (lib/numbers/quantize); RINGS: rings as in ring_store
 // params  Params 128 B
 // grid    x: heads + RINGS * ring_workgroups, y: T; one workgroup a head, then ring_workgroups a ring
-// needs   DIM a multiple of 4, at most 2 WG; parts fewer than WG; QUANTIZE: subgroups of at least 8, DIM a multiple of 32, heads * DIM of 256
+// needs   DIM a multiple of 4, at most 2 WG; parts fewer than WG; QUANTIZE: subgroups of at least 8, DIM a multiple of 32,
+//         heads * DIM a multiple of 256
 // cost    parts * DIM * 4 bytes a head
 // source  SPEC 3.1 (steps 5, 6)
 //
-// Code is kept short, as in attention.
+// As in attention, the code has to be short.
 struct Params {
     sources: array<vec4<u32>, 3>, // lib/attention/ring_row
     places: array<vec4<u32>, 3>,
@@ -19,8 +20,8 @@ struct Params {
     top_k: u32,
     rope: u32, // R
     angle_set: u32,
-    ring_workgroups: u32, // that the longest row of a ring takes
-    parts: u32, // MAX_PARTS
+    ring_workgroups: u32, // workgroups for the longest row of a ring
+    parts: u32, // MAX_PARTS; as a parameter it keeps a loop rolled
 }
 
 #import lib/rows/rows
@@ -43,18 +44,18 @@ struct Params {
 
 const PAIRS: u32 = DIM / 2u;
 const QUADS: u32 = DIM / 4u;
-const LISTED: u32 = 2u * PARTS_EACH; // parts, those behind the last too
+const LISTED: u32 = 2u * PARTS_EACH; // places for parts, some past the last
 
 var<workgroup> maxima: array<f32, (LISTED + 3u) / 4u * 4u>;
-var<workgroup> shares: array<vec2<f32>, LISTED + 1u>; // of each part's values and sum in the whole, then of the sink's
+var<workgroup> shares: array<vec2<f32>, LISTED + 1u>; // (factor of the values, addend to the denominator) by part, then the sink's
 var<workgroup> upper_values: array<vec4<f32>, QUADS>;
 var<workgroup> upper_total: f32;
 
-// One half of the workgroup adds the first half of the parts, the other the second, each invocation four channels.
+// One half of the workgroup adds the first half of the parts, the other half the rest. An invocation has four channels.
 fn merge(head: u32, t: u32, lid: u32) {
     let sees = visible(rows[t].position);
     let last = parts(sees.window + sees.compressed) - 1u;
-    // Parts behind the last repeat it, so that all loads are under way at once; they add nothing.
+    // Parts past the last repeat it, with factors of zero, so that all loads are in flight together.
     let first = t * MAX_PARTS * params.heads + head;
     let upper = lid >= QUADS;
     let quad = min(select(lid, lid - QUADS, upper), QUADS - 1u);
@@ -126,7 +127,7 @@ fn attention_merge(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocat
     }
 #ifdef RINGS
     else {
-        // A division by the few rings would be longer code.
+        // There are at most three rings, and a division would be longer code.
         var ring = 0u;
         var n = wid.x - params.heads;
         while (n >= params.ring_workgroups) {

@@ -1,6 +1,7 @@
-// attention_scores: S[t, h, n] = q[t, h] . K[n] for the keys n that row t sees, on cooperative matrices: first of three kernels of a long step.
+// attention_scores: S[t, h, n] = q[t, h] . K[n] for the keys n that row t sees, on cooperative matrices. First of three kernels of a
+// long step.
 // in      rows (T) Row; q (T, q_stride) f32, the heads at its start; kv, ring, pages and selected as in attention
-// out     scores (n, HEADS, columns) f32 for the n rows from first_token on, and places (n, columns): where the keys lie
+// out     scores (n, HEADS, columns) f32 for the n rows from first_token on, and places (n, columns) of the keys (lib/attention/keys)
 // params  Params 36 B
 // grid    x: ceil(keys / TILE_K), y: HEADS / TILE_H, z: n
 // needs   f16, cooperative matrices f16 x f16 -> f32, 28 KiB workgroup memory; attention is the portable twin
@@ -15,7 +16,7 @@ struct Params {
     ring_rows: u32,
     max_pages: u32,
     first_token: u32,
-    columns: u32,       // of scores: a multiple of TILE_K
+    columns: u32,       // columns of scores, a multiple of TILE_K
 }
 
 #import lib/rows/rows
@@ -38,15 +39,15 @@ const TILE_H: u32 = SUBGROUPS_H * 2u * SIZE;
 const TILE_K: u32 = SUBGROUPS_K * 2u * SIZE;
 const WG: u32 = SUBGROUPS_H * SUBGROUPS_K * SUBGROUP;
 const STRIDE: u32 = DEPTH + 8u;
-const QUADS: u32 = DEPTH / 4u; // of a staged row
+const QUADS: u32 = DEPTH / 4u; // quads of a staged row
 const ROWS: u32 = WG / QUADS;  // staged rows from one of an invocation's pieces to the next
 
-const SECOND_AT: u32 = TILE_H * STRIDE; // where the staged keys begin, behind the queries
+const SECOND_AT: u32 = TILE_H * STRIDE; // offset of the staged keys, which follow the queries
 const STAGED: u32 = (TILE_H + TILE_K) * STRIDE;
 #import lib/linear/coop
 var<workgroup> own_places: array<u32, TILE_K>;
 
-// Channels `column` and on of a head's query, which are vector `at`.
+// Four channels from `column` on of a head's query: quad `at` of q.
 fn fetch_q(head: u32, column: u32, at: u32) -> vec4<f32> {
     if (head >= params.heads || column >= DIM) {
         return vec4<f32>();
@@ -70,7 +71,7 @@ fn attention_scores(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
     let first_head = wid.y * TILE_H;
     let first_key = wid.x * TILE_K;
     for (var i = lid; i < TILE_K; i += WG) {
-        // Keys beyond the last repeat it: nobody reads their scores.
+        // Keys past the last repeat it. Their scores are not read.
         let place = key_place(row, t, sees, min(first_key + i, total - 1u));
         own_places[i] = place;
         if (wid.y == 0u) {
@@ -79,7 +80,7 @@ fn attention_scores(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
     }
     workgroupBarrier();
 
-    // What the invocation stages: the same four columns of some heads' queries and of some keys.
+    // The invocation stages the same four columns of HEAD_PIECES queries and of KEY_PIECES keys.
     let own_row = lid / QUADS;
     let column = lid % QUADS * 4u;
     let put_at = own_row * STRIDE + column;
@@ -100,8 +101,8 @@ fn attention_scores(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
     var c0_1: Sums;
     var c1_0: Sums;
     var c1_1: Sums;
-    // Each stage is fetched while the one before it is multiplied, and converted ahead of the barrier behind that, while other subgroups
-    // may still multiply.
+    // A stage is in flight while the one before it is multiplied. It is converted before the next barrier, while other subgroups may still
+    // multiply.
     for (var first = 0u; first < DIM; first += DEPTH) {
 #for P HEAD_PIECES
         let q_half$P = to_half(q_piece$P);
@@ -141,7 +142,7 @@ fn attention_scores(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
         }
 #end
     }
-    // naga wants what coopStoreT is given to have names.
+    // naga accepts only named values as arguments of coopStoreT.
     let columns = params.columns;
     let at0_0 = (wid.z * HEADS + first_head + block_h) * columns + first_key + block_k;
     let at0_1 = at0_0 + SIZE;

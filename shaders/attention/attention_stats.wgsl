@@ -1,9 +1,9 @@
-// attention_stats: of each row and head the largest scaled score m, sink included, and 1 / sum exp(s - m), sink included.
-// in      rows (T) Row; scores (n, HEADS, columns) f32 unscaled, as attention_scores leaves them; sinks (heads) f32
+// attention_stats: for each row and head the largest scaled score m and 1 / sum exp(s - m), both with the sink.
+// in      rows (T) Row; scores (n, HEADS, columns) f32 unscaled, as attention_scores writes them; sinks (heads) f32
 // out     stats (n, HEADS) (m, 1 / sum)
 // params  Params 28 B
 // grid    x: ceil(heads / (WG / LANES)), y: n; LANES lanes share a head
-// needs   subgroups of LANES, as all devices with cooperative matrices have them
+// needs   subgroups of LANES, which all devices with cooperative matrices have
 // cost    4 bytes a score, twice, from cache
 // source  SPEC 3.1 (step 5)
 struct Params {

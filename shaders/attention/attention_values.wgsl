@@ -1,5 +1,6 @@
-// attention_values: out[t, h] = sum_n exp(s[n] - m) K[n] / sum, rotated back, on cooperative matrices: last of three kernels of a long step.
-// in      rows (T) Row; scores (n, HEADS, columns) and places (n, columns) as attention_scores leaves them; stats (n, HEADS) (m, 1 / sum);
+// attention_values: out[t, h] = sum_n exp(s[n] - m) K[n] / sum, rotated back, on cooperative matrices. Last of three kernels of a long
+// step.
+// in      rows (T) Row; scores (n, HEADS, columns) and places (n, columns) as attention_scores writes them; stats (n, HEADS) (m, 1 / sum);
 //         kv, ring and pages as in attention; angles (T, 2, R/2) (cos, sin)
 // out     out (T, heads, DIM) f32, or f16 with Y_F16
 // params  Params 44 B
@@ -15,7 +16,7 @@ struct Params {
     ring_rows: u32,
     max_pages: u32,
     first_token: u32,
-    columns: u32,       // of scores
+    columns: u32,       // columns of scores
     scale: f32,
     rope: u32,          // R
     angle_set: u32,
@@ -55,13 +56,13 @@ const R_QUADS: u32 = SIZE / 4u;
 const P_ROWS: u32 = WG / P_QUADS; // staged rows from one of an invocation's pieces to the next
 const V_ROWS: u32 = WG / V_QUADS;
 
-const SECOND_AT: u32 = TILE_H * P_STRIDE; // where the staged keys, which are the values too, begin behind exp(s - m)
+const SECOND_AT: u32 = TILE_H * P_STRIDE; // offset of the staged values, which follow exp(s - m)
 const STAGED: u32 = TILE_H * P_STRIDE + DEPTH * V_STRIDE;
 #import lib/linear/coop
-// One matrix of each subgroup on its way to out.
+// One matrix of each subgroup, between its sums and `out`.
 var<workgroup> results: array<f32, SUBGROUPS_H * SUBGROUPS_K * SIZE * SIZE>;
 
-// The scores of `key` and on, which are vector `at`.
+// Four scores from `key` on: quad `at` of `scores`.
 fn fetch_scores(key: u32, total: u32, at: u32) -> vec4<f32> {
     if (key >= total) {
         return vec4<f32>();
@@ -69,7 +70,7 @@ fn fetch_scores(key: u32, total: u32, at: u32) -> vec4<f32> {
     return scores[at];
 }
 
-const NO_KEY: u32 = 0xffffffffu; // no place is this
+const NO_KEY: u32 = 0xffffffffu; // not a valid place
 
 fn fetch_place(key: u32, end: u32, at: u32) -> u32 {
     if (key >= end) {
@@ -96,12 +97,12 @@ fn attention_values(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
     let block_h = subgroup / SUBGROUPS_K * (2u * SIZE);
     let block_d = subgroup % SUBGROUPS_K * (2u * SIZE);
 
-    // What the invocation stages: the weights of the same four keys for some heads, and the same four channels of some keys.
+    // The invocation stages the weights of the same four keys for HEAD_PIECES heads, and the same four channels of KEY_PIECES keys.
     let p_row = lid / P_QUADS;
     let p_key = lid % P_QUADS * 4u;
     let p_put = p_row * P_STRIDE + p_key;
 #for P HEAD_PIECES
-    // Heads beyond the last repeat it: nobody stores their sums.
+    // Heads past the last repeat it. Their sums are not stored.
     let p_head$P = wid.z * HEADS + min(first_head + p_row + $Pu * P_ROWS, params.heads - 1u);
     let most$P = stats[p_head$P].x;
     let s_from$P = (p_head$P * params.columns + p_key) / 4u;
@@ -113,7 +114,7 @@ fn attention_values(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
     let v_quad = (first_channel + v_channel) / 4u;
     let v_end = select(0u, total, first_channel + v_channel < DIM);
     let v_from = wid.z * params.columns + v_key;
-    // Places lead the values by a stage, so that fetching these waits for nothing.
+    // Places are fetched one stage before their values, so that no load waits for the address.
 #for P KEY_PIECES
     var v_piece$P = fetch_value(fetch_place(v_key + $Pu * V_ROWS, v_end, v_from + $Pu * V_ROWS), v_quad);
     var place$P = fetch_place(v_key + $Pu * V_ROWS + DEPTH, v_end, v_from + $Pu * V_ROWS + DEPTH);
@@ -123,13 +124,14 @@ fn attention_values(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
     var c0_1: Sums;
     var c1_0: Sums;
     var c1_1: Sums;
-    // Each stage is fetched while the one before it is multiplied, and converted ahead of the barrier behind that, while other subgroups
-    // may still multiply. As many stages for all rows: cooperative operations need control flow that is known to be uniform.
+    // A stage is in flight while the one before it is multiplied. It is converted before the next barrier, while other subgroups may still
+    // multiply. All rows have the same number of stages, because cooperative operations need control flow
+    // that the compiler knows to be uniform.
     for (var first = 0u; first < params.columns; first += DEPTH) {
         let key = first + p_key;
         let inside = vec4<u32>(key, key + 1u, key + 2u, key + 3u) < vec4<u32>(total);
 #for P HEAD_PIECES
-        // At most 1: no need to saturate.
+        // Weights are at most 1, so the conversion needs no clamp.
         let p_half$P = vec4<f16>(select(vec4<f32>(0.0), exp(s_piece$P * params.scale - most$P), inside));
 #end
 #for P KEY_PIECES
@@ -184,7 +186,7 @@ fn attention_values(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
 #end
 }
 
-// Finishes a matrix in `results`: heads from `head`, channels from `channel`.
+// Divides a matrix in `results` by the sums, rotates it back and stores it, from `head` and `channel` on.
 fn store(t: u32, n: u32, head: u32, channel: u32, scratch: u32, lane: u32) {
     for (var i = lane; i < SIZE * R_QUADS; i += SUBGROUP) {
         let h = head + i / R_QUADS;

@@ -1,4 +1,4 @@
-// q_rope: query heads: N0 over the head, then RoPE on the last R channels, in place.
+// q_rope: normalises each query head (N0) and applies RoPE to its last R channels, in place.
 // in      x (T, heads * dim) f32 at x_offset of rows of x_stride; angles (T, 2, R/2) (cos, sin), plain set then compressed set
 // out     x
 // params  Params 24 B

@@ -1,6 +1,6 @@
-// compress: the row of a window that closes in this step: per channel a softmax over the gates of its tokens, the weighted sum of their
-// values, N(.; weight), RoPE at the window's first token; into the session's page.
-// in      windows (n) Window; rows (T) Row; live (slots); fresh (T, input_stride) f32 with v then g at input_offset, each WIDTH wide;
+// compress: the compressed row of a window that closes in this step, stored into the session's page. Per channel: a softmax over the gates
+// of the window's tokens, and the sum of their values with these weights; then N(.; weight) and RoPE at the window's first token.
+// in      windows (n) Window; rows (T) Row; live (slots); fresh (T, input_stride) f32 with v, then g at input_offset, WIDTH each;
 //         frontier (slots, ring, 2 WIDTH) f32 of earlier tokens; ape (RATIO, WIDTH) f32; weight (dim) f32; angles (n, R/2) (cos, sin)
 //         of the windows; page_table (slots, max_pages)
 // out     pages (pages, PAGE_ROWS, dim) pairs; this binding holds pool pages [first_page, first_page + held_pages)
@@ -13,12 +13,12 @@ struct Params {
     dim: u32,
     rope: u32,         // R
     input_stride: u32, // floats
-    input_offset: u32, // floats; of v, g follows
+    input_offset: u32, // floats; offset of v, which g follows
     ring: u32,         // rows of a session's frontier
     max_pages: u32,
     first_page: u32,
     held_pages: u32,
-    first_window: u32, // into windows, for this ratio
+    first_window: u32, // index in windows of the first one of this ratio
     eps: f32,
 }
 
@@ -48,10 +48,10 @@ fn weight_pair(i: u32) -> vec2<f32> {
     return weight[i];
 }
 
-// A pair of the frontier and one `gates` behind it; pairs are counted through all sessions and segments.
+// Pair `at` of the frontier and the pair that is `gates` later. Pairs are counted through all sessions and segments.
 fn earlier(at: u32, gates: u32) -> vec4<f32> {
 #ifdef FRONTIER_SPLIT
-    let pairs = SEGMENT_ROWS * 2u * gates; // of a segment; a row is two gates long
+    let pairs = SEGMENT_ROWS * 2u * gates; // pairs of a segment; a row is `gates` pairs of values and as many of gates
     let segment = at / pairs;
     let own = at - segment * pairs;
     var value = vec4<f32>(0.0);

@@ -9,7 +9,7 @@
 struct Params {
     base: u32,      // byte offset of the slice's first row in w
     first_id: u32,  // the slice's first token id
-    ids: u32,       // how many it holds
+    ids: u32,       // token ids in the slice
     dim: u32,
     format: u32,
 }

@@ -1,11 +1,11 @@
 // hc_mix: over slices of SLICE channels of all four streams, mix[t, slice, o] = fn[o] . X'[t] for o < outputs, and
-// mix[t, slice, outputs] = |X'[t]|^2; lib/hc/mixed adds the slices up. With POST the streams are made first, the residual of a sub-layer:
+// mix[t, slice, outputs] = |X'[t]|^2; lib/hc/mixed adds up the slices. With POST the streams are updated first:
 // X'[t, k] = post[k] y[t] + sum_j C[j, k] X[t, j], where the sum runs over C's first index; else X' = X.
-// in      w (outputs, 4D) any block format; x (T, 4, D) f32; POST: post (T, 32) f32 as hc_sinkhorn leaves it, y (T, D) f32
+// in      w (outputs, 4D) any block format; x (T, 4, D) f32; POST: post (T, 32) f32 as hc_sinkhorn writes it, y (T, D) f32
 // out     mix (T, slices, 32) f32; POST: next (T, 4, D) f32
 // params  Params 20 B
-// grid    x: ceil(D / SLICE), y: ceil(T / ROWS); one workgroup a slice of ROWS rows
-// needs   D a multiple of 8; subgroups reduce faster
+// grid    x: ceil(D / SLICE), y: ceil(T / ROWS); one workgroup for a slice of ROWS rows
+// needs   D a multiple of 8; sums are faster with subgroups
 // cost    outputs * 4D weights for each ROWS rows; 16 D bytes a row, with POST 36 D: latency bound for one row
 // source  SPEC 2.3, SPEC 2.4: fn @ N0(flat) is fn @ flat divided by the rms afterwards
 struct Params {
@@ -28,13 +28,13 @@ struct Params {
 #import lib/reduce/lanes
 #import lib/hc/residual
 
-const QUADS: u32 = SLICE / 4u;  // of a stream in a slice
-const EIGHTS: u32 = SLICE / 2u; // of all four
-const TEAMS: u32 = WG / LANES;  // of LANES invocations that share an output
+const QUADS: u32 = SLICE / 4u;  // quads of one stream in a slice
+const EIGHTS: u32 = SLICE / 2u; // eights of all four streams in a slice
+const TEAMS: u32 = WG / LANES;  // teams of LANES invocations that share an output
 
 var<workgroup> streams: array<vec4<f32>, ROWS * 4u * QUADS>; // (ROWS, 4, QUADS)
 
-// Quad `q` of the four streams after the sub-layer.
+// Quad `q` of the four streams. With POST it is updated and stored first.
 fn stream_quads(t: u32, q: u32) -> array<vec4<f32>, 4> {
     let quads = params.dim >> 2u;
 #for K 4
@@ -56,7 +56,7 @@ fn stream_quads(t: u32, q: u32) -> array<vec4<f32>, 4> {
 #endif
 }
 
-// Weights of all outputs of a team for an eight of the slice that begins at channel `first`.
+// Weights of a team's outputs for the eight channels number `eight` of the slice, whose first channel is `first`.
 fn output_weights(first: u32, team: u32, eight: u32) -> array<Weights8, OUTPUTS_EACH> {
     var weights: array<Weights8, OUTPUTS_EACH>;
     let channel = first + eight % (SLICE / 8u) * 8u;
@@ -78,7 +78,7 @@ fn hc_mix(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
     let first_row = wid.y * ROWS;
     let team = lid / LANES;
     let lane = lid % LANES;
-    // Weights do not depend on the sub-layer: asked for first, they arrive while the streams are made.
+    // Weights do not depend on the sub-layer, so their loads are in flight while the streams are updated.
     var weights = output_weights(first, team, lane);
     for (var i = lid; i < ROWS * QUADS; i += WG) {
         let t = first_row + i / QUADS;
@@ -96,7 +96,7 @@ fn hc_mix(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
     var squares: array<f32, ROWS>;
     for (var turn = 0u; turn < PASSES; turn++) {
         let eight = lane + turn * LANES;
-        // Those of the next pass arrive during this one.
+        // The weights of the next pass are in flight during this one.
         let coming = output_weights(first, team, eight + LANES);
         if (eight < EIGHTS) {
 #for R ROWS

@@ -1,9 +1,9 @@
-// hc_pre: what a sub-layer or the output head multiplies, from the mix of a row: x = sum_j pre[j] X[j], then N(x; weight).
-// in      mix (T, slices, 32) f32 as hc_mix leaves it: OUTPUTS, four of them for pre, and |X|^2; hc f32: base (OUTPUTS), scale; x (T, 4, D) f32;
-//         weight (D) f32; WANTED: wanted (R), the rows to make
-// out     normed (R, D) f32, or f16 with Y_F16; QUANTIZE: rounded to int8 too; PREFETCH: perhaps something in unread, which means nothing
+// hc_pre: the input of a sub-layer or of the output head, from the streams and the mix of a row: N(sum_j pre[j] X[j]; weight).
+// in      mix (T, slices, 32) f32 as hc_mix writes it: OUTPUTS dot products, four of them for pre, and |X|^2; hc f32: base (OUTPUTS),
+//         scale; x (T, 4, D) f32; weight (D) f32; WANTED: wanted (R), the rows of the step to compute
+// out     normed (R, D) f32, or f16 with Y_F16; QUANTIZE: also rounded to int8; PREFETCH: prefetch_sink, which nobody reads
 // params  Params 32 B
-// grid    R, which is T without WANTED; PREFETCH: one more, which asks for the weights that follow while the device has nothing to do
+// grid    R, which is T without WANTED; PREFETCH: one workgroup more, which prefetches the next weights while the device is idle
 // needs   D = DIM, at most 4 KEPT WG; QUANTIZE: subgroups of at least 8, D a multiple of 256
 // cost    18 D bytes read, 4 D written a row: latency bound for one row
 // source  SPEC 2.3, SPEC 2.4, SPEC 3
@@ -40,10 +40,10 @@ struct Params {
 #import lib/numbers/quantize
 #endif
 
-// The invocation's share of the streams: KEPT vec4 of each.
+// The invocation's channels: KEPT quads of each stream.
 var<private> streams: array<array<vec4<f32>, 4>, KEPT>;
 var<private> norm_weights: array<vec4<f32>, KEPT>;
-// One invocation makes each: made by all of them, they would cost each subgroup their instructions.
+// One invocation computes each value. If all computed them, every subgroup would issue those instructions.
 var<workgroup> pre: array<f32, 4>;
 
 fn load_norm_weights(lid: u32) {
@@ -58,7 +58,7 @@ fn load_norm_weights(lid: u32) {
 fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
 #ifdef PREFETCH
     if (wid.x == params.rows) {
-        let words = touch_ahead(lid);
+        let words = prefetch_words(lid);
         if (is_used(words)) {
             prefetch_sink[0] = words;
         }
@@ -70,7 +70,7 @@ fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
 #else
     let t = wid.x;
 #endif
-    // The streams arrive while their weights are made.
+    // The loads of the streams are in flight while `pre` is computed.
 #for I KEPT
     if ($Iu * WG + lid < DIM / 4u) {
 #for J 4
@@ -89,7 +89,7 @@ fn hc_pre(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
         pre[lid] = sigmoid(mixed[lid] * (rms * scale) + base) + params.hc_eps;
     }
     if (KEPT > 1u) {
-        load_norm_weights(lid); // not before: the streams take enough registers
+        load_norm_weights(lid); // not earlier, because of register pressure: the streams are in registers
     }
     workgroupBarrier();
     var squares = 0.0;

@@ -1,9 +1,9 @@
-// hc_sinkhorn: how the streams of a row leave a sub-layer, from the row's mix: post, and C made doubly stochastic by Sinkhorn's iteration.
-// in      mix (T, slices, 32) f32 as hc_mix leaves it; hc (27) f32: base 24, scale 3
-// out     post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; PREFETCH: perhaps something behind them, which means nothing
+// hc_sinkhorn: the weights of a sub-layer's residual, from the mix of a row: post, and C, made doubly stochastic by Sinkhorn's iteration.
+// in      mix (T, slices, 32) f32 as hc_mix writes it; hc (27) f32: base 24, scale 3
+// out     post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; PREFETCH: the last word is a sink that nobody reads
 // params  Params 48 B
-// grid    T; PREFETCH: one more, which asks for the weights that follow
-// needs   SUBGROUP: of at least 8
+// grid    T; PREFETCH: one workgroup more, which prefetches the next weights
+// needs   nothing; subgroups, if used, of at least 8
 // cost    128 bytes a slice of a row: latency bound (39 dependent steps)
 // source  SPEC 2.3
 struct Params {
@@ -29,13 +29,13 @@ struct Params {
 fn hc_sinkhorn(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
 #ifdef PREFETCH
     if (wid.x == params.tokens) {
-        if (is_used(touch_ahead(lid))) {
+        if (is_used(prefetch_words(lid))) {
             post[31] = 0.0;
         }
         return;
     }
 #endif
-    // The outputs of an invocation: two of C for the first eight, one of post for the next four.
+    // Each of the first eight invocations has two outputs, of C; each of the next four has one, of post.
     let output = min(select(lid * 2u + 8u, lid - 4u, lid >= 8u), 22u);
     let base = vec2<f32>(hc[output], hc[output + 1u]);
     let scale = hc[24u + min(output >> 2u, 2u)];
@@ -58,18 +58,18 @@ fn hc_sinkhorn(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
 #endif
 }
 
-// C lies with eight invocations: C[j, 2 h] and C[j, 2 h + 1] with number 2 j + h, so that each step is a few instructions and the exchange.
+// Invocation 2 j + h of the first eight holds C[j, 2 h] and C[j, 2 h + 1], so that a step is one exchange and a few instructions.
 #ifdef SUBGROUP
-fn share(mine: vec2<f32>, lid: u32) {
+fn publish(mine: vec2<f32>, lid: u32) {
 }
 
-fn shared_by(mine: vec2<f32>, lane: u32) -> vec2<f32> {
+fn value_of(mine: vec2<f32>, lane: u32) -> vec2<f32> {
     return subgroupShuffle(mine, lane);
 }
 #else
 var<workgroup> places: array<vec2<f32>, 8>;
 
-fn share(mine: vec2<f32>, lid: u32) {
+fn publish(mine: vec2<f32>, lid: u32) {
     workgroupBarrier();
     if (lid < 8u) {
         places[lid] = mine;
@@ -77,25 +77,25 @@ fn share(mine: vec2<f32>, lid: u32) {
     workgroupBarrier();
 }
 
-fn shared_by(mine: vec2<f32>, lane: u32) -> vec2<f32> {
+fn value_of(mine: vec2<f32>, lane: u32) -> vec2<f32> {
     return places[lane];
 }
 #endif
 
-// The four values of the invocation's row.
+// The four values of C's row j, in which the invocation holds two.
 fn row_of(mine: vec2<f32>, lid: u32) -> vec4<f32> {
-    share(mine, lid);
-    return vec4<f32>(shared_by(mine, lid & 6u), shared_by(mine, (lid & 6u) + 1u));
+    publish(mine, lid);
+    return vec4<f32>(value_of(mine, lid & 6u), value_of(mine, (lid & 6u) + 1u));
 }
 
-// Sums over the invocation's two columns.
+// The sums of C's columns 2 h and 2 h + 1.
 fn column_sums(mine: vec2<f32>, lid: u32) -> vec2<f32> {
-    share(mine, lid);
+    publish(mine, lid);
     let h = lid & 1u;
-    return shared_by(mine, h) + shared_by(mine, h + 2u) + shared_by(mine, h + 4u) + shared_by(mine, h + 6u);
+    return value_of(mine, h) + value_of(mine, h + 2u) + value_of(mine, h + 4u) + value_of(mine, h + 6u);
 }
 
-// C from the raw mix: softmax over each row j, then columns and rows made to sum to one in turn, columns first and last.
+// Makes C from the raw mix: a softmax over each row, then columns and rows in turn are normalised to a sum of one, columns first and last.
 fn sinkhorn(at: u32, raw: vec2<f32>, lid: u32) {
     let own = row_of(raw, lid);
     let e = exp(raw - max(max(own.x, own.y), max(own.z, own.w)));

@@ -1,9 +1,9 @@
 // index_score: score[t, i] = sum_h hw[t, h] max(0, RoPE(Q[t, h]) . K[i]) for the compressed rows i that position t sees.
 // in      rows (T) Row; q (T, q_stride) f32, heads at q_offset; angles (T, 2, R/2) (cos, sin); hw (T, hw_stride) f32, raw projections at
 //         hw_offset; pages through page_table
-// out     scores (n, columns) f32 for the rows from first_token on, of which these are `count` from first_row on
+// out     scores (n, columns) f32: line 0 is the row first_token; this launch computes `count` rows from first_row on
 // params  Params 52 B
-// grid    x: ceil(columns / TILE), y: count; one workgroup TILE compressed rows of one token
+// grid    x: ceil(columns / TILE), y: count; one workgroup for TILE compressed rows of one token
 // needs   26 KiB workgroup memory; DIM at most 128, a multiple of 4
 // cost    2 heads DIM flop and DIM * 2 bytes a compressed row
 // source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)
@@ -12,8 +12,8 @@
 #import lib/attention/pages
 
 const QUADS: u32 = DIM / 4u;
-const STAGED: u32 = QUADS + 1u; // quads of a staged key: one more, so that neighbouring keys fall into different banks
-const GROUPS: u32 = WG / TILE;  // invocations that share a compressed row, by heads
+const STAGED: u32 = QUADS + 1u; // quads from one staged key to the next; one is padding, which puts neighbouring keys into different banks
+const GROUPS: u32 = WG / TILE;  // invocations that share a compressed row; each takes EACH of the staged heads
 const HEADS: u32 = GROUPS * EACH; // heads staged at a time
 
 var<workgroup> keys: array<KeyWord, TILE * STAGED>;
@@ -29,7 +29,7 @@ fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     if (first >= seen) {
         return;
     }
-    // All loads are under way at once: pages, then keys; queries while those before them are multiplied.
+    // The loads of all keys and of the first queries are in flight together. Later queries are in flight while those before are multiplied.
 #for P KEY_PIECES
     let at$P = page_row(row.slot, min(first + (lid + $Pu * WG) / QUADS, seen - 1u)) + (lid + $Pu * WG) % QUADS;
 #end
@@ -62,7 +62,7 @@ fn index_score(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
         let own$E = min(first_head + group + $Eu * GROUPS, params.heads - 1u);
         let weight$E = hw[t * params.hw_stride + params.hw_offset + own$E] * params.hw_scale;
 #end
-        // Heads in step: one reading of the key serves all, and their sums do not wait for one another.
+        // The loop over a key's quads is outside: one read of workgroup memory serves EACH heads, whose sums are independent chains.
 #for E EACH
         var product$E = 0.0;
 #end

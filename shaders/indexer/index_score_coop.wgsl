@@ -1,12 +1,12 @@
-// index_score_coop: as index_score for neighbouring rows of one session, with f16 operands and f32 sums on cooperative matrices of SIZE x SIZE.
+// index_score_coop: the scores of index_score for neighbouring rows of one session, with f16 operands and f32 sums on cooperative matrices.
 // in      as index_score
 // out     as index_score
 // params  Params 52 B
-// grid    x: ceil(columns / TILE), y: ceil(count / TOKENS); a workgroup keeps TILE compressed rows in registers, a subgroup SUBGROUP of them,
-//         and takes TOKENS rows' queries past them
-// needs   f16, cooperative matrices f16 x f16 -> f32, 35 KiB workgroup memory; SUBGROUP a multiple of SIZE, DIM of DEPTH; no fallback here:
+// grid    x: ceil(columns / TILE), y: ceil(count / TOKENS); a workgroup keeps TILE compressed rows in registers, a subgroup SUBGROUP of
+//         them, and multiplies them by the queries of TOKENS rows, one after the other
+// needs   f16, cooperative matrices f16 x f16 -> f32, 35 KiB workgroup memory; SUBGROUP a multiple of SIZE, DIM of DEPTH;
 //         index_score is the portable twin
-// cost    2 heads DIM flop a compressed row on the matrix units; products pass through workgroup memory once: 8 bytes for each head
+// cost    2 heads DIM flop a compressed row on the matrix units; the products go through workgroup memory: 8 bytes a head
 // source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)
 #import lib/indexer/query
 #import lib/attention/kv
@@ -14,9 +14,9 @@
 #import lib/attention/key_quad
 
 const SUBGROUPS: u32 = WG / SUBGROUP;
-const TILE: u32 = WG;                      // compressed rows: as many as invocations
+const TILE: u32 = WG;                      // compressed rows, one an invocation
 const HEADS: u32 = HEAD_BLOCKS * SIZE;     // heads staged at a time
-const KEY_STRIDE: u32 = DEPTH + 8u;        // of a staged row, so that neighbouring rows fall into different banks
+const KEY_STRIDE: u32 = DEPTH + 8u;        // length of a staged row; the padding puts neighbouring rows into different banks
 const QUERY_STRIDE: u32 = DIM + 8u;
 const QUADS: u32 = DEPTH / 4u;
 const STAGED: u32 = max(SUBGROUPS * SIZE * KEY_STRIDE, HEADS * QUERY_STRIDE);
@@ -29,7 +29,7 @@ var<workgroup> shared_tile: vec4<u32>;
 @compute @workgroup_size(WG)
 fn index_score_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let first = wid.x * TILE;
-    // Through workgroup memory, because cooperative operations must be in control flow that is known to be uniform.
+    // Cooperative operations need control flow that the compiler knows to be uniform, so the tile goes through workgroupUniformLoad.
     if (lid == 0u) {
         let begin = params.first_row + wid.y * TOKENS;
         let end = min(begin + TOKENS, params.first_row + params.count);
@@ -44,7 +44,7 @@ fn index_score_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
     let lane = lid % SUBGROUP;
     let own = subgroup * (SIZE * SUBGROUP);
 
-    // The subgroup's compressed rows, SIZE of each subgroup and DEPTH channels of them at a time.
+    // Loads the compressed rows into matrices. SIZE rows of every subgroup, and DEPTH of their channels, are staged at a time.
 #for B BLOCKS
 #for D CHUNKS
     workgroupBarrier();
@@ -99,7 +99,7 @@ fn index_score_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invoca
                 coopStoreT(c$B, &products[own + $Bu * SIZE], SUBGROUP);
 #end
                 workgroupBarrier();
-                // Heads beyond the last have queries of zeros.
+                // Queries of heads past the last are zeros.
                 for (var h = 0u; h < SIZE; h++) {
                     sum = fma(weights[$Hu * SIZE + h], max(products[own + h * SUBGROUP + lane], 0.0), sum);
                 }

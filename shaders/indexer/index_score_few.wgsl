@@ -1,11 +1,11 @@
-// index_score_few: as index_score for the few rows of a decode step, with f16 operands and f32 sums on cooperative matrices of SIZE x SIZE.
+// index_score_few: the scores of index_score for the few rows of a decode step, with f16 operands and f32 sums on cooperative matrices.
 // in      as index_score
 // out     as index_score
 // params  Params 52 B
-// grid    x: ceil(columns / TILE), y: count; one workgroup TILE compressed rows of one token
-// needs   f16, cooperative matrices of 16 x 16, f16 x f16 -> f32, eight subgroups of 2 SIZE, cached rows of f16, 44 KiB workgroup memory; DIM a multiple
-//         of SIZE, at most 128; no fallback here: index_score is the portable twin
-// cost    DIM * 2 bytes a compressed row, and 4 heads DIM bytes of queries a workgroup: latency bound, so that all loads are under way at once
+// grid    x: ceil(columns / TILE), y: count; one workgroup for TILE compressed rows of one token
+// needs   f16, cooperative matrices of 16 x 16, f16 x f16 -> f32, eight subgroups of 2 SIZE, cached rows of f16, 44 KiB workgroup memory;
+//         DIM a multiple of SIZE, at most 128; index_score is the portable twin
+// cost    DIM * 2 bytes a compressed row, and 4 heads DIM bytes of queries a workgroup: latency bound, so all loads are in flight together
 // source  SPEC 3.3, SPEC 3.4 (steps 2, 3, 4)
 #import lib/indexer/query
 #import lib/attention/kv
@@ -13,16 +13,16 @@
 #import lib/numbers/half
 
 const SUBGROUPS: u32 = WG / SUBGROUP;  // 2 BLOCKS
-const BLOCKS: u32 = 4u;                // of compressed rows in a workgroup, and of heads staged at a time
+const BLOCKS: u32 = 4u;                // blocks of SIZE compressed rows in a workgroup, and of SIZE heads that are staged at a time
 const TILE: u32 = BLOCKS * SIZE;
 const HEADS: u32 = BLOCKS * SIZE;
-const STRIDE: u32 = DIM + 8u;          // of a staged row, so that neighbouring rows fall into different banks
+const STRIDE: u32 = DIM + 8u;          // length of a staged row; the padding puts neighbouring rows into different banks
 const EIGHTS: u32 = DIM / 8u;          // key words of a row
-const QUERIES_AT: u32 = TILE * STRIDE; // where the staged queries begin, behind the keys
+const QUERIES_AT: u32 = TILE * STRIDE; // offset of the staged queries, which follow the keys
 const STAGED: u32 = (TILE + HEADS) * STRIDE;
 #import lib/linear/coop
 
-var<workgroup> products: array<f32, SUBGROUPS * SIZE * SIZE>; // of a subgroup: (SIZE heads, SIZE compressed rows)
+var<workgroup> products: array<f32, SUBGROUPS * SIZE * SIZE>; // (SIZE heads, SIZE compressed rows) a subgroup
 var<workgroup> weights: array<f32, HEADS>;
 var<workgroup> sums: array<f32, BLOCKS * TILE>;
 
@@ -32,7 +32,8 @@ fn index_score_few(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocat
     let row = rows[t];
     let seen = (row.position + 1u) / params.ratio;
     let first = wid.x * TILE;
-    // Places behind the last repeat it: nobody stores their scores, and control flow stays uniform, as cooperative operations need it.
+    // Places past the last compressed row repeat it. Their scores are not stored, and control flow stays uniform for cooperative
+    // operations.
     let last = max(seen, 1u) - 1u;
 #for P KEY_PIECES
     let key_at$P = page_row(row.slot, min(first + (lid + $Pu * WG) / EIGHTS, last)) + (lid + $Pu * WG) % EIGHTS;
@@ -50,7 +51,7 @@ fn index_score_few(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocat
         put(at + 4u, halves_of(key$P.zw));
     }
 #end
-    // A subgroup makes two blocks of heads for one of compressed rows.
+    // A subgroup computes two blocks of heads for one block of compressed rows.
     let subgroup = lid / SUBGROUP;
     let lane = lid % SUBGROUP;
     let block = subgroup % BLOCKS;
@@ -66,7 +67,7 @@ fn index_score_few(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocat
         }
 #end
         if (lid < HEADS) {
-            // Heads behind the last repeat it, with no weight.
+            // Heads past the last repeat it, with a weight of zero.
             let head = first_head + lid;
             let weight = hw[t * params.hw_stride + params.hw_offset + min(head, params.heads - 1u)] * params.hw_scale;
             weights[lid] = select(0.0, weight, head < params.heads);

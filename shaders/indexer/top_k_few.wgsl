@@ -1,6 +1,6 @@
-// top_k_few: as top_k, for rows of so few scores that each invocation keeps its own four in registers.
+// top_k_few: the selection of top_k for rows with few scores, of which each invocation keeps four in registers.
 // in      rows (T) Row; scores (n, columns) f32 for the n rows of the tile that starts at first_token
-// out     selected (T, top_k): always in range and distinct; rows that see no more than top_k are left alone
+// out     selected (T, top_k): always in range and distinct; nothing for rows that see no more than top_k
 // params  Params 16 B
 // grid    x: n; one workgroup a token
 // needs   subgroups of SUBGROUP, at least 8; WG is at least 256; columns at most 4 WG
@@ -9,10 +9,10 @@
 #import lib/indexer/top_k_inputs
 #import lib/numbers/math
 
-// Most scores share their first digit, and neighbours that count in one bin wait for one another: each bin is there COPIES times.
+// Most keys share their first digit, and atomics on one address are serialised. Therefore each bin exists COPIES times.
 var<workgroup> bins: array<atomic<u32>, 256u * COPIES>;
-var<workgroup> chosen: vec3<u32>;                        // digit, how many keys above it were counted, and how many have it
-var<workgroup> group_sums: array<u32, WG / SUBGROUP>;    // of a subgroup's invocations
+var<workgroup> chosen: vec3<u32>;                        // the digit, the number of keys with a higher one, the number of keys with it
+var<workgroup> group_sums: array<u32, WG / SUBGROUP>;    // sums over the invocations of each subgroup
 
 @compute @workgroup_size(WG)
 fn top_k_few(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -34,12 +34,12 @@ fn top_k_few(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
     }
     workgroupBarrier();
 
-    // The key of the top_k-th best, digit by digit; `wanted` counts how many of the keys equal so far are still to be taken. It ends where
-    // all of them are: what follows in the key are zeros then, and none is only equal.
+    // Finds the key of the top_k-th best row, digit by digit from the highest. `wanted` is the number of rows still to be taken among those
+    // that share the digits so far. If all of these are taken, the lower digits do not matter: the search stops with zeros in their place.
     let lane = lid % SUBGROUP;
     var prefix = 0u;
     var wanted = params.top_k;
-    // No compiler sees that it is 32, and unrolls the loop.
+    // The value is 32 but opaque to the compiler, so the loop stays rolled.
     var shift = min(32u, seen + 31u);
     while (shift > 0u) {
         shift -= 8u;
@@ -51,12 +51,12 @@ fn top_k_few(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
         workgroupBarrier();
         var count = 0u;
         if (lid < 256u) {
-            // And empty again for the next digit.
+            // The exchange also clears the bins for the next digit.
 #for C COPIES
             count += atomicExchange(&bins[lid * COPIES + (lid + $Cu) % COPIES], 0u);
 #end
         }
-        // Of this bin and those above it in the subgroup.
+        // The sum of this bin and of the higher ones in the subgroup.
         var from_here = count;
         for (var step = 1u; step < SUBGROUP; step <<= 1u) {
             let other = subgroupShuffleDown(from_here, step);
@@ -66,7 +66,7 @@ fn top_k_few(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
             group_sums[lid / SUBGROUP] = from_here;
         }
         workgroupBarrier();
-        // The bin wanted is the one that passes the number: fewer keys are above it.
+        // This is the bin in which the count from above reaches `wanted`.
         var above = from_here - count;
         for (var group = lid / SUBGROUP + 1u; group < 256u / SUBGROUP; group++) {
             above += group_sums[group];
@@ -84,7 +84,7 @@ fn top_k_few(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_in
     let is_whole = shift > 0u;
     let least = prefix << shift;
 
-    // Better keys in the lower half of a word, equal ones in the upper.
+    // Two counts in one word: better keys in the lower half, equal keys in the upper half.
     var count = 0u;
 #for J 4
     let is_equal$J = is_own$J && !is_whole && key$J == least;

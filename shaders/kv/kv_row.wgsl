@@ -1,4 +1,4 @@
-// kv_row: the window's key (which is its value too): RoPE(N(kv; weight), position), as cached.
+// kv_row: the key of the window, which is its value too: RoPE(N(kv; weight), position), in the cache's type.
 // in      x (T, x_stride) f32, dim channels at x_offset; weight (dim) f32; angles (T, 2, R/2) (cos, sin)
 // out     kv (T, dim) pairs of the cache's type
 // params  Params 24 B

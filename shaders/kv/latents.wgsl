@@ -1,19 +1,19 @@
-// latents: what attention makes of the projections of its input, in one launch of few rows: window keys (kv_row), with QUERIES low-rank queries
-// (rms_norm), with WINDOWS the rows of windows that close in this step (compress), with INDEX the indexer's too. A workgroup makes one of them.
-// in      x (T, x_stride) f32; vectors f32: weights and ape of all of them; angles (T, 2, R/2) (cos, sin); WINDOWS: fresh
+// latents: the rows that attention needs of the projections of its input, in one launch for few rows: window keys (kv_row), with QUERIES
+// low-rank queries (rms_norm), with WINDOWS the rows of closing windows (compress), with INDEX the indexer's. A workgroup makes one row.
+// in      x (T, x_stride) f32; vectors f32: all weights, and ape; angles (T, 2, R/2) (cos, sin); WINDOWS: fresh
 //         (T, input_stride) f32, windows, rows, live, window_angles, page_table and frontiers as in compress
 // out     kv (T, kv_dim) pairs of the cache's type; QUERIES: y (T, q_columns) f32; WINDOWS: pages
 // params  Params 96 B
 // grid    x: T, QUERIES: T more, closing windows of each compressor
-// needs   pools that are not split; as rms_norm, kv_row and compress
-// cost    as theirs side by side: latency bound
+// needs   pools that are not split; the needs of rms_norm, kv_row and compress
+// cost    the work of these kernels, all in flight together: latency bound
 // source  SPEC 2.1 (N), SPEC 3.1 (steps 1, 3), SPEC 3.2
 struct Params {
     tokens: u32,       // T
-    x_stride: u32,     // floats, as the offsets below
-    q_offset: u32,     // into a row of x
+    x_stride: u32,     // floats, like the offsets below
+    q_offset: u32,     // offset in a row of x
     q_columns: u32,
-    q_weight: u32,     // into vectors
+    q_weight: u32,     // offset in vectors
     kv_offset: u32,
     kv_dim: u32,
     kv_weight: u32,
@@ -21,15 +21,15 @@ struct Params {
     angle_set: u32,    // 0 plain, 1 compressed layers
     eps: f32,
     windows: u32,      // closing windows of this ratio
-    first_window: u32, // into windows
+    first_window: u32, // index in windows of the first one
     ring: u32,         // rows of a session's frontier
     max_pages: u32,
-    input_stride: u32, // floats, as the next offsets into a row of fresh
-    row_dim: u32,      // of the layer's compressor
+    input_stride: u32, // floats, from row to row of fresh
+    row_dim: u32,      // the layer's compressor: its dim, its offset in a row of fresh, its ape and weight in vectors
     row_offset: u32,
     row_ape: u32,
     row_weight: u32,
-    index_dim: u32,    // of the indexer's
+    index_dim: u32,    // the same of the indexer's compressor
     index_offset: u32,
     index_ape: u32,
     index_weight: u32,
@@ -65,7 +65,7 @@ fn ape_pair(i: u32) -> vec2<f32> {
     return weight_pair(i);
 }
 
-// Eight pairs of values of the frontier and their gates.
+// Eight pairs of values of the frontier, each followed by its pair of gates.
 fn eight_earlier(number: u32, at: array<u32, 8>, gates: u32) -> array<vec4<f32>, 8> {
     var eight: array<vec4<f32>, 8>;
 #for N COMPRESSORS

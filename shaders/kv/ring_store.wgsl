@@ -1,5 +1,5 @@
-// ring_store: the newest rows of each session into rings indexed by position: ring[slot, position mod size] = source[t], RINGS rings at once.
-// in      rows (T) Row; live (slots); source i (T, stride) words, `words` of them at `offset`
+// ring_store: copies the newest rows of each session into RINGS rings indexed by position: ring[slot, position mod size] = source[t].
+// in      rows (T) Row; live (slots); source i (T, stride) words, of which `words` at `offset` are copied
 // out     ring i (slots, size, words) words; its binding holds ring rows [first, first + held)
 // params  Params 96 B
 // grid    x: ceil(most words / WG), y: T, z: RINGS

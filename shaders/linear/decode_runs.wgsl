@@ -1,6 +1,6 @@
-// decode_runs: y = W as matmul_coop stages it, rounded to f16. It proves lib/formats/runs on devices without cooperative matrices, and is part of no step.
+// decode_runs: y = W as matmul_coop stages it, rounded to f16. It tests lib/formats/runs on devices without cooperative matrices.
 // in      w (R, C) any block format
-// out     y (R, 32 runs) f32, runs = ceil(C / 32): zeros behind the columns
+// out     y (R, 32 runs) f32, runs = ceil(C / 32): zeros past the last column
 // params  Params 12 B
 // grid    x: ceil(C / 32 / WG), y: R; one invocation a run
 // needs   f16; C a multiple of 8

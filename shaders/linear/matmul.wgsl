@@ -1,11 +1,12 @@
 // matmul: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] for many rows t, in f32.
 // EXPERTS: for the tokens of each expert, with that expert's weights. GATE_UP: W is gate and up, y = swiglu(gate, up).
-// in      w (R, C) one of the variant's formats; x (T, x_stride) f32; with EXPERTS tiles and pairs as moe_group leaves them
+// in      w (R, C) one of the variant's formats; x (T, x_stride) f32; with EXPERTS tiles and pairs as moe_group writes them
 // out     y (T, y_stride) f32; with EXPERTS a row for each (token, k)
-// params  Params 128 B (lib/linear/matmul); up to eight matrices of one input, or of neighbouring columns of it
+// params  Params 128 B (lib/linear/matmul); up to eight matrices that multiply the same columns of x, or x_step columns from one to the
+//         next
 // grid    x: ceil(R / 64) of every matrix, or ceil(channels / 32) for GATE_UP; y: ceil(T / 64) or the largest possible number of tiles
 // needs   16 KiB workgroup memory, 256 invocations
-// cost    2 T R C flop in f32: compute bound; W is decoded once for 64 tokens
+// cost    2 T R C flop in f32: compute bound; W is decoded once for every 64 tokens
 // source  SPEC 2.1 (A @ x), SPEC 3.5 (step 4)
 #import lib/linear/matmul
 @group(0) @binding(auto) var<storage, read> w: array<u32>;       // arena
@@ -21,7 +22,8 @@ const CHANNELS: u32 = 32u;
 const CHANNELS: u32 = 64u;
 #endif
 
-// Weights of the tile's row `row`. Gate and up alternate by two, so that an invocation's four rows are two channels of both.
+// Weights of the tile's row `row`. Two rows of gate and two of up alternate, so that the four rows of an invocation are two channels of
+// both.
 fn tile_weights(tile: Tile, part: Part, row: u32, column: u32) -> Weights8 {
 #ifdef GATE_UP
     let channel = part.first + (row >> 2u) * 2u + (row & 1u);
@@ -46,11 +48,11 @@ fn matmul(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let part = part_of(wid.x, CHANNELS);
-    // Staging: one run of eight weights and two runs of four x values an invocation.
+    // An invocation stages eight neighbouring weights and eight neighbouring values of x.
     let stage_row = lid >> 2u;
     let stage_column = (lid & 3u) * 8u;
     let x_first = (x_row(tile, min(stage_row, tile.count - 1u)) * params.x_stride + params.x_offset + part.number * params.x_step) >> 2u;
-    // Tiles of few tokens keep most invocations from multiplying rows that nobody stores.
+    // In tiles of few tokens most invocations have no token to store, and skip the multiplication.
     let multiplies = (lid >> 4u) * 4u < tile.count;
     var sums: array<vec4<f32>, 4>;
     for (var first = 0u; first < params.columns; first += TILE_COLUMNS) {

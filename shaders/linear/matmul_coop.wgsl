@@ -1,12 +1,15 @@
-// matmul_coop: as matmul, with f16 operands and f32 sums on cooperative matrices of SIZE x SIZE.
+// matmul_coop: y = W x as in matmul, with f16 operands and f32 sums on cooperative matrices of SIZE x SIZE.
 // EXPERTS: for the tokens of each expert, with that expert's weights. GATE_UP: W is gate and up, y = swiglu(gate, up).
-// in      w (R, C) one of the variant's formats; x (T, x_stride) f32, or f16 with X_F16; with EXPERTS tiles and pairs as moe_group leaves them
+// in      w (R, C) one of the variant's formats; x (T, x_stride) f32, or f16 with X_F16; with EXPERTS tiles and pairs as moe_group
+//         writes them
 // out     y (T, y_stride) f32, or f16 with Y_F16; with EXPERTS a row for each (token, k)
-// params  Params 128 B (lib/linear/matmul); up to eight matrices of one input, or of neighbouring columns of it
-// grid    x: ceil(R / TILE_W) of every matrix, or ceil(channels / (TILE_W / 2)) for GATE_UP; y: ceil(T / TILE_T) or the largest possible number of tiles
-// needs   f16, cooperative matrices f16 x f16 -> f32, subgroups of SUBGROUP; no fallback here: matmul is the portable twin.
-//         x_stride, x_offset, x_step multiples of 8; C too, and without RAGGED one of HELD DEPTH, which is at most what fetch32 fetches
-// cost    2 T R C flop on the matrix units; W is decoded once for TILE_T tokens
+// params  Params 128 B (lib/linear/matmul); up to eight matrices that multiply the same columns of x, or x_step columns from one to the
+//         next
+// grid    x: ceil(R / TILE_W) of every matrix, or ceil(channels / (TILE_W / 2)) for GATE_UP; y: ceil(T / TILE_T) or the largest possible
+//         number of tiles
+// needs   f16, cooperative matrices f16 x f16 -> f32, subgroups of SUBGROUP; matmul is the portable twin. x_stride, x_offset, x_step, C
+//         multiples of 8; without RAGGED C a multiple of HELD DEPTH. HELD DEPTH is at most what fetch32 fetches
+// cost    2 T R C flop on the matrix units; W is decoded once for every TILE_T tokens
 // source  SPEC 2.1 (A @ x), SPEC 3.5 (step 4)
 #import lib/linear/matmul
 @group(0) @binding(auto) var<storage, read> w: array<u32>;             // arena
@@ -33,20 +36,20 @@
 const TILE_T: u32 = SUBGROUPS_T * BLOCKS_T * SIZE;
 const TILE_W: u32 = SUBGROUPS_W * 2u * SIZE;
 const WG: u32 = SUBGROUPS_T * SUBGROUPS_W * SUBGROUP;
-const STRIDE: u32 = DEPTH + 8u;    // of a staged row, so that neighbouring rows fall into different banks
+const STRIDE: u32 = DEPTH + 8u;    // length of a staged row; the padding puts neighbouring rows into different banks
 const EIGHTS: u32 = DEPTH / 8u;    // pieces of a staged row
-const RUN: u32 = W_PIECES * 8u;    // weights that an invocation decodes of each stage: neighbours in one row, which share their block
+const RUN: u32 = W_PIECES * 8u;    // weights of a stage that an invocation decodes: neighbours in one block
 const RUNS: u32 = DEPTH / RUN;
 
-const W_AT: u32 = TILE_T * STRIDE; // where the staged part of W begins
+const W_AT: u32 = TILE_T * STRIDE; // offset of the staged part of W
 const STAGED: u32 = (TILE_T + TILE_W) * STRIDE;
 #import lib/linear/coop
 
-// One matrix of each subgroup on its way to ragged or paired rows of y.
+// One matrix of each subgroup, for stores that coopStoreT cannot do: of ragged tiles, and of rows that `pairs` scatters.
 var<workgroup> results: array<f32, SUBGROUPS_T * SUBGROUPS_W * SIZE * SIZE>;
 var<workgroup> shared_tile: vec4<u32>;
 
-// Eight neighbours of a row of x, as they are stored: as f16 they would be put together again, and waited for, before they are needed.
+// Eight neighbouring values of a row of x, as stored in memory. Converting them right after the load would wait for it.
 #ifdef X_F16
 struct XPiece {
     eight: vec4<u32>,
@@ -76,7 +79,7 @@ fn put_x(at: u32, piece: XPiece) {
 }
 #endif
 
-// Columns `column` and on of the row that starts at element `row` of x.
+// Eight columns from `column` on, of the row that starts at element `row` of x.
 fn fetch_x(row: u32, column: u32) -> XPiece {
 #ifdef RAGGED
     if (column >= params.columns) {
@@ -86,7 +89,7 @@ fn fetch_x(row: u32, column: u32) -> XPiece {
     return load_x(row + column);
 }
 
-// The columns behind a stage; behind the last one nothing, or the last ones once more.
+// First column of the next stage. After the last stage there is none: RAGGED loads nothing there, else the last stage is loaded again.
 fn next_stage(first: u32) -> u32 {
 #ifdef RAGGED
     return first + DEPTH;
@@ -120,10 +123,10 @@ const CHANNELS: u32 = TILE_W;
 
 @compute @workgroup_size(WG)
 fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    // Through workgroup memory, because cooperative operations must be in control flow that is known to be uniform.
 #ifdef RUN_32
     prepare_runs(lid);
 #endif
+    // Cooperative operations need control flow that the compiler knows to be uniform, so the tile goes through workgroupUniformLoad.
     if (lid == 0u) {
         let own = tile_of(wid.y, TILE_T);
         shared_tile = vec4<u32>(own.expert, own.first, own.count, 0u);
@@ -138,8 +141,8 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let block_t = subgroup / SUBGROUPS_W * (BLOCKS_T * SIZE);
     let block_w = subgroup % SUBGROUPS_W * (2u * SIZE);
 
-    // What the invocation stages: pieces of rows of x, and a run of one row of W. Gate and up alternate by SIZE rows, so that a
-    // subgroup's two matrices are the same channels of both. Rows behind the last one repeat it: what comes of them is not stored.
+    // The invocation stages pieces of rows of x, and a run of one row of W. SIZE rows of gate and of up alternate, so that a subgroup's two
+    // matrices are the same channels of both. Rows past the last one repeat it; their results are not stored.
 #for P X_PIECES
     let x_column$P = (lid + $Pu * WG) % EIGHTS * 8u;
     let x_row$P = (lid + $Pu * WG) / EIGHTS;
@@ -173,7 +176,7 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     var c$I_0: Sums;
     var c$I_1: Sums;
 #end
-    // Each stage is fetched while the one before it is multiplied, and decoded behind that. HELD stages are of one fetch of W.
+    // A stage is in flight while the one before it is multiplied, and is decoded after that. One fetch of W lasts for HELD stages.
     let fetches = (params.columns + HELD * DEPTH - 1u) / (HELD * DEPTH);
     for (var i = 0u; i < fetches; i++) {
 #for S HELD
@@ -230,7 +233,7 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
 #ifndef Y_F16
     let is_aligned = (((params.y_offset + part.start) | params.y_stride) & 3u) == 0u;
     if (is_aligned && tile.count == TILE_T && part.first + CHANNELS <= part.rows) {
-        // Nothing is ragged: straight to y.
+        // A whole tile is stored straight to y.
         let y_stride = params.y_stride;
         let y_first = (tile.first + block_t) * y_stride + params.y_offset + part.start + part.first + block_w;
 #for I BLOCKS_T
@@ -274,7 +277,8 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
 #end
 }
 
-// Writes a matrix in `results` to y: tokens from `token`, channels from `channel`. An invocation reads only what it wrote last for GATE_UP.
+// Writes a matrix in `results` to y, from `token` and `channel` on. With GATE_UP an invocation reads only values that it wrote itself, so
+// there is no barrier before the call.
 fn store(tile: Tile, part: Part, channel: u32, token: u32, scratch: u32, lane: u32) {
     for (var i = lane; i < SIZE * SIZE; i += SUBGROUP) {
         let t = token + i / SIZE;

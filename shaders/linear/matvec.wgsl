@@ -1,4 +1,4 @@
-// matvec: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] for the few rows of a decode step, for up to eight matrices of one input.
+// matvec: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] for the few rows of a decode step and up to eight matrices.
 // in      w (R, C) rows of up to eight matrices, each in one of the variant's formats; x (T, x_stride) f32
 // out     y (T, y_stride) f32
 // params  Params 96 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (row entry, byte offset), two a vec4
@@ -13,8 +13,8 @@ struct Params {
     x_stride: u32,   // floats
     x_offset: u32,   // floats
     y_stride: u32,   // floats
-    y_offset: u32,   // floats; also the number of the first row within its matrix where group_rows matters
-    group_rows: u32,
+    y_offset: u32,   // floats; with groups also the number of the first row in its matrix
+    group_rows: u32, // rows that multiply the same columns of x
     ends_bases: array<vec4<u32>, 4>,
 }
 
@@ -35,7 +35,7 @@ fn matvec(
 ) {
     let lane = lid % LANES;
     let row = (wid.x + wid.y * workgroups.x) * ROWS + lid / LANES;
-    // Lanes beyond the last row repeat it, so that barriers and subgroup operations stay uniform.
+    // Lanes past the last row repeat it, so that barriers and subgroup operations stay uniform.
     let place = locate(min(row, params.rows - 1u));
     let group = (params.y_offset + min(row, params.rows - 1u)) / params.group_rows;
     let x_first = (params.x_offset + group * params.columns) >> 2u;

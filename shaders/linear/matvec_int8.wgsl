@@ -1,7 +1,7 @@
 // matvec_int8: y[t, y_offset + r] = sum_c W[r, c] x[t, x_offset + c] as matvec, but rows of Q8_0 by eight multiply x rounded to int8;
-// FUSED_HC_MIX: and what hc_mix makes of y.
+// FUSED_HC_MIX: followed by hc_mix of y.
 // in      w (R, C) rows of up to eight matrices, each in one of the variant's formats, bound twice: by words and by 16 bytes;
-//         x (T, x_stride) f32; x_int8 (T) rows of x_columns values as lib/numbers/quantize leaves them, bound twice, read by rows of Q8_0 by eight alone
+//         x (T, x_stride) f32; x_int8 (T) rows of x_columns values, by lib/numbers/quantize, bound twice, for rows of Q8_0 by eight;
 //         FUSED_HC_MIX: mix_quads (outputs, 4R) F16, streams (T, 4, R) f32 and post (T, 32) f32 as for hc_mix
 // out     y (T, y_stride) f32; QUANTIZE: y_int8 (T) rows of y_columns values too; FUSED_HC_MIX: next (T, 4, R) f32, mix (T, R / 16, 32) f32
 // params  Params 112 B; matrix i covers rows [end of i - 1, end of i): ends_bases holds (row entry, byte offset), two a vec4
@@ -19,11 +19,11 @@ struct Params {
     x_offset: u32,   // floats
     y_stride: u32,   // floats
     y_offset: u32,   // floats; GROUP_ROWS: also the number of the first row within its matrix
-    x_columns: u32,  // of x_int8: the columns of all groups
+    x_columns: u32,  // columns of x_int8, which are those of all groups
     ends_bases: array<vec4<u32>, 4>,
-    y_columns: u32,  // of y_int8
+    y_columns: u32,  // columns of y_int8
     base_mix: u32,   // byte offset of fn in mix_quads
-    outputs: u32,    // of fn
+    outputs: u32,    // rows of fn
     padding: u32,
 }
 
@@ -38,7 +38,7 @@ struct Params {
 #import lib/numbers/quantize
 #endif
 #ifdef FUSED_HC_MIX
-#import lib/hc/leave
+#import lib/hc/fused_mix
 #endif
 #import lib/formats/dequant
 #import lib/linear/locate
@@ -60,16 +60,16 @@ fn matvec_int8(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lid: u32,
 ) {
-    // From the last rows on: F16, which takes longest, comes behind Q8_0.
+    // Workgroups take rows from the last to the first: rows of F16 take longest and stand after those of Q8_0, so they should start first.
     let workgroup = workgroups.x * workgroups.y - 1u - (wid.x + wid.y * workgroups.x);
 #ifdef FUSED_HC_MIX
-    // Needed last, asked for first.
-    let early = load_leaving(0u, params.tokens - 1u, workgroup, params.rows, params.base_mix, params.outputs, lid);
+    // These loads are issued first and used last.
+    let fused = load_fused_mix(0u, params.tokens - 1u, workgroup, params.rows, params.base_mix, params.outputs, lid);
 #endif
     let lane = lid % LANES;
     let first_row = workgroup * ROWS;
     let row = first_row + lid / LANES * ROWS_EACH;
-    // Teams beyond the last rows repeat them, so that barriers and subgroup operations stay uniform.
+    // Teams past the last rows repeat them, so that barriers and subgroup operations stay uniform.
     let place = locate(min(row, params.rows - ROWS_EACH));
 #ifdef GROUP_ROWS
     let group = (params.y_offset + min(row, params.rows - ROWS_EACH)) / GROUP_ROWS;
@@ -99,13 +99,13 @@ fn matvec_int8(
         case FORMAT_Q8_0X8: {
             let quads = columns / 16u;
             for (var at = lane; at < quads; at += LANES * UNROLL) {
-                // All loads of weights first: what keeps the memory busy.
+                // All loads of weights come first, so that many are in flight.
 #for C UNROLL
 #for R ROWS_EACH
                 let quad$C_$R = load_quad(row$R, at + $Cu * LANES, quads);
 #end
 #end
-                // Then x, once for all rows: caches serve it, but not for nothing.
+                // x comes from caches, but that takes time too, so it is loaded once for all rows.
 #for C UNROLL
                 let at$C = min(at + $Cu * LANES, quads - 1u);
 #for T TOKENS
@@ -180,9 +180,9 @@ fn matvec_int8(
     }
 #end
 #ifdef FUSED_HC_MIX
-    stage_leaving(early, lid);
+    stage_fused_mix(fused, lid);
     workgroupBarrier();
-    leave(early, 0u, params.tokens - 1u, workgroup, params.rows, params.outputs, lid);
+    fused_mix(fused, 0u, params.tokens - 1u, workgroup, params.rows, params.outputs, lid);
 #endif
 #ifdef QUANTIZE
     workgroupBarrier();

@@ -1,14 +1,14 @@
-// matvec_normed: y[t, y_offset + r] = sum_c W[r, c] N(x[t]; weight)[c], where N(x) is rounded to int8: a norm and matvec_int8 in one launch.
-// in      w (R, C) rows of up to eight matrices, of Q8_0 by eight or F16, bound twice: by words and by 16 bytes; x (T, x_stride) f32, C values at
-//         x_offset; weight (C) f32
+// matvec_normed: y[t, y_offset + r] = sum_c W[r, c] N(x[t]; weight)[c], where N(x) is rounded to int8: a norm and a matvec in one launch.
+// in      w (R, C) rows of up to eight matrices, of Q8_0 by eight or F16, bound twice: by words and by 16 bytes; x (T, x_stride) f32, C
+//         values at x_offset; weight (C) f32
 // out     y (T, y_stride) f32
 // params  Params 96 B; matrices as in matvec_int8
 // grid    ceil(R / ROWS) workgroups of WG lanes, ROWS = WG / LANES * EACH; LANES lanes share EACH neighbouring rows
-// needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; rows of F16, whose weights are twice as many bytes, in PHASES: AT_ONCE =
-//         EACH / PHASES of them at a time, times TOKENS_EACH rows of x; SUMS, at most LANES: the larger of EACH and AT_ONCE * TOKENS_EACH;
-//         C = COLUMNS, a multiple of 256, at most 16 QUADS_EACH LANES; T at most TOKENS; matrices begin at multiples of EACH;
+// needs   subgroups of SUBGROUP, at least 8; LANES at most SUBGROUP; C = COLUMNS, a multiple of 256, at most 16 QUADS_EACH LANES; T at most
+//         TOKENS; matrices begin at multiples of EACH; rows of F16 are done in PHASES, AT_ONCE = EACH / PHASES rows at a time, times
+//         TOKENS_EACH rows of x; SUMS = max(EACH, AT_ONCE * TOKENS_EACH), at most LANES;
 //         TOKENS * (9 C / 8 + 4 WG / SUBGROUP) bytes of workgroup memory
-// cost    the bytes of W: bandwidth bound. Every workgroup makes the norm for itself, while its weights, asked for first, are on their way
+// cost    the bytes of W: bandwidth bound. Every workgroup computes the norms again, while its first weights are in flight
 // source  SPEC 2.1 (N, A @ x), SPEC 3.1 (steps 1, 2), SPEC 3.4 (step 2)
 struct Params {
     tokens: u32,
@@ -33,8 +33,8 @@ struct Params {
 #import lib/numbers/round_quad
 #import lib/reduce/halve_sums
 
-const QUADS: u32 = COLUMNS / 16u;     // of codes in a row
-const FOURS: u32 = COLUMNS / 4u;      // of values
+const QUADS: u32 = COLUMNS / 16u;     // 16 codes each
+const FOURS: u32 = COLUMNS / 4u;      // four values each
 const SUBGROUPS: u32 = WG / SUBGROUP;
 const LOADED: u32 = max(EACH, 2u * AT_ONCE) * QUADS_EACH; // 16 bytes of weights each
 
@@ -42,13 +42,13 @@ var<workgroup> squares: array<f32, TOKENS * SUBGROUPS>;
 var<workgroup> codes: array<vec4<u32>, TOKENS * QUADS>;
 var<workgroup> scales: array<f32, TOKENS * COLUMNS / 32u>;
 
-// 16 values of row `t` of N(x); those behind its end have a scale of zero.
+// 16 values of row `t` of N(x). A quad past the row's end has a scale of zero.
 fn load_values(t: u32, quad: u32) -> Quad {
     let at = min(quad, QUADS - 1u);
     return Quad(codes[t * QUADS + at], select(0.0, scales[t * (COLUMNS / 32u) + (at >> 1u)], quad < QUADS));
 }
 
-// By a team's first lanes, each of which has a sum.
+// The first SUMS lanes of a team have one sum each.
 fn store(t: u32, row: u32, sum: f32, lane: u32) {
     if (lane < SUMS && t < params.tokens && row < params.rows) {
         y[t * params.y_stride + params.y_offset + row] = sum;
@@ -56,7 +56,7 @@ fn store(t: u32, row: u32, sum: f32, lane: u32) {
 }
 
 #ifdef FORMAT_F16
-// A lane's weights of AT_ONCE rows, the first at byte `row`.
+// The lane's weights of AT_ONCE rows, the first of which is at byte `row`.
 fn load_halves(row: u32, lane: u32) -> array<vec4<u32>, LOADED> {
     var loaded: array<vec4<u32>, LOADED>;
 #for R AT_ONCE
@@ -71,7 +71,7 @@ fn load_halves(row: u32, lane: u32) -> array<vec4<u32>, LOADED> {
     return loaded;
 }
 
-// Sum of the products of 16 weights and the codes of as many values.
+// Sum of the products of 16 weights and the codes of 16 values.
 fn dot_halves(low: vec4<u32>, high: vec4<u32>, values: vec4<u32>) -> f32 {
     let a = weights_of_halves(low);
     let b = weights_of_halves(high);
@@ -87,10 +87,10 @@ fn matvec_normed(
     @builtin(local_invocation_index) lid: u32,
 ) {
     let lane = lid % LANES;
-    // From the last rows on: F16, which takes longest, comes behind Q8_0.
+    // Workgroups take rows from the last to the first: rows of F16 take longest and stand after those of Q8_0, so they should start first.
     let workgroup = workgroups.x * workgroups.y - 1u - (wid.x + wid.y * workgroups.x);
     let first_row = (workgroup * (WG / LANES) + lid / LANES) * EACH;
-    // Teams beyond the last rows repeat them, and quads beyond a row's end have a scale of zero.
+    // Teams past the last rows repeat them, and quads past a row's end have a scale of zero.
     let place = locate(min(first_row, params.rows - EACH));
 #ifdef FORMAT
     let format = FORMAT;
@@ -139,7 +139,7 @@ fn matvec_normed(
     }
 #end
     workgroupBarrier();
-    // A loop for as many tokens as there are keeps the code short, which a decode step has to fetch whenever kernels change.
+    // A rolled loop keeps the code short: a decode step alternates among kernels, so each launch starts with a cold instruction cache.
 #for P PIECES
     var next$P = x0_$P;
 #end
@@ -157,7 +157,7 @@ fn matvec_normed(
         {
             let rounded = round_quad(own$P * norm * weight$P);
             let four = lid + $Pu * WG;
-            // A vector is stored by one invocation: a part of it may take the rest along.
+            // One invocation stores each vec4: a component store may be a read-modify-write of the whole vector.
             let one = subgroupShuffleXor(rounded.codes, 1u);
             let two = subgroupShuffleXor(rounded.codes, 2u);
             let three = subgroupShuffleXor(rounded.codes, 3u);

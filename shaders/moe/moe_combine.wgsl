@@ -1,6 +1,6 @@
-// moe_combine: y[t] += sum_k weight[t, k] out[t * used + k]: the routed experts' rows of a chunk added to the shared expert's.
+// moe_combine: y[t] += sum_k weight[t, k] out[t * used + k]: adds the results of the routed experts to the shared expert's.
 // in      out (T * used, D) f32; weights (T * used) f32
-// out     y (T, D) f32, added to
+// out     y (T, D) f32, updated in place
 // params  Params 8 B
 // grid    x: ceil(D / 4 / WG), y: T
 // needs   D a multiple of 4

@@ -1,6 +1,6 @@
 // moe_down: y[t, r] += sum_k weight[t, k] down_e[r] . act[t, k] with e = chosen[t, k], few rows t. y holds the shared expert's result.
 // in      w (experts, D, F) of this slice; act (T * used, F) f32; chosen, weights (T * used)
-// out     y (T, D) f32, added to
+// out     y (T, D) f32, updated in place
 // params  Params 36 B
 // grid    x: ceil(rows / ROWS), y: T; LANES lanes share a row
 // needs   subgroups of LANES; else LANES is 32 and the sums go through workgroup memory
@@ -13,8 +13,8 @@ struct Params {
     first_row: u32,    // the slice's first channel
     base: u32,         // byte offset of the slice's first row in w
     format: u32,
-    first_expert: u32, // the slice's experts
-    experts: u32,
+    first_expert: u32, // first expert of the slice
+    experts: u32,      // experts in the slice
     used: u32,
 }
 

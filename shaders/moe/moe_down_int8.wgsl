@@ -1,11 +1,11 @@
 // moe_down_int8: y[t, r] += sum_k weight[t, k] down_e[r] . act[t, k] as moe_down, with act rounded to int8;
-// SHARED: y[t, r] = shared_down[r] . shared[t] + that sum, in one launch with the shared expert; FUSED_HC_MIX: and what hc_mix makes of y.
-// in      stack (experts, D, F) of this slice; rounded (T * used) rows of F values of act (lib/numbers/quantize); chosen, weights (T * used);
-//         SHARED: w (D, F) Q8_0 by eight, bound by words and by 16 bytes; x_int8 (T) rows of F values, bound twice
+// SHARED: y[t, r] = shared_down[r] . shared[t] + that sum, in one launch with the shared expert; FUSED_HC_MIX: followed by hc_mix of y.
+// in      stack (experts, D, F), the slice; rounded (T * used) rows of F values of act, by lib/numbers/quantize; chosen, weights
+//         (T * used); SHARED: w (D, F) Q8_0 by eight, bound by words and by 16 bytes; x_int8 (T) rows of F values, bound twice;
 //         FUSED_HC_MIX: mix_quads (outputs, 4D) F16, streams (T, 4, D) f32 and post (T, 32) f32 as for hc_mix
-// out     y (T, D) f32, added to; SHARED: written; FUSED_HC_MIX: next (T, 4, D) f32, mix (T, D / 16, 32) f32
+// out     y (T, D) f32, updated in place; SHARED: written; FUSED_HC_MIX: next (T, 4, D) f32, mix (T, D / 16, 32) f32
 // params  Params 36 B
-// grid    x: ceil(rows / ROWS), y: T; ROWS = 8 * EIGHTS; a subgroup for each expert, and SHARED_PARTS of them for the shared one
+// grid    x: ceil(rows / ROWS), y: T; ROWS = 8 * EIGHTS; a subgroup for each expert, and SHARED_PARTS subgroups for the shared one
 // needs   subgroups of SUBGROUP, at least 8; F = COLUMNS; WG = PREPARING = (USED + SHARED_PARTS) * SUBGROUP; SHARED_PARTS divides 8;
 //         FUSED_HC_MIX: SHARED, ROWS = 16, HC_MIX_TOKENS = 1, the slice has all D rows, D a multiple of 16
 // cost    the bytes of down of the chosen experts: bandwidth bound
@@ -15,11 +15,11 @@ struct Params {
     width: u32,        // D
     first_row: u32,    // the slice's first channel
     base: u32,         // byte offset of the slice's first row in stack
-    first_expert: u32, // the slice's experts
-    experts: u32,
+    first_expert: u32, // first expert of the slice
+    experts: u32,      // experts in the slice
     base_shared: u32,  // byte offset of the shared matrix in w
     base_mix: u32,     // byte offset of fn in mix_quads
-    outputs: u32,      // of fn
+    outputs: u32,      // rows of fn
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<Stored>;      // arena
@@ -35,16 +35,17 @@ struct Params {
 #import lib/formats/q8_0x8_rounded
 #endif
 #ifdef FUSED_HC_MIX
-#import lib/hc/leave
+#import lib/hc/fused_mix
 #endif
 #import lib/formats/units
 
 const ROWS: u32 = 8u * EIGHTS;
 
-// What each expert adds to a row; the shared expert's parts take turns at one place.
-var<workgroup> shares: array<f32, ROWS * (USED + 1)>;
+// The addend of each expert to a row. The subgroups of the shared expert take different rows, so they have one addend a row.
+var<workgroup> addends: array<f32, ROWS * (USED + 1)>;
 
-// The token's experts, counted from the slice's first, and their weights: asked for together, since the weights are needed last.
+// The token's experts, counted from the slice's first, and their weights. The weights are needed last, but are loaded here with the
+// experts.
 var<workgroup> experts: array<u32, USED>;
 var<workgroup> expert_weights: array<f32, USED>;
 
@@ -52,8 +53,8 @@ var<workgroup> expert_weights: array<f32, USED>;
 fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let t = wid.y;
 #ifdef FUSED_HC_MIX
-    // Needed last, asked for first.
-    let early = load_leaving(t, t, wid.x, params.width, params.base_mix, params.outputs, lid);
+    // These loads are issued first and used last.
+    let fused = load_fused_mix(t, t, wid.x, params.width, params.base_mix, params.outputs, lid);
 #endif
     if (lid < USED) {
         experts[lid] = chosen[t * USED + lid] - params.first_expert;
@@ -70,14 +71,15 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
         let expert = experts[member];
         let bytes = unit_row(COLUMNS);
         let base = params.base + expert * params.rows * bytes;
-        // No compiler knows the bounds, and unrolls the loops: code that is not in a cache yet takes longer to fetch than to run.
+        // `twice` is 2 but opaque to the compiler, like the bound of the loop over rows, so the loops stay rolled: with a cold instruction
+        // cache, fetching code takes longer than running it.
         let twice = min(2u, params.rows);
         for (var eight = first; eight < first + min(ROWS, params.rows * 8u); eight += 8u) {
-            // Of rows 0 and 1, 2 and 3, ...
+            // Sums of rows 0 and 1, of 2 and 3, ...
             var sums: array<vec2<f32>, 4>;
             if (expert < params.experts) {
-                // Four rows are on their way together. They are not asked for while others are multiplied: compilers move loads that they meet
-                // in a loop to where they are needed, and all eight at once are no faster.
+                // The loads of four rows are in flight together. Loading the next four during the multiplication does not pay: compilers
+                // move loads inside a loop to their use. All eight rows at once are no faster.
                 for (var unit = lane; unit < COLUMNS / 64u; unit += SUBGROUP) {
                     let x = load_values(pair, unit, COLUMNS);
                     for (var half = 0u; half < twice; half++) {
@@ -87,7 +89,7 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
                         let next_a = load_unit(base + min(row + 2u, last) * bytes, unit);
                         let next_b = load_unit(base + min(row + 3u, last) * bytes, unit);
                         for (var turn = 0u; turn < twice; turn++) {
-                            // Four turns take them around once.
+                            // The sums rotate by one place a turn, and four turns are a full circle.
                             let newest = sums[0] + vec2<f32>(dot_unit(a, x, lid), dot_unit(b, x, lid));
                             sums = array<vec2<f32>, 4>(sums[1], sums[2], sums[3], newest);
                             a = next_a;
@@ -96,7 +98,7 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
                     }
                 }
             }
-            // Eight sums in one go: with each halving of the lanes each half goes on with half of the rows.
+            // Eight sums by halves: after each exchange each half of the lanes continues with half of the rows.
             let upper = vec3<bool>((lane & (SUBGROUP / 2u)) != 0u, (lane & (SUBGROUP / 4u)) != 0u, (lane & (SUBGROUP / 8u)) != 0u);
             let low = vec4<f32>(sums[0], sums[1]);
             let high = vec4<f32>(sums[2], sums[3]);
@@ -108,7 +110,7 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
             }
             if (lane % (SUBGROUP / 8u) == 0u) {
                 let row = eight - first + lane / (SUBGROUP / 8u);
-                shares[row * (USED + 1u) + member] = one * expert_weights[member];
+                addends[row * (USED + 1u) + member] = one * expert_weights[member];
             }
         }
     }
@@ -132,25 +134,25 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
                 sum += subgroupShuffleXor(sum, step);
             }
             if (lane == 0u) {
-                shares[i * (USED + 1u) + USED] = sum;
+                addends[i * (USED + 1u) + USED] = sum;
             }
         }
     }
 #endif
 #ifdef FUSED_HC_MIX
-    stage_leaving(early, lid);
+    stage_fused_mix(fused, lid);
 #endif
     workgroupBarrier();
     let row = first + lid;
     if (lid < ROWS && row < params.rows) {
         let i = t * params.width + params.first_row + row;
 #ifdef SHARED
-        var sum = shares[lid * (USED + 1u) + USED];
+        var sum = addends[lid * (USED + 1u) + USED];
 #else
         var sum = y[i];
 #endif
         for (var k = 0u; k < USED; k++) {
-            sum += shares[lid * (USED + 1u) + k];
+            sum += addends[lid * (USED + 1u) + k];
         }
         y[i] = sum;
 #ifdef FUSED_HC_MIX
@@ -159,6 +161,6 @@ fn moe_down_int8(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocatio
     }
 #ifdef FUSED_HC_MIX
     workgroupBarrier();
-    leave(early, t, t, wid.x, params.width, params.outputs, lid);
+    fused_mix(fused, t, t, wid.x, params.width, params.outputs, lid);
 #endif
 }

@@ -15,8 +15,8 @@ struct Params {
     base_up: u32,
     format_gate: u32,
     format_up: u32,
-    first_expert: u32, // the slice's experts
-    experts: u32,
+    first_expert: u32, // first expert of the slice
+    experts: u32,      // experts in the slice
     used: u32,
     limit: f32,
 }

@@ -1,16 +1,16 @@
-// moe_gate_up_int8: act[p, f] = swiglu(gate_e[f] . x[t], up_e[f] . x[t]) as moe_gate_up, with x rounded to int8 and act left rounded too.
+// moe_gate_up_int8: act[p, f] = swiglu(gate_e[f] . x[t], up_e[f] . x[t]) as moe_gate_up, with x rounded to int8; act is stored both as f32
+// and rounded.
 // in      stack (experts, F, C) gate and up of this slice, in one format; rounded (T) rows of C values of x (lib/numbers/quantize);
-//         chosen (T * used); ROUTED: what router reads in its place
-// out     act (T * used, F) f32; quantized (T * used) rows of F values; ROUTED: what router writes
+//         chosen (T * used); ROUTED: the inputs of router instead
+// out     act (T * used, F) f32; quantized (T * used) rows of F values; ROUTED: the outputs of router
 // params  Params 68 B
-// grid    ceil(T * used * rows / rows_each) workgroups: rows are numbered through all pairs p, so that the load is even;
-//         ROUTED: each finds by itself what its tokens chose, and T * ceil(F / 4 / WG) more make the shared expert's act
+// grid    ceil(T * used * rows / rows_each) workgroups: rows are numbered through all pairs p, so that the load is even; ROUTED: each
+//         workgroup repeats the choice for its tokens, and T * ceil(F / 4 / WG) more workgroups make the shared expert's act
 // needs   subgroups of SUBGROUP, at least 8; C = COLUMNS; the last PREPARING invocations make the tables; LANES >= C / 64, one unit of 64
-//         weights each; rows, first_row, rows_each multiples of 32;
-//         ONE_TOKEN: T = 1;
-//         rows_each at most ROWS, which is at most WG; the rows of a workgroup are of PAIRS pairs at most;
+//         weights each; rows, first_row, rows_each multiples of 32; ONE_TOKEN: T = 1; rows_each at most ROWS, which is at most WG; a
+//         workgroup's rows belong to PAIRS pairs at most;
 //         ROUTED: the needs of router with QUANTIZE, EXPERTS and USED as constants
-// cost    the bytes of gate and up of the chosen experts: whole-number arithmetic bound
+// cost    the bytes of gate and up of the chosen experts: bound by integer arithmetic
 // source  SPEC 3.5 (steps 1, 2, 3, 4)
 struct Params {
     rows: u32,         // channels of an expert in this slice
@@ -18,18 +18,18 @@ struct Params {
     first_row: u32,    // the slice's first channel
     base_gate: u32,    // byte offset of the slice's first gate row in stack
     base_up: u32,
-    first_expert: u32, // the slice's experts
-    experts: u32,
+    first_expert: u32, // first expert of the slice
+    experts: u32,      // experts in the slice
     used: u32,
     pairs: u32,        // T * used
     limit: f32,
-    stride: u32,       // ROUTED: of the router's inputs, in floats
+    stride: u32,       // ROUTED: floats; this and the next four are parameters of router
     offset: u32,       // floats
     scale: f32,
     gate: u32,         // floats
     up: u32,           // floats
-    rows_each: u32,    // of a workgroup
-    workgroups: u32,   // that have rows
+    rows_each: u32,    // rows of a workgroup
+    workgroups: u32,   // workgroups that have rows
 }
 
 @group(0) @binding(auto) var<storage, read> stack: array<Stored>;        // arena
@@ -47,24 +47,23 @@ const CHOICES: u32 = PAIRS;
 #import lib/formats/units
 
 const TEAMS: u32 = WG / LANES;
-// Subgroups of a team, and how many lanes of it add within one.
-const ADDING: u32 = min(LANES, SUBGROUP);
-const PARTS: u32 = LANES / ADDING;
+const ADDING: u32 = min(LANES, SUBGROUP); // lanes of a team in one subgroup
+const PARTS: u32 = LANES / ADDING;        // subgroups of a team
 
 var<workgroup> products: array<f32, ROWS * PARTS * 2>;
 var<workgroup> values: array<f32, ROWS>;
 
 // The pairs that a workgroup's rows belong to.
 struct Place {
-    offset: u32,  // where the pair's expert starts in stack, in bytes behind its base, less the rows of the pairs before
+    offset: u32,  // byte offset of the pair's expert from the base, less the bytes of the rows of the pairs before it
     pair: u32,
     token: u32,
-    is_here: u32, // the expert is one of the slice's
+    is_here: u32, // 1 if the slice has the expert
 }
 
 var<workgroup> places: array<Place, PAIRS>;
 
-// A lane's weights of one row.
+// The lane's unit of one row of gate and of up.
 struct Fetched {
     gate: Unit,
     up: Unit,
@@ -72,24 +71,24 @@ struct Fetched {
     is_here: u32,
 }
 
-// Finds the pairs from `pair` to `last`. `is_first`: the workgroup has the first row of `pair`.
+// Fills `places` for the pairs from `pair` to `last`. `is_first` says that the workgroup has the first row of `pair`.
 fn locate(pair: u32, last: u32, is_first: bool, lid: u32) {
 #ifdef ROUTED
 #ifdef ONE_TOKEN
     let first_token = 0u;
     choose(0u, 0u, lid);
     if (is_first && pair == 0u) {
-        leave(0u, 0u, lid);
+        store_choice(0u, 0u, lid);
     }
 #else
     let first_token = pair / USED;
     for (var t = first_token; t <= last / USED; t++) {
         choose(t, t - first_token, lid);
-        // Whoever has a token's first row.
+        // The workgroup with the first row of a token stores the token's choice.
         if (t > first_token || (is_first && pair == first_token * USED)) {
-            leave(t, t - first_token, lid);
+            store_choice(t, t - first_token, lid);
         }
-        // Before the next choice.
+        // The next choice overwrites workgroup memory that this one reads.
         workgroupBarrier();
     }
 #endif
@@ -112,7 +111,7 @@ fn locate(pair: u32, last: u32, is_first: bool, lid: u32) {
     }
 }
 
-// Where in `places` a row is, counted from the first one of the first pair.
+// The index in `places` of a row, which counts from the first row of the first pair.
 fn place_of(row: u32) -> u32 {
     var i = 0u;
     for (var next = 1u; next < PAIRS; next++) {
@@ -137,12 +136,12 @@ fn moe_gate_up_int8(
 #ifdef ROUTED
     if (workgroup >= params.workgroups) {
 #ifdef ONE_TOKEN
-        share(0u, (workgroup - params.workgroups) * WG + lid);
+        shared_expert(0u, (workgroup - params.workgroups) * WG + lid);
 #else
         let each = (params.width / 4u + WG - 1u) / WG;
         let t = (workgroup - params.workgroups) / each;
         if (t < params.pairs / USED) {
-            share(t, (workgroup - params.workgroups) % each * WG + lid);
+            shared_expert(t, (workgroup - params.workgroups) % each * WG + lid);
         }
 #endif
         return;
@@ -158,14 +157,14 @@ fn moe_gate_up_int8(
     // Rows count from the first one of that pair.
     let first = number - pair * params.rows;
     let last = all - 1u - pair * params.rows;
-    // By those who have nothing to do with a choice of experts.
+    // The last invocations make the tables, because the first are busy with the choice of experts.
     if (lid >= WG - PREPARING) {
         prepare(lid - (WG - PREPARING));
     }
     locate(pair, pair + place_of(min(first + params.rows_each - 1u, last)), first == 0u, lid);
     workgroupBarrier();
-    // What the workgroup has of its rows. No compiler knows the bound, and unrolls the loop: a turn takes some 500 instructions, and a kernel
-    // that is not the one before it has to fetch its code, too.
+    // The number of the workgroup's rows is opaque to the compiler, so the loop stays rolled. A turn is about 500 instructions, which a
+    // launch has to fetch into a cold instruction cache.
     let end = min(params.rows_each, all - number);
     var next = fetch(min(first + team, last), unit);
 #ifdef ONE_TOKEN
@@ -176,12 +175,13 @@ fn moe_gate_up_int8(
 #endif
     for (var at = team; at < end; at += TEAMS) {
         let now = next;
-        // Behind a condition, and the products behind another: else compilers move the loads behind the products, to where they are needed.
+        // The loads for the next turn are under one condition and the products under another. Otherwise compilers would move the loads past
+        // the products, to their use.
         if (at + TEAMS < end) {
             next = fetch(first + at + TEAMS, unit);
         }
 #ifndef ONE_TOKEN
-        // Neighbouring rows nearly always are of the same token.
+        // Neighbouring rows almost always belong to the same token.
         if (now.token != token) {
             token = now.token;
             x = load_values(token, unit, COLUMNS);
@@ -191,7 +191,7 @@ fn moe_gate_up_int8(
         if (now.is_here != 0u && lane < units) {
             sums = vec2<f32>(dot_unit(now.gate, x, lid), dot_unit(now.up, x, lid));
         }
-        // The upper half of the lanes goes on with up's sum.
+        // After this exchange the lower half of the lanes has gate's sum, the upper half up's.
         let is_up = (lane & (ADDING / 2u)) != 0u;
         var sum = select(sums.x, sums.y, is_up) + subgroupShuffleXor(select(sums.y, sums.x, is_up), ADDING / 2u);
         for (var step = ADDING / 4u; step > 0u; step >>= 1u) {

@@ -1,8 +1,9 @@
-// moe_group: the (token, k) pairs of a chunk sorted by expert, cut into tiles of TILE pairs, for the experts' matmul.
+// moe_group: sorts the (token, k) pairs of a chunk by expert and cuts them into tiles of TILE pairs, for the experts' matmul.
 // in      chosen (n) expert numbers
-// out     pairs (n): pair numbers by expert, ascending within one; tiles: number of tiles, then (expert, first pair, pairs, 0) each
+// out     pairs (n): pair numbers by expert, ascending within an expert; tiles: the number of tiles, then (expert, first pair, pairs, 0) of
+//         each
 // params  Params 8 B
-// grid    x: experts; every workgroup counts all experts and then collects its own
+// grid    x: experts; every workgroup counts the pairs of all experts and then collects those of its own
 // needs   experts at most 1024
 // cost    experts * n reads from cache
 // source  SPEC 3.5

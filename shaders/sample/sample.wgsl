@@ -1,11 +1,11 @@
-// sample: the next token of each row: the best one, or a draw after temperature, top-k, top-p and min-p, in that order.
+// sample: the next token of each row: the best one, or a draw after temperature, top-k, top-p and min-p, applied in this order.
 // in      logits (R, vocabulary) f32; samplers (R) Sampler; masks (rows, ceil(vocabulary / 32)) allowed tokens, a bit each
-// out     sampled (slots): the id, left for the next step; live (slots): cleared by a stop id or the last token allowed;
+// out     sampled (slots): the id, which the next step reads; live (slots): cleared by a stop id or the last token allowed;
 //         results (R) (id, status): status 0 drawn, 1 the slot was not live, 2 a logit is not finite, 3 the mask allows nothing
 // params  Params 4 B
 // grid    x: R; one workgroup a row
 // needs   10 KiB workgroup memory where WG is 1024, the largest; without subgroups 14 KiB
-// cost    one pass over the logits for the best; for a draw 4 (top-k) + 32 (top-p) + 3 more, from cache: latency bound
+// cost    one pass over the logits for the best; a draw takes 4 more for top-k, 34 for top-p and 2 for itself, from cache: latency bound
 // source  greedy ties take the lowest id; the nucleus is the smallest set of most likely tokens with mass >= top_p, ties by lowest id
 struct Params {
     vocabulary: u32,
@@ -13,7 +13,7 @@ struct Params {
 
 struct Sampler {
     slot: u32,
-    position: u32,     // of the row that made the logits
+    position: u32,     // position of the row that made the logits
     seed_low: u32,
     seed_high: u32,
     temperature: f32,  // 0: greedy
@@ -45,23 +45,24 @@ var<workgroup> chosen: vec2<u32>;
 var<workgroup> masses: array<f32, WG>;
 var<workgroup> counts: array<u32, WG>;
 
-// `count`, which the compiler does not know to be that: a loop to it stays one turn's code, and code is fetched anew in each step.
+// `count`, made opaque to the compiler, so that loops stay rolled. Each launch starts with a cold instruction cache.
 fn rolled(count: u32) -> u32 {
     return min(count, params.vocabulary * count);
 }
 
-// Logits of the tokens `some`, `some` + `step` and so on; those behind the last token repeat it. Eight loads under way at a time: one workgroup
-// alone waits for memory most of all.
-fn eight_logits(first: u32, some: u32, step: u32) -> array<u32, 8> {
+// The logits of eight tokens, from `start` on and `step` apart; past the last token it is repeated. Eight loads are in flight together,
+// because one workgroup alone is bound by memory latency.
+fn eight_logits(first: u32, start: u32, step: u32) -> array<u32, 8> {
     var bits: array<u32, 8>;
 #for J 8
-    bits[$J] = bitcast<u32>(logits[first + min(some + $Ju * step, params.vocabulary - 1u)]);
+    bits[$J] = bitcast<u32>(logits[first + min(start + $Ju * step, params.vocabulary - 1u)]);
 #end
     return bits;
 }
 
-// Their keys: numbers that sort as they do, 0 where the mask forbids a token. Finite logits have keys above 0; rows with others have no best.
-fn keys_of(bits: array<u32, 8>, mask: u32, some: u32, step: u32) -> array<u32, 8> {
+// The keys of eight logits: unsigned numbers of the same order, or 0 where the mask forbids the token. The key of a finite logit is above
+// 0.
+fn keys_of(bits: array<u32, 8>, mask: u32, start: u32, step: u32) -> array<u32, 8> {
     var keys: array<u32, 8>;
 #for J 8
     keys[$J] = bits[$J] ^ (bitcast<u32>(bitcast<i32>(bits[$J]) >> 31u) | 0x80000000u);
@@ -69,7 +70,7 @@ fn keys_of(bits: array<u32, 8>, mask: u32, some: u32, step: u32) -> array<u32, 8
     if (mask != NO_MASK) {
         let words = (params.vocabulary + 31u) / 32u;
 #for J 8
-        let i$J = min(some + $Ju * step, params.vocabulary - 1u);
+        let i$J = min(start + $Ju * step, params.vocabulary - 1u);
         let word$J = masks[mask * words + i$J / 32u];
 #end
 #for J 8
@@ -79,21 +80,22 @@ fn keys_of(bits: array<u32, 8>, mask: u32, some: u32, step: u32) -> array<u32, 8
     return keys;
 }
 
-fn eight_keys(first: u32, mask: u32, some: u32, step: u32) -> array<u32, 8> {
-    return keys_of(eight_logits(first, some, step), mask, some, step);
+fn eight_keys(first: u32, mask: u32, start: u32, step: u32) -> array<u32, 8> {
+    return keys_of(eight_logits(first, start, step), mask, start, step);
 }
 
-// Every invocation gets the highest key and the lowest id that has it. Notes a logit that is not finite. One workgroup's instructions take most
-// of the time: the scan keeps the eight tokens with the highest key, and only who has it looks for the token among them.
+// Returns the highest key and the lowest id with that key, to every invocation. Sets `flags` if a logit is not finite. Issuing instructions
+// takes most of the time, so the scan only notes which eight tokens include the invocation's highest key. Those who have the highest of all
+// then look for the token.
 fn find_best(first: u32, mask: u32, lid: u32) -> vec2<u32> {
     var mine = 0u;
     var mine_at = lid;
     var largest = 0u; // magnitude, as bits
     var next = eight_logits(first, lid, WG);
-    for (var some = lid; some < params.vocabulary; some += 8u * WG) {
+    for (var start = lid; start < params.vocabulary; start += 8u * WG) {
         let bits = next;
-        next = eight_logits(first, some + 8u * WG, WG); // under way during this turn
-        let keys = keys_of(bits, mask, some, WG);
+        next = eight_logits(first, start + 8u * WG, WG); // in flight during this turn
+        let keys = keys_of(bits, mask, start, WG);
         var highest = 0u;
 #for J 8
         largest = max(largest, bits[$J] & 0x7fffffffu);
@@ -101,7 +103,7 @@ fn find_best(first: u32, mask: u32, lid: u32) -> vec2<u32> {
 #end
         if (highest > mine) {
             mine = highest;
-            mine_at = some;
+            mine_at = start;
         }
     }
     if (largest >= 0x7f800000u) {
@@ -128,7 +130,7 @@ fn find_best(first: u32, mask: u32, lid: u32) -> vec2<u32> {
     return vec2<u32>(top, atomicLoad(&best_id));
 }
 
-// The key of the `count`-th best token (x), and how many tokens with just that key belong to the best `count` (y).
+// The key of the `count`-th best token (x), and the number of tokens with exactly this key among the best `count` (y).
 fn threshold_by_count(first: u32, mask: u32, count: u32, lid: u32) -> vec2<u32> {
     var prefix = 0u;
     var wanted = count;
@@ -138,10 +140,10 @@ fn threshold_by_count(first: u32, mask: u32, count: u32, lid: u32) -> vec2<u32> 
             atomicStore(&bins[i], 0u);
         }
         workgroupBarrier();
-        for (var some = lid; some < params.vocabulary; some += 8u * WG) {
-            let keys = eight_keys(first, mask, some, WG);
+        for (var start = lid; start < params.vocabulary; start += 8u * WG) {
+            let keys = eight_keys(first, mask, start, WG);
 #for J 8
-            if (some + $Ju * WG < params.vocabulary && (digit == 0u || (keys[$J] >> (shift + 8u)) == prefix)) {
+            if (start + $Ju * WG < params.vocabulary && (digit == 0u || (keys[$J] >> (shift + 8u)) == prefix)) {
                 atomicAdd(&bins[(keys[$J] >> shift) & 255u], 1u);
             }
 #end
@@ -164,7 +166,7 @@ fn threshold_by_count(first: u32, mask: u32, count: u32, lid: u32) -> vec2<u32> 
     return vec2<u32>(prefix, wanted);
 }
 
-// A kept set of tokens: keys above `key`, and the first `ties` tokens (by id) with just that key.
+// A set of tokens: those with keys above `key`, and of those with exactly this key the `ties` with the lowest ids.
 struct Kept {
     key: u32,
     ties: u32,
@@ -182,10 +184,10 @@ fn likelihood(key: u32, most: f32, inverse_temperature: f32) -> f32 {
 // Sum of the likelihoods of keys above `key`.
 fn mass_above(first: u32, mask: u32, key: u32, most: f32, inverse_temperature: f32, lid: u32) -> f32 {
     var sum = 0.0;
-    for (var some = lid; some < params.vocabulary; some += 8u * WG) {
-        let keys = eight_keys(first, mask, some, WG);
+    for (var start = lid; start < params.vocabulary; start += 8u * WG) {
+        let keys = eight_keys(first, mask, start, WG);
 #for J 8
-        if (some + $Ju * WG < params.vocabulary && keys[$J] > key) {
+        if (start + $Ju * WG < params.vocabulary && keys[$J] > key) {
             sum += likelihood(keys[$J], most, inverse_temperature);
         }
 #end
@@ -193,21 +195,22 @@ fn mass_above(first: u32, mask: u32, key: u32, most: f32, inverse_temperature: f
     return workgroup_sum(sum, lid);
 }
 
-// The smallest set of most likely tokens of `kept` that has at least `share` of its mass.
+// The smallest set of most likely tokens of `kept` that has at least the fraction `share` of its mass.
 fn nucleus(first: u32, mask: u32, kept: Kept, share: f32, most: f32, inverse_temperature: f32, lid: u32) -> Kept {
     let edge = select(0.0, f32(kept.ties) * likelihood(max(kept.key, 1u), most, inverse_temperature), kept.key > 0u);
-    var above = 0.0; // mass above the edge of `kept`, in the end above the key found
+    var above = 0.0; // mass above kept.key first, in the end above `key`
     var target_mass = 0.0;
-    // The lowest key whose strictly better tokens do not reach the target, bit by bit.
+    // Will be the lowest key above which the mass is less than the target, found bit by bit.
     var key = 0u;
-    // One loop, since each call of `mass_above` would be a copy of its code: first what `kept` has, then the bits, then what lies above the key.
+    // One loop for three uses of mass_above, since every call is inlined: turn 0 measures `kept`, turns 1 to 32 find the bits of `key`,
+    // turn 33 measures the mass above it.
     for (var turn = 0u; turn < rolled(34u); turn++) {
         let bit = 0x80000000u >> ((turn - 1u) & 31u);
         var candidate = key;
         if (turn == 0u) {
             candidate = kept.key;
         } else if (turn < 33u) {
-            // Keys from `key` up to key | (bit - 1) qualify only if what lies above them all is too little.
+            // The candidate is the highest key without this bit. If the mass above it reaches the target, the key sought has the bit.
             candidate = key | (bit - 1u);
         } else if (key <= kept.key) {
             break;
@@ -229,12 +232,12 @@ fn nucleus(first: u32, mask: u32, kept: Kept, share: f32, most: f32, inverse_tem
     if (kept.key == 0u) {
         return kept;
     }
-    // The cut falls among the ties at the edge of the set.
+    // The nucleus ends among the tokens with the key kept.key.
     return Kept(kept.key, clamp(u32(ceil(missing / likelihood(kept.key, most, inverse_temperature))), 1u, kept.ties));
 }
 
-// Likelihood of the next token in the order of ids where it is kept and not below `lowest`, else 0. `seen`: tokens at the edge of the kept set
-// so far.
+// The likelihood of a token if it is kept and not below `lowest`, else 0. Call it in the order of ids: `seen` counts tokens with the key
+// kept.key.
 fn kept_likelihood(key: u32, kept: Kept, seen: ptr<function, u32>, lowest: f32, most: f32, inverse_temperature: f32) -> f32 {
     var keep = key > kept.key;
     if (key == kept.key && key > 0u) {
@@ -254,11 +257,11 @@ fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_tempe
     var ties_before = 0u;
     var seen = 0u;
     var sum = 0.0;
-    var goal = 3.4e38; // no sum reaches it
+    var goal = 3.4e38; // higher than any sum
     var last_kept = 0xffffffffu;
     var last_resort = 0xffffffffu;
-    // One loop, so that the code is there once: the ties of each invocation's run are counted, then its mass is, then who has the goal in its
-    // run finds the token.
+    // One loop for three scans of the invocation's run, so that their code exists once: turn 0 counts ties, turn 1 sums the mass, and in
+    // turn 2 the invocation whose run contains the goal finds the token.
     for (var turn = 0u; turn < rolled(3u); turn++) {
         if (turn == 1u) {
             counts[lid] = seen;
@@ -268,7 +271,7 @@ fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_tempe
             }
             sum = 0.0;
         } else if (turn == 2u) {
-            workgroupBarrier(); // everyone has read the ties
+            workgroupBarrier(); // all invocations have read the ties by now
             masses[lid] = sum;
             counts[lid] = last_kept;
             workgroupBarrier();
@@ -283,7 +286,7 @@ fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_tempe
             }
             goal = uniform01 * total;
             if (lid == 0u) {
-                // Rounding may leave the goal beyond the last run.
+                // Through rounding the goal may be past the last run. Then the last kept token is drawn.
                 chosen = vec2<u32>(fallback, 0u);
             }
             workgroupBarrier();
@@ -293,18 +296,18 @@ fn draw(first: u32, mask: u32, kept: Kept, lowest: f32, most: f32, inverse_tempe
         }
         seen = ties_before;
         var is_found = false;
-        for (var some = begin; some < stop && !is_found; some += 8u) {
-            let keys = eight_keys(first, mask, some, 1u);
+        for (var start = begin; start < stop && !is_found; start += 8u) {
+            let keys = eight_keys(first, mask, start, 1u);
 #for J 8
-            if (some + $Ju < stop && !is_found) {
+            if (start + $Ju < stop && !is_found) {
                 let own = kept_likelihood(keys[$J], kept, &seen, lowest, most, inverse_temperature);
                 sum += own;
                 if (own > 0.0) {
-                    last_kept = some + $Ju;
+                    last_kept = start + $Ju;
                     is_found = goal < sum || last_kept == last_resort;
                 }
                 if (is_found) {
-                    chosen = vec2<u32>(some + $Ju, 0u);
+                    chosen = vec2<u32>(start + $Ju, 0u);
                 }
             }
 #end

@@ -1,11 +1,11 @@
-// stream_read: reads a buffer once: what the memory of a device can deliver at most.
+// stream_read: reads a buffer once, to measure the bandwidth of a device's memory.
 // in      source (n) 16-byte words
-// out     sums (workgroups) a number that depends on every word, so that no read can be left out
+// out     sums (workgroups), stored under a condition that depends on every word, so that no load can be eliminated
 // params  Params 4 B
 // grid    as many workgroups as fill the device; each walks the buffer in steps of the whole grid
 // needs   nothing
 // cost    16 n bytes read: bandwidth bound
-// source  none: the yardstick of the benchmarks
+// source  none: benchmarks compare kernels with its bandwidth
 struct Params {
     words: u32, // 16-byte words
 }
@@ -23,7 +23,7 @@ fn stream_read(
     for (var i = wid.x * WG + lid; i < params.words; i += workgroups.x * WG) {
         sum ^= source[i];
     }
-    // Nearly never true, which the compiler cannot know.
+    // True once in 2^32 cases, which the compiler cannot know.
     if ((sum.x ^ sum.y ^ sum.z ^ sum.w) == 0x9e3779b9u) {
         sums[wid.x] = lid;
     }

@@ -1,16 +1,31 @@
-//! How kernels are written: the header that each opens with, and that none is forgotten. That each is checked is a test of the kernels.
+//! How shaders are written: the header that each kernel and each file that kernels import opens with. That each kernel is checked is a
+//! test of the kernels.
 
 use super::{Breach, File, assert_none, planted, read};
 
 /// The lines of a header behind the first, by their first words.
 const LINES: [&str; 7] = ["in", "out", "params", "grid", "needs", "cost", "source"];
 
+/// The entries of the header of a file under shaders/lib/, in this order. `declares` may be missing.
+const LIBRARY_ENTRIES: [&str; 3] = ["needs", "declares", "gives"];
+
+/// What a message calls the end of a header.
+const END: &str = "the end";
+
+/// The most lines that the header of such a file has.
+const LIBRARY_LINES: usize = 5;
+
 /// Kernel files: everything under shaders/ but lib/.
 fn kernels() -> Vec<File> {
     read("shaders", "wgsl").into_iter().filter(|file| !file.path.starts_with("shaders/lib/")).collect()
 }
 
-/// The kernel in `file`, which is called like it.
+/// The files that kernels import: everything under shaders/lib/.
+fn library() -> Vec<File> {
+    read("shaders/lib", "wgsl")
+}
+
+/// The name of `file` without folder and extension, which a kernel has too.
 fn name(file: &File) -> &str {
     file.path.rsplit('/').next().unwrap_or("").trim_end_matches(".wgsl")
 }
@@ -38,7 +53,7 @@ fn headers(kernels: &[File]) -> Vec<Breach> {
                     }
                 }
                 found => {
-                    let (number, found) = found.map_or((comments.len() + 1, "the end"), |(number, word, _)| (number, word));
+                    let (number, found) = found.map_or((comments.len() + 1, END), |(number, word, _)| (number, word));
                     breaches.push(Breach::new(&file.path, number, format!("expected the header's line `{wanted}`, found `{found}`")));
                     break;
                 }
@@ -46,6 +61,38 @@ fn headers(kernels: &[File]) -> Vec<Breach> {
         }
         if !file.text.contains(&format!("fn {name}(")) {
             breaches.push(Breach::new(&file.path, 1, format!("there is no entry point {name}")));
+        }
+    }
+    breaches
+}
+
+/// Imported files whose header has another first line, other entries, an empty one or too many lines. The header ends with the first line
+/// that has no text behind `// `; a line with a larger indent continues an entry.
+fn library_headers(files: &[File]) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    for file in files {
+        let name = name(file);
+        let header: Vec<&str> = file.text.lines().map_while(|line| line.strip_prefix("// ")).collect();
+        if !header.first().is_some_and(|line| line.starts_with(&format!("{name}: "))) {
+            breaches.push(Breach::new(&file.path, 1, format!("the first line must be `// {name}: ` and what the file gives")));
+        }
+        if header.len() > LIBRARY_LINES {
+            let what = format!("expected a header of at most {LIBRARY_LINES} lines, found {}: more goes below a line `//`", header.len());
+            breaches.push(Breach::new(&file.path, LIBRARY_LINES + 1, what));
+        }
+        let entries = header.iter().enumerate().skip(1).filter(|(_, line)| !line.starts_with(' '));
+        let mut entries = entries.map(|(i, line)| (i + 1, line.split_once(' ').unwrap_or((line, "")))).peekable();
+        for wanted in LIBRARY_ENTRIES.into_iter().chain([END]) {
+            let (number, (word, value)) = entries.peek().copied().unwrap_or((header.len() + 1, (END, END)));
+            if word == wanted {
+                if value.trim().is_empty() {
+                    breaches.push(Breach::new(&file.path, number, format!("`{wanted}` says nothing")));
+                }
+                entries.next();
+            } else if wanted != "declares" {
+                breaches.push(Breach::new(&file.path, number, format!("expected the header's line `{wanted}`, found `{word}`")));
+                break;
+            }
         }
     }
     breaches
@@ -77,4 +124,41 @@ fn a_header_that_lacks_something_is_found() {
     assert_eq!(breaches("needs   nothing", "needs"), breach(6, "`needs` says nothing"));
     assert_eq!(breaches("Params 4 B;", "4 bytes;"), breach(4, "`params` must say `Params N B`, found `4 bytes; the rest is said here`"));
     assert_eq!(breaches("fn double(", "fn twice("), breach(1, "there is no entry point double"));
+}
+
+#[test]
+fn every_file_that_kernels_import_opens_with_the_same_header() {
+    let files = library();
+    assert!(
+        files.iter().any(|file| file.text.contains("\n// declares ")) && files.iter().any(|file| !file.text.contains("\n// declares "))
+    );
+    assert_none(&library_headers(&files));
+}
+
+#[test]
+fn a_header_of_an_imported_file_that_lacks_something_is_found() {
+    const WHOLE: &str = "// twice: doubles x.\n// needs   x\n//         and y\n// declares z\n// gives   twice(x)\n//\n// more about it\n\n// of twice\nfn twice() {}\n";
+    let breaches = |from: &str, to: &str| {
+        assert!(WHOLE.contains(from), "{from}");
+        library_headers(&planted(&[("shaders/lib/a/twice.wgsl", &WHOLE.replace(from, to))]))
+    };
+    let breach = |line: usize, what: &str| vec![Breach::new("shaders/lib/a/twice.wgsl", line, what)];
+    assert_eq!(breaches("twice", "twice"), []);
+    assert_eq!(breaches("// declares z\n", ""), []);
+    assert_eq!(breaches("// twice: d", "// D"), breach(1, "the first line must be `// twice: ` and what the file gives"));
+    assert_eq!(breaches("// needs   x\n", ""), breach(3, "expected the header's line `needs`, found `declares`"));
+    assert_eq!(breaches("// gives   twice(x)\n", ""), breach(5, "expected the header's line `gives`, found `the end`"));
+    assert_eq!(
+        breaches("// declares z\n// gives   twice(x)", "// gives   twice(x)\n// declares z"),
+        breach(5, "expected the header's line `the end`, found `declares`")
+    );
+    assert_eq!(breaches("needs   x", "needs"), breach(2, "`needs` says nothing"));
+    assert_eq!(
+        breaches("\n//\n", "\n// besides\n"),
+        [
+            breach(6, "expected a header of at most 5 lines, found 7: more goes below a line `//`"),
+            breach(6, "expected the header's line `the end`, found `besides`")
+        ]
+        .concat()
+    );
 }

@@ -1,4 +1,7 @@
-// What attention and attention_coop take, but for rings and pages, which are bound behind what a kernel writes.
+// inputs: parameters and first bindings of attention and attention_coop. Rings and pages are bound after the kernel's outputs.
+// needs   DIM, and lib/attention/kv for KeyWord
+// declares Params; bindings rows, q_quads, kv, selected, angles
+// gives   what it declares, and Row by lib/rows/rows
 
 struct Params {
     heads: u32,

@@ -1,11 +1,12 @@
-// One window key, which is its value too: kv[t] = RoPE(N(x; weight), position of row t), as cached. The kernel declares kv (T, dim/2 pairs),
-// angles (T, 2, R/2), and how pairs of x and of the weight are read: x_pair and weight_pair.
+// key_row: one window key, which is its value too: kv[t] = RoPE(N(x; weight), position of row t), in the cache's type.
+// needs   WG; params.eps, params.rope, params.angle_set; bindings kv (T, dim/2 pairs) as u32, angles (T, 2, R/2); functions x_pair(i),
+//         weight_pair(i), which read pair i of x and of the weight
+// gives   key_row(row t, first pair of x, first pair of the weight, dim, local index), by a whole workgroup
 
 #import lib/attention/kv
 #import lib/reduce/workgroup
 #import lib/attention/rotate
 
-// `x` and `weight`: where the row and the weight start, in pairs.
 fn key_row(t: u32, x: u32, weight: u32, dim: u32, lid: u32) {
     let pairs = dim >> 1u;
     var squares = 0.0;

@@ -1,5 +1,10 @@
-// Where the keys of a row's attention lie: the window in this step's keys or in the ring of earlier ones, then compressed rows in pages.
-// A place is the row's number in one of the three, which the upper two bits name.
+// keys: finds and reads the keys that a row attends to: those of the window, from this step or a ring, then compressed rows in pages.
+// needs   lib/attention/kv, lib/attention/pages; bindings kv, ring0 ...; with RING_SPLIT RING_SEGMENTS, RING_SEGMENT_ROWS; without PLACED
+//         params.ring_rows, params.top_k, binding selected, lib/attention/visible, lib/rows/rows
+// gives   key_place(row, its number t, what it sees, number of the key): a place, not with PLACED; key_word(place, word of the key);
+//         ring_word(row of the rings, word)
+//
+// A place is 32 bits: the upper two say which of the three holds the key, the others are its row number there.
 
 const FROM_STEP: u32 = 0u;
 const FROM_RING: u32 = 1u << 30u;

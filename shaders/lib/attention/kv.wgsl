@@ -1,5 +1,10 @@
-// Cached rows as words: an f16 pair in one word (KV_F16), or f32 in two. Always written a pair at a time; keys are read by key words of four
-// neighbouring channels, so that one load fetches them; of f16 by eight where the kernel says so (KEYS_BY_EIGHT).
+// kv: the types in which keys and values are cached: pairs of f16 in one word (KV_F16), else pairs of f32 in two words.
+// needs   nothing; flags KV_F16, KEYS_BY_EIGHT (only with KV_F16)
+// declares PAIR_WORDS, words of a pair; KeyWord, what one load of a key fetches; WORD_CHANNELS, the channels in it
+// gives   kv_pack(pair), kv_unpack(words of a pair), key_channels(words of four channels)
+//
+// Kernels write a cache by pairs. They read it by key words of four channels, or of eight with KEYS_BY_EIGHT, to have fewer and wider
+// loads.
 
 #ifdef KV_F16
 const PAIR_WORDS: u32 = 1u;
@@ -29,7 +34,7 @@ fn key_channels(word: vec2<u32>) -> vec4<f32> {
 }
 
 fn kv_pack(pair: vec2<f32>) -> u32 {
-    // Beyond f16's range packing is undefined; the largest finite value is the nearest.
+    // pack2x16float is undefined beyond the range of f16, so larger values saturate.
     return pack2x16float(clamp(pair, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
 }
 #else

@@ -1,5 +1,9 @@
-// Compressed rows in pages of PAGE_ROWS or 2^params.page_bits rows of PAGE_PAIRS pairs. A page table maps a session's pages to the pool; where
-// the pool is larger than one binding may be, it is PAGES_SEGMENTS bindings of SEGMENT_ROWS rows each.
+// pages: reads compressed rows through the page table, which maps the pages of a session to pages of the pool.
+// needs   PAGE_PAIRS, pairs of a row; PAGES_SEGMENTS; params.max_pages; PAGE_ROWS or params.page_bits; lib/attention/kv
+// declares bindings page_table, pages0 ...; PAGE_ROW_WORDS
+// gives   page_row(slot, index of the row in its session): its first word in the pool; page_word(word of the pool)
+//
+// A pool that is larger than the largest binding is split over PAGES_SEGMENTS bindings of SEGMENT_ROWS rows (PAGES_SPLIT).
 
 @group(0) @binding(auto) var<storage, read> page_table: array<u32>; // (slots, params.max_pages) pool page of each session page
 #for S PAGES_SEGMENTS
@@ -16,7 +20,6 @@ fn page_bits() -> u32 {
 #endif
 }
 
-// First word of row `index` of session `slot`, counted through all segments.
 fn page_row(slot: u32, index: u32) -> u32 {
     let bits = page_bits();
     let page = page_table[slot * params.max_pages + (index >> bits)];

@@ -1,5 +1,8 @@
-// Into how many parts keys are split, of at least SPLIT_KEYS where there are more than one: as many for the same position always, so that a
-// row's sums are added in the same order whatever else is in the step.
+// parts: the number of parts that the keys of a row are split into, one workgroup each.
+// needs   SPLIT_KEYS, MAX_PARTS
+// gives   parts(number of keys): a part has at most SPLIT_KEYS keys, unless there would be more than MAX_PARTS parts
+//
+// The number depends on the row's position alone, so that a row's sums are added in the same order whatever else the step contains.
 
 fn parts(keys: u32) -> u32 {
     return min((keys + SPLIT_KEYS - 1u) / SPLIT_KEYS, MAX_PARTS);

@@ -1,4 +1,7 @@
-// How many keys a position sees: a function of the position alone.
+// visible: the number of keys that a row attends to, a function of its position alone.
+// needs   params.window, params.ratio, params.top_k
+// declares Visible
+// gives   visible(position)
 
 struct Visible {
     window: u32,     // keys of the sliding window

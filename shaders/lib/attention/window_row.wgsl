@@ -1,10 +1,18 @@
-// The row of a window that closes in this step: per channel a softmax over the gates of its tokens, the weighted sum of their values,
-// N(.; weight), RoPE at the window's first token; into the session's page. RATIO tokens a window; with OVERLAP (RATIO 4) values and gates are
-// two rows wide and a window takes the first halves of its predecessor's tokens.
+// window_row: the compressed row of a window that closes in this step, stored into the session's page.
+// needs   WG, RATIO, PAGE_ROWS; OVERLAP if RATIO is 4; params.eps, .rope, .ring, .max_pages; bindings windows, rows, live, page_table,
+//         window_angles; functions fresh_pair, ape_pair, weight_pair, eight_earlier, store_page_pair (see below)
+// declares Window, Compressor; workgroup variables places, pooled
+// gives   window_row(compressor, number of the window in `windows`, local index), by a whole workgroup
 //
-// The kernel declares windows, rows, live, page_table and window_angles, and how pairs are read and written: fresh_pair (of the step's
-// values and gates), ape_pair, weight_pair, eight_earlier and store_page_pair. The last two take the compressor's number where a kernel has several.
-// Call window_row once: its code is fetched anew each time the kernel starts.
+// Per channel: a softmax over the gates of the window's tokens, and the sum of their values with these weights; then N(.; weight) and RoPE
+// at the window's first token. A window has RATIO tokens. With OVERLAP values and gates are two rows wide: a window takes the first halves
+// of its predecessor's tokens and the second halves of its own.
+//
+// fresh_pair(i) reads pair i of this step's values and gates, ape_pair(i) and weight_pair(i) those of the compressor.
+// eight_earlier(compressor, eight pairs, gates) reads values of the frontier, each with the gate that is `gates` pairs after it.
+// store_page_pair(compressor, i, pair) writes pair i of the pool.
+//
+// Call window_row at one place of the kernel: a second call would be a second copy of its code, which has to be fetched at each launch.
 
 #import lib/rows/rows
 #import lib/attention/kv
@@ -19,20 +27,20 @@ struct Window {
 struct Compressor {
     number: u32,
     dim: u32,
-    stride: u32,     // from row to row of the step, in pairs
-    fresh: u32,      // where a row's values start, gates follow; in pairs
-    ape: u32,        // where ape starts, in pairs
-    weight: u32,     // where the weight starts, in pairs
-    first_page: u32, // the pool pages that can be written
+    stride: u32,     // pairs from row to row of the step
+    fresh: u32,      // offset of the values in a row, in pairs; the gates follow
+    ape: u32,        // offset of ape, in pairs
+    weight: u32,     // offset of the weight, in pairs
+    first_page: u32, // first of the pool pages that the binding holds
     held_pages: u32,
 }
 
-// Where the value of a token and its ape start, in pairs; the gate of the same channel lies half a width behind the value.
+// Offsets in pairs of a token's value and ape. The gate of a channel is half a width after its value.
 struct Place {
-    fresh: u32,    // in the step
-    earlier: u32,  // in the frontier
+    fresh: u32,    // offset in this step's rows
+    earlier: u32,  // offset in the frontier
     ape: u32,
-    is_fresh: u32, // 1: of this step
+    is_fresh: u32, // 1 if the token is one of this step
 }
 
 #ifdef OVERLAP
@@ -43,12 +51,12 @@ const TOKENS: u32 = RATIO;
 const PLACES: u32 = (TOKENS + 7u) / 8u * 8u;
 
 var<workgroup> places: array<Place, PLACES>;
-var<workgroup> pooled: array<vec4<f32>, 2 * WG>; // a pair's channels, then their weights
+var<workgroup> pooled: array<vec4<f32>, 2 * WG>; // a pair's two pooled channels, then their norm weights
 
-// Token `n` of the window.
+// The place of token `n` of the window.
 fn place(own: Compressor, window: Window, row: Row, n: u32) -> Place {
 #ifdef OVERLAP
-    // The first halves of the previous window's tokens, then the second halves of this window's.
+    // Tokens 0 to RATIO - 1 are the previous window's, with the first halves; the others are this window's, with the second halves.
     let width = own.dim * 2u;
     let position = window.index * RATIO + n - RATIO;
     let column = select(0u, own.dim >> 1u, n >= RATIO);
@@ -64,7 +72,6 @@ fn place(own: Compressor, window: Window, row: Row, n: u32) -> Place {
     return Place(t * own.stride + own.fresh + column, earlier + column, ape + column, u32(is_fresh));
 }
 
-// Window `n` of the step's list.
 fn window_row(own: Compressor, n: u32, lid: u32) {
     let window = windows[n];
     let row = rows[window.last_row];
@@ -78,19 +85,19 @@ fn window_row(own: Compressor, n: u32, lid: u32) {
     let first = 0u;
     let gates = pairs;
 #endif
-    // A place outside of the window repeats one inside, and has no share.
+    // A place outside of the window repeats one inside. Its share is set to zero below.
     for (var i = lid; i < PLACES; i += WG) {
         places[i] = place(own, window, row, clamp(i, first, TOKENS - 1u));
     }
     workgroupBarrier();
     var squares = 0.0;
-    // Loops to bounds that the compiler does not know stay one turn's code: gates are not none.
     for (var pair = lid; pair < pairs; pair += WG) {
         let weight = weight_pair(own.weight + pair);
-        // Eight tokens' loads under way at a time.
         var most = vec2<f32>(-3.4e38);
         var total = vec2<f32>(0.0);
         var sum = vec2<f32>(0.0);
+        // The loads of eight tokens are in flight together. `gates` is never 0, so the bound is PLACES; the compiler cannot prove it and
+        // does not unroll the loop.
         for (var c = 0u; c < min(PLACES, gates * PLACES); c += 8u) {
 #for C 8
             let place$C = places[c + $Cu];
@@ -104,7 +111,7 @@ fn window_row(own: Compressor, n: u32, lid: u32) {
                     place4.earlier + pair, place5.earlier + pair, place6.earlier + pair, place7.earlier + pair);
                 eight = eight_earlier(own.number, at, gates);
             }
-            // No load waits for a branch: where one token is fresh, the other seven are read in the step, too.
+            // Where one token is fresh, all eight are loaded from the step: a branch for each token would serialise the loads.
             if (fresh > 0u) {
 #for C 8
                 let value$C = fresh_pair(place$C.fresh + pair);

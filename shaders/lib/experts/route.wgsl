@@ -1,9 +1,16 @@
-// The experts of a token and their weights, and act of the shared expert: s = sqrt(softplus(logit)); the USED best of s + bias, or those that the
-// table names for the token (HASHED); weight = scale * s / sum of the chosen s. Binds all that it reads and writes.
+// route: chooses the experts of a token and their weights, and makes act of the shared expert.
+// needs   EXPERTS (at most 1024), USED (at most 16), WG, CHOICES, EXPERT_ROUNDS, CANDIDATE_ROUNDS; params.stride, .offset, .scale, .width,
+//         .gate, .up, .limit; flags HASHED, QUANTIZE, Y_F16
+// declares bindings inputs, chosen, weights, shared_act, HASHED: table, rows, sampled, else bias, QUANTIZE: shared_int8; workgroup `picked`
+// gives   choose(token, slot, local index), store_choice(the same), shared_expert(token, quad of act)
 //
-// Declare in Params: stride, offset, scale, width, gate, up, limit; constants EXPERTS (at most 1024), USED (at most 16), WG, CHOICES: how
-// many tokens a workgroup chooses for, EXPERT_ROUNDS and CANDIDATE_ROUNDS: how often WG invocations go into BLOCKS * 32 and BLOCKS * USED.
-// These rounds are written out: loops with a stride compilers unroll, and code that is not in a cache yet takes longer to fetch than to run.
+// s = sqrt(softplus(logit)). The USED experts with the highest s + bias are chosen, or with HASHED those that the table names for the
+// token. weight = scale * s / sum of the chosen s.
+//
+// CHOICES is the number of tokens that a workgroup chooses for. EXPERT_ROUNDS and CANDIDATE_ROUNDS are the values an invocation takes of
+// BLOCKS * 32 and of BLOCKS * USED. `#for` writes these rounds out, because compilers unroll a loop with a stride into longer code, and
+// with a cold instruction cache fetching code takes longer than running it.
+
 @group(0) @binding(auto) var<storage, read> inputs: array<f32>;             // (T, stride)
 @group(0) @binding(auto) var<storage, read_write> chosen: array<u32>;       // (T, used)
 @group(0) @binding(auto) var<storage, read_write> weights: array<f32>;      // (T, used)
@@ -33,15 +40,16 @@ var<workgroup> scores: array<f32, EXPERTS>;
 var<workgroup> picked: array<u32, CHOICES * USED>;
 #ifndef HASHED
 var<workgroup> keys: array<u32, BLOCKS * 32>;
-var<workgroup> candidates: array<vec2<u32>, BLOCKS * USED>; // key and expert: the best of every block, best first
+var<workgroup> candidates: array<vec2<u32>, BLOCKS * USED>; // (key, expert) of the best of every block, best first
 
-// Of equal keys the one before wins.
+// 1 if the key `other` ranks before the key `own`. Of equal keys the one with the lower index does.
 fn beats(other: u32, own: u32, is_before: bool) -> u32 {
     return u32(other > own || (other == own && is_before));
 }
 
-// A key's rank is how many beat it: first among 32 neighbours, then the best of all blocks among themselves. Candidates with equal keys stand
-// in the order of their experts. Places behind the last expert have the lowest key, and lose against every expert with the same one.
+// The rank of a key is the number of keys that beat it. The first step ranks the keys of each block of 32 and keeps the best USED as
+// candidates, the second ranks the candidates of all blocks. Candidates with equal keys are in the order of their experts. Places past the
+// last expert have the lowest key and the highest indices, so that every expert beats them.
 fn pick(slot: u32, lid: u32) {
 #for R EXPERT_ROUNDS
     {
@@ -50,7 +58,7 @@ fn pick(slot: u32, lid: u32) {
             let own = keys[e];
             let block = e / 32u;
             var rank = 0u;
-            // Of a length that no compiler knows.
+            // The bound is 32 but opaque to the compiler, so the loop stays rolled.
             for (var first = 0u; first < min(32u, params.stride); first += 8u) {
 #for I 8
                 rank += beats(keys[block * 32u + first + $Iu], own, first + $Iu < e % 32u);
@@ -83,7 +91,8 @@ fn pick(slot: u32, lid: u32) {
 }
 #endif
 
-// Leaves the experts of token `t` in `picked` from slot * USED on, and all scores. Another choice before it needs a barrier in between.
+// Writes the experts of token `t` to `picked`, from slot * USED on, and the scores of all experts to `scores`. Call a barrier between two
+// choices.
 fn choose(t: u32, slot: u32, lid: u32) {
 #for R EXPERT_ROUNDS
     {
@@ -118,8 +127,8 @@ fn choose(t: u32, slot: u32, lid: u32) {
     workgroupBarrier();
 }
 
-// Stores what `choose` has just left.
-fn leave(t: u32, slot: u32, lid: u32) {
+// Stores the experts and weights of the token for which `choose` was called last.
+fn store_choice(t: u32, slot: u32, lid: u32) {
     if (lid < USED) {
         var total = 0.0;
         for (var k = 0u; k < USED; k++) {
@@ -131,8 +140,8 @@ fn leave(t: u32, slot: u32, lid: u32) {
     }
 }
 
-// Channels 4 * q ... of the shared expert's act.
-fn share(t: u32, q: u32) {
+// Makes quad `q` of act of the shared expert for token `t`.
+fn shared_expert(t: u32, q: u32) {
     if (q >= params.width >> 2u) {
         return;
     }

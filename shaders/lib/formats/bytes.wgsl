@@ -1,4 +1,7 @@
-// Bytes of the weight buffer `w` (array<u32>, little-endian) at any offset.
+// bytes: reads of the weight buffer at any byte offset, little-endian, and conversions of packed bytes.
+// needs   binding w as array<u32>
+// gives   byte_at(offset), word_at(offset); half_at, word_at_even, f16_at(even offset); bytes_of, signed_bytes_of(word): its four bytes as
+//         f32
 
 fn byte_at(i: u32) -> u32 {
     return (w[i >> 2u] >> ((i & 3u) * 8u)) & 0xffu;
@@ -32,7 +35,6 @@ fn f16_at(i: u32) -> f32 {
     return unpack2x16float(half_at(i)).x;
 }
 
-// The four bytes of a word as numbers 0..255, and as signed numbers.
 fn bytes_of(word: u32) -> vec4<f32> {
     return vec4<f32>(vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u) & vec4<u32>(255u));
 }

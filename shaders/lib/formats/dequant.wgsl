@@ -1,8 +1,10 @@
-// Eight consecutive weights of a row, decoded from whichever of the variant's block formats the matrix has.
+// dequant: eight neighbouring weights of a row, decoded from any of the variant's block formats.
+// needs   binding w as array<u32>; FORMAT_F32, FORMAT_Q8_0, ..., one for each format of the variant; FORMAT too where there is only one
+// declares the bindings of its formats' tables, so import it after the kernel's own bindings
+// gives   dequant8(format, byte offset of the row's first block, column, a multiple of 8), row_bytes(format, columns): bytes of a row
 //
-// A variant names its formats by constants (FORMAT_F32, FORMAT_Q8_0, ...) with the numbers of quant::BlockFormat. With a single format it also
-// has the constant FORMAT, and the choice folds away. Each format has a file `dequant_NAME` with functions named after it.
-// Import this after the kernel's own bindings: a format may bind a table of its own.
+// The values of the constants are those of quant::BlockFormat. FORMAT lets the compiler remove the choice. The functions of a format are in
+// lib/formats/dequant_NAME and are named after it.
 
 #import lib/formats/bytes
 #import lib/formats/weights8
@@ -10,7 +12,6 @@
 #import lib/formats/dequant_$f
 #end
 
-// `row`: byte offset of the row's first block in `w`; `column`: a multiple of 8.
 fn dequant8(stored: u32, row: u32, column: u32) -> Weights8 {
 #ifdef FORMAT
     let format = FORMAT;
@@ -23,7 +24,6 @@ fn dequant8(stored: u32, row: u32, column: u32) -> Weights8 {
     return Weights8(vec4<f32>(0.0), vec4<f32>(0.0));
 }
 
-// Bytes of a row of `columns` weights.
 fn row_bytes(stored: u32, columns: u32) -> u32 {
 #ifdef FORMAT
     let format = FORMAT;

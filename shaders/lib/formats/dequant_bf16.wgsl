@@ -1,4 +1,7 @@
-// BF16 (FORMAT_BF16): the upper half of an f32.
+// dequant_bf16: decodes BF16, the upper half of an f32 (FORMAT_BF16).
+// needs   binding w; lib/formats/weights8
+// gives   dequant8_bf16(byte offset of the row, column): eight weights; row_bytes_bf16(columns)
+
 fn bf16_pair(word: u32) -> vec2<f32> {
     return bitcast<vec2<f32>>(vec2<u32>(word << 16u, word & 0xffff0000u));
 }

@@ -1,4 +1,9 @@
-// F16 (FORMAT_F16): 2 bytes a weight; rows start at multiples of 4 bytes because they are a multiple of 8 weights long.
+// dequant_f16: decodes F16, 2 bytes a weight (FORMAT_F16).
+// needs   binding w; lib/formats/weights8
+// gives   dequant8_f16(byte offset of the row, column): eight weights; row_bytes_f16(columns)
+//
+// Rows start at multiples of 4 bytes, because they have a multiple of 8 weights.
+
 fn dequant8_f16(row: u32, column: u32) -> Weights8 {
     let i = (row + column * 2u) >> 2u;
     return Weights8(

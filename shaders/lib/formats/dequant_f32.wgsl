@@ -1,4 +1,7 @@
-// F32 (FORMAT_F32): 4 bytes a weight.
+// dequant_f32: decodes F32, 4 bytes a weight (FORMAT_F32).
+// needs   binding w; lib/formats/weights8
+// gives   dequant8_f32(byte offset of the row, column): eight weights; row_bytes_f32(columns)
+
 fn dequant8_f32(row: u32, column: u32) -> Weights8 {
     let i = (row >> 2u) + column;
     return Weights8(

@@ -1,5 +1,10 @@
-// FP8 (FORMAT_FP8): 128 weights in 132 bytes: the exponent byte e of the checkpoint's 128x128 tile, three unused bytes, 128 e4m3 codes;
-// w = code * 2^(e - 127). A code is sign, 4 exponent bits (bias 7), 3 mantissa bits; exponent 0 counts in steps of 2^-9.
+// dequant_fp8: decodes FP8, blocks of 128 weights in 132 bytes (FORMAT_FP8).
+// needs   binding w; lib/formats/weights8
+// gives   dequant8_fp8(byte offset of the row, column): eight weights; row_bytes_fp8(columns)
+//
+// A block is the exponent byte e of the checkpoint's 128 x 128 tile, three unused bytes and 128 e4m3 codes; w = code * 2^(e - 127).
+// A code is sign, 4 exponent bits (bias 7), 3 mantissa bits. With an exponent of 0 the mantissa counts steps of 2^-9.
+
 fn e4m3(codes: vec4<u32>) -> vec4<f32> {
     let magnitude = codes & vec4<u32>(127u);
     let normal = bitcast<vec4<f32>>((magnitude << vec4<u32>(20u)) + vec4<u32>(120u << 23u));

@@ -1,8 +1,13 @@
-// MXFP4 (FORMAT_MXFP4): 32 weights in 17 bytes: exponent byte e, then 16 bytes with weights 0..15 in the low and 16..31 in the high nibbles.
-// Codes are e2m1 (0, .5, 1, 1.5, 2, 3, 4, 6 and their negatives); w = code * 2^(e - 127).
+// dequant_mxfp4: decodes MXFP4, blocks of 32 weights in 17 bytes (FORMAT_MXFP4).
+// needs   lib/formats/bytes, lib/formats/weights8
+// gives   dequant8_mxfp4(byte offset of the row, column): eight weights; row_bytes_mxfp4(columns)
+//
+// A block is the exponent byte e, then 16 bytes with weights 0 to 15 in the low nibbles and 16 to 31 in the high ones; w = code * 2^(e -
+// 127). Codes are e2m1: 0, .5, 1, 1.5, 2, 3, 4, 6 and their negatives.
+
 fn e2m1(nibbles: vec4<u32>) -> vec4<f32> {
     let magnitude = nibbles & vec4<u32>(7u);
-    // 1, 1.5, 2, ... as f32 bits for magnitudes >= 2; 0 and 0.5 below.
+    // Codes from 2 on are 1, 1.5, 2, ...: their bits shifted are those of an f32. Codes 0 and 1 are 0 and 0.5.
     let normal = bitcast<vec4<f32>>((magnitude << vec4<u32>(22u)) + vec4<u32>(0x3f000000u));
     let value = select(normal, vec4<f32>(magnitude) * 0.5, magnitude < vec4<u32>(2u));
     return select(value, -value, (nibbles & vec4<u32>(8u)) != vec4<u32>(0u));

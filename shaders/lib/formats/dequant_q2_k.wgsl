@@ -1,4 +1,7 @@
-// Q2_K (FORMAT_Q2_K) as stored, eight weights at a time.
+// dequant_q2_k: decodes Q2_K as files store it (FORMAT_Q2_K).
+// needs   lib/formats/bytes, lib/formats/weights8
+// gives   dequant8_q2_k(byte offset of the row, column): eight weights; row_bytes_q2_k(columns)
+
 #import lib/formats/q2_k
 
 fn dequant8_q2_k(row: u32, column: u32) -> Weights8 {

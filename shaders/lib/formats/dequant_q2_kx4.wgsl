@@ -1,8 +1,12 @@
-// Q2_K (FORMAT_Q2_KX4) by four, eight weights at a time.
+// dequant_q2_kx4: decodes Q2_K by four (FORMAT_Q2_KX4).
+// needs   lib/formats/bytes, lib/formats/weights8
+// gives   dequant8_q2_kx4(byte offset of the row, column): eight weights; row_bytes_q2_kx4(columns)
+//
+// Four blocks together (quant/grouped.rs): their codes; their scales, with those of sub-blocks 2b + c of half a at 8a + 4c + b; d and dmin
+// of each. Rows start at multiples of 16 bytes.
+
 #import lib/formats/q2_k
 
-// Four blocks: their codes; their scales, those of sub-blocks 2b + c of half a at 8a + 4c + b; d and dmin of each (quant/grouped.rs). Rows
-// start at multiples of 16.
 fn dequant8_q2_kx4(row: u32, column: u32) -> Weights8 {
     let four = row + (column >> 10u) * 336u;
     let block = (column >> 8u) & 3u;

@@ -1,5 +1,10 @@
-// Q4_K (FORMAT_Q4_K): 256 weights in 144 bytes: f16 d, f16 dmin, 12 bytes of eight 6-bit scales and minima, 128 bytes of 4-bit codes.
-// Weight 64a + 32b + c has the low (b = 0) or high nibble of qs[32a + c]; sub-block j = 2a + b; w = d SC[j] q - dmin MN[j].
+// dequant_q4_k: decodes Q4_K, blocks of 256 weights in 144 bytes (FORMAT_Q4_K).
+// needs   lib/formats/bytes, lib/formats/weights8
+// gives   dequant8_q4_k(byte offset of the row, column): eight weights; row_bytes_q4_k(columns)
+//
+// A block is f16 d, f16 dmin, 12 bytes of eight 6-bit scales SC and minima MN, 128 bytes qs of 4-bit codes q.
+// Weight 64a + 32b + c is the low (b = 0) or high nibble of qs[32a + c]; sub-block j = 2a + b; w = d SC[j] q - dmin MN[j].
+
 fn dequant8_q4_k(row: u32, column: u32) -> Weights8 {
     let block = row + (column >> 8u) * 144u;
     let n = column & 255u;

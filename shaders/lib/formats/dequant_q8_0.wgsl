@@ -1,4 +1,9 @@
-// Q8_0 (FORMAT_Q8_0): 32 weights in 34 bytes: f16 d, then 32 signed bytes q; w = d q (SPEC 10.1).
+// dequant_q8_0: decodes Q8_0, blocks of 32 weights in 34 bytes (FORMAT_Q8_0).
+// needs   lib/formats/bytes, lib/formats/weights8
+// gives   dequant8_q8_0(byte offset of the row, column): eight weights; row_bytes_q8_0(columns)
+//
+// A block is f16 d, then 32 signed bytes q; w = d q (SPEC 10.1).
+
 fn dequant8_q8_0(row: u32, column: u32) -> Weights8 {
     let block = row + (column >> 5u) * 34u;
     let d = f16_at(block);

@@ -1,4 +1,9 @@
-// Q8_0 (FORMAT_Q8_0X8) by eight: 256 signed bytes q, then the f16 d of every 32 of them (quant/grouped.rs); w = d q. Rows start at multiples of 16.
+// dequant_q8_0x8: decodes Q8_0 by eight, 256 weights in 272 bytes (FORMAT_Q8_0X8).
+// needs   lib/formats/bytes, lib/formats/weights8
+// gives   dequant8_q8_0x8(byte offset of the row, column): eight weights; row_bytes_q8_0x8(columns)
+//
+// 256 signed bytes q, then the f16 d of every 32 of them (quant/grouped.rs); w = d q. Rows start at multiples of 16 bytes.
+
 fn scale_q8_0x8(row: u32, column: u32) -> f32 {
     return f16_at(row + (column >> 8u) * 272u + 256u + ((column >> 5u) & 7u) * 2u);
 }

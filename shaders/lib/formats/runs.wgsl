@@ -1,12 +1,19 @@
-// Runs of 32 neighbouring weights of a row as f16, in two steps: fetch32 only loads, so that nothing waits for memory before decode32 needs
-// the values. Loads are 16 bytes where the format allows: lanes are in different rows, and each of their loads keeps the caches as busy as
-// the whole row of a matrix would. Declare w (array<u32>) and w_quads (the same, array<vec4<u32>>), import lib/formats/dequant and lib/numbers/half first,
-// and call prepare_runs before the first barrier. DECODED: formats without a case of their own in fetch32, too; RAGGED: rows may end within
-// what is fetched at a time.
-// Decoding competes with the matrix units for issue slots: so f16 are put together from bits, two in a word, and calculated with as such.
+// runs: runs of 32 neighbouring weights of a row as f16, fetched and decoded in two steps.
+// needs   bindings w as u32, w_quads, the same as vec4<u32>; flags F16, DECODED, RAGGED; lib/formats/dequant, lib/numbers/half
+// declares Run, Halves32, and the table of runs_iq2_xxs for that format
+// gives   prepare_runs(local index), before the first barrier; fetch32(format, byte offset of the row, column, end of the columns): a Run;
+//         decode32(format, byte offset of the row, column, the Run)
+//
+// DECODED: some formats have no case in fetch32 and are decoded by dequant8. RAGGED: a row may end within what a workgroup fetches at a
+// time.
+//
+// fetch32 only loads, so that nothing waits for memory before decode32 needs the values. Loads are 16 bytes where the format allows: the
+// lanes of a subgroup read different rows, so each load touches as many cache lines as there are lanes, however few bytes it takes of each.
+// Decoding competes with the matrix units for issue slots. Therefore f16 are assembled from bits, two in a word, and the arithmetic is in
+// f16.
 
-// The words of a run as stored, at most 16, and two that hold its scales. Of formats whose rows are grouped by blocks of 256, those of the
-// 128 columns around the run: decode32 makes all four runs of them.
+// The words of a run as stored, at most 16, and two words with its scales. In formats with blocks of 256 weights these are the words of the
+// 128 columns around the run, from which decode32 can make each of their four runs.
 struct Run {
     a: vec4<u32>,
     b: vec4<u32>,
@@ -37,7 +44,7 @@ fn four_words(i: u32) -> vec4<u32> {
     return vec4<u32>(w[i], w[i + 1u], w[i + 2u], w[i + 3u]);
 }
 
-// The run at `column`, a multiple of 32, of the row at byte `row` of `w`; RAGGED: nothing from column `end` on.
+// `column` is a multiple of 32. With RAGGED nothing is loaded from column `end` on.
 fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
 #ifdef RAGGED
     if (column >= end) {
@@ -123,7 +130,7 @@ fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
 #endif
 #ifdef DECODED
         default: {
-            // Formats that are decoded at once, and kept as pairs of f16.
+            // These formats are decoded here and kept as pairs of f16.
             var pairs: array<vec4<u32>, 4>;
 #for P 4
             if (column + $Pu * 8u < end) {
@@ -145,7 +152,6 @@ fn fetch32(stored: u32, row: u32, column: u32, end: u32) -> Run {
     return run;
 }
 
-// The run at `column` of what fetch32 loaded there.
 fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
 #ifdef FORMAT
     let format = FORMAT;
@@ -155,7 +161,7 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
     switch format {
 #ifdef FORMAT_Q8_0
         case FORMAT_Q8_0: {
-            // The scale is before the codes, in either half of a word.
+            // The scale precedes the codes. A block of 34 bytes may start in the middle of a word.
             if (((row + (column >> 5u) * 34u) & 2u) != 0u) {
                 return halves_of_q8(unpack2x16float(run.a.x).y, vec4<u32>(run.a.yzw, run.b.x), vec4<u32>(run.b.yzw, run.scales.x));
             }
@@ -171,7 +177,7 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
 #endif
 #ifdef FORMAT_Q2_K
         case FORMAT_Q2_K: {
-            // Two sub-blocks, whose scales are neighbours.
+            // A run is two sub-blocks. Their scales are neighbouring bytes.
             let scales = run.scales.x >> ((column >> 1u) & 16u);
             return q2_k_halves(run, vec2<u32>(scales, scales >> 8u), run.scales.y, column);
         }
@@ -184,7 +190,8 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
 #ifdef FORMAT_IQ2_XXS
         case FORMAT_IQ2_XXS: {
             let block = row + (column >> 8u) * 66u;
-            // Groups are at 2 bytes behind a multiple of 8 from their block.
+            // Groups start 2 bytes plus a multiple of 8 after their block: in the middle of a word if the block is at a multiple of 4
+            // bytes.
             let late = (block & 2u) == 0u;
             let codes = select(run.a.x, (run.a.x >> 16u) | (run.a.y << 16u), late);
             let word = select(run.a.y, (run.a.y >> 16u) | (run.a.z << 16u), late);
@@ -207,9 +214,9 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
     }
 }
 
-// A run of Q2_K: in `scales` the last bytes count, one for each half of the run.
+// A run of Q2_K. The lowest byte of each word of `scales` is the scale byte of one half of the run.
 fn q2_k_halves(run: Run, scales: vec2<u32>, both: u32, column: u32) -> Halves32 {
-    // Two sub-blocks, whose codes share their words and their shift.
+    // The codes of both sub-blocks have the same shift.
     let shift = vec4<u32>(((column >> 5u) & 3u) * 2u);
     let dm = unpack2x16float(both);
     let a = run.a >> shift;
@@ -224,12 +231,13 @@ fn q2_k_halves(run: Run, scales: vec2<u32>, both: u32, column: u32) -> Halves32 
     );
 }
 
-// The bits of `mask` in each byte of a word, as the last bits of f16 that begin like `magic`: 1024 plus a number needs no conversion.
+// Makes an f16 of the bits that `mask` keeps of each byte. XOR with `magic`, an f16 of at least 1024, puts them in the lowest bits, which
+// count as whole numbers there. So no integer is converted.
 fn magic_bytes(word: u32, mask: u32, magic: u32) -> vec4<f16> {
     return halves_of((vec2<u32>(word, word >> 8u) & vec2<u32>(mask)) ^ vec2<u32>(magic)).xzyw;
 }
 
-// The last two bits of each byte.
+// The lowest two bits of each byte.
 fn two_bits(word: u32) -> vec4<f16> {
     return magic_bytes(word, 0x00030003u, 0x64006400u) - 1024.0h;
 }
@@ -242,7 +250,8 @@ fn halves_of_q8(d: f32, low: vec4<u32>, high: vec4<u32>) -> Halves32 {
     );
 }
 
-// Signed bytes times d. The magic flips their highest bits: moved by 128 they have no sign. Only the product is rounded.
+// Signed bytes times d. Flipping the highest bit of a signed byte adds 128 and makes it unsigned, so 1024 + 128 is subtracted. Only the
+// product is rounded.
 fn signed_halves(d: f16, word: u32) -> vec4<f16> {
     return d * (magic_bytes(word, 0x00ff00ffu, 0x64806480u) - 1152.0h);
 }

@@ -1,19 +1,25 @@
-// Units of IQ2_XXS (blocks as in lib/formats/dequant_iq2_xxs): two groups of 32 weights. Both tables lie in workgroup memory COPIES times (a power of
-// two), so that lanes do not queue for a bank: with fewer bytes a look-up there are fewer turns.
+// units_iq2_xxs: units of IQ2_XXS for lib/formats/units: two groups of 32 weights (lib/formats/iq2_xxs).
+// needs   FORMAT_IQ2_XXS or FORMAT_IQ2_XXSX8; COPIES, a power of two from 4 on; PREPARING, TABLE_ROUNDS; params.width; lib/formats/units
+// declares binding iq2_xxs_grid; workgroup variables codewords, flips
+// gives   the functions that lib/formats/units lists
 //
-// A byte b of mask 0 or -1 makes (m ^ b) - b = +-m. The subtraction is linear, so that it moves out of the bytes: dot(m ^ b, x) - dot(b, x).
-// Whatever else b holds in bits that m leaves free cancels out too. Magnitudes are doubled: their lowest bit is free.
+// Both tables are in workgroup memory COPIES times, so that the lanes of a subgroup have fewer bank conflicts. Entries are small for the
+// same reason: a look-up of fewer bytes takes fewer passes over the banks.
+//
+// With a byte b that is 0 or -1, (m ^ b) - b is m or -m. That is linear, so the subtraction can follow the sum: dot(m ^ b, x) - dot(b, x).
+// Whatever else b has in bits that m leaves zero cancels out too. Magnitudes are doubled, which makes their lowest bit zero.
+
 @group(0) @binding(auto) var<storage, read> iq2_xxs_grid: array<vec2<u32>>; // (256) codewords, one magnitude a byte
 
-// Two dimensions, so that an entry's number is multiplied beside the logic, and the copy's place added to it once and for all.
+// Two dimensions: the compiler can compute the address of the lane's copy once, and each look-up adds the entry's multiple to it.
 var<workgroup> codewords: array<array<vec2<u32>, COPIES>, 256>; // doubled
-var<workgroup> flips: array<array<u32, COPIES>, 128>;           // byte i: the sign of magnitude i at bit 0, of magnitude i + 4 at bits 1 to 7
+var<workgroup> flips: array<array<u32, COPIES>, 128>;           // byte i: sign of magnitude i in bit 0, of i + 4 in the rest
 
 struct Unit {
     groups: vec4<u32>, // codeword numbers and signs of the first group, then of the second
-    // As loaded: taken out here already, the scale would be waited for where it is only asked for.
+    // The word as loaded. Extracting the scale right after the load would wait for it.
     scales: u32,
-    shift: u32,        // where in it the unit's own is
+    shift: u32,        // bit of the unit's scale in that word
 }
 
 struct Values {
@@ -24,8 +30,9 @@ struct Values {
     scales: vec2<f32>,
 }
 
-// By PREPARING invocations in TABLE_ROUNDS rounds; those of 384 and more share both tables out. An entry is loaded once; neighbours begin with
-// different copies of theirs, which lie in different banks. No compiler knows the bounds, and unrolls the loops.
+// PREPARING invocations fill the tables in TABLE_ROUNDS rounds. With 384 or more, no invocation fills entries of both tables. An entry is
+// loaded once. Neighbouring invocations start with different copies, which are in different banks. The bounds of the loops are opaque to
+// the compiler, so the loops stay rolled.
 fn prepare(lid: u32) {
     let copies = min(COPIES, params.width);
 #for R TABLE_ROUNDS
@@ -58,7 +65,7 @@ fn unit_row(columns: u32) -> u32 {
 }
 
 #ifdef FORMAT_IQ2_XXSX8
-// Rows start at multiples of 16.
+// Rows start at multiples of 16 bytes.
 alias Stored = vec4<u32>;
 
 fn load_unit(row: u32, unit: u32) -> Unit {
@@ -82,12 +89,12 @@ fn load_unit(row: u32, unit: u32) -> Unit {
 fn load_values(t: u32, unit: u32, columns: u32) -> Values {
     let at = values_at(t, columns);
     let first = at.x + unit * 4u;
-    // Half for the doubled magnitudes, an eighth by definition.
+    // 1/16: the definition has 1/8, and the magnitudes are doubled.
     let scales = vec2<f32>(value_scale(at.y + unit * 2u), value_scale(at.y + unit * 2u + 1u)) * 0.0625;
     return Values(rounded[first], rounded[first + 1u], rounded[first + 2u], rounded[first + 3u], scales);
 }
 
-// Adds to what is to be subtracted from each other.
+// Adds the products of a codeword to `sums`: their difference x - y is the sum of the signed products.
 fn dot_codeword(number: u32, signs: u32, xa: u32, xb: u32, copy: u32, sums: vec2<i32>) -> vec2<i32> {
     let magnitudes = codewords[number][copy];
     let flip = flips[signs][copy];

@@ -1,4 +1,8 @@
-// Units of Q2_K (blocks as in lib/formats/dequant_q2_k): 16 bytes of codes, which hold four runs of 16 weights that lie 32 apart.
+// units_q2_k: units of Q2_K for lib/formats/units: 16 bytes of codes with four runs of 16 weights that lie 32 apart (lib/formats/q2_k).
+// needs   FORMAT_Q2_K or FORMAT_Q2_KX4; lib/formats/units
+// declares Unit, Values, Stored
+// gives   the functions that lib/formats/units lists
+
 struct Unit {
     codes: vec4<u32>,
     scales: u32, // a byte for each run: the scale's nibble, then the minimum's
@@ -10,8 +14,9 @@ struct Values {
     b: vec4<u32>,
     c: vec4<u32>,
     d: vec4<u32>,
-    scales: vec4<f32>, // of the runs; divided by 4 and 16 where the codes stay shifted by 2 and 4 bits
-    sums: vec4<f32>,
+    // Scales of the runs. The second and the third are divided by 4 and 16, because dot_unit leaves these codes shifted by 2 and 4 bits.
+    scales: vec4<f32>,
+    sums: vec4<f32>,   // sums of the values of each run, scaled
 }
 
 fn prepare(lid: u32) {}
@@ -21,7 +26,7 @@ fn unit_row(columns: u32) -> u32 {
 }
 
 #ifdef FORMAT_Q2_KX4
-// Rows start at multiples of 16.
+// Rows start at multiples of 16 bytes.
 alias Stored = vec4<u32>;
 
 fn load_unit(row: u32, unit: u32) -> Unit {
@@ -44,7 +49,7 @@ fn load_unit(row: u32, unit: u32) -> Unit {
 
 fn load_values(t: u32, unit: u32, columns: u32) -> Values {
     let at = values_at(t, columns);
-    // Quads are 16 values: 16 a block, 8 a half of it, 2 a run.
+    // A quad is 16 values. A block of 256 has 16 quads, half a block 8, and the runs of a unit are 2 quads apart.
     let first = (unit >> 1u) * 8u + (unit & 1u);
     let a = rounded[at.x + first];
     let b = rounded[at.x + first + 2u];

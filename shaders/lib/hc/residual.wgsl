@@ -1,6 +1,7 @@
-// A stream after a sub-layer: X'[k] = post[k] y + sum_j C[j, k] X[j].
+// residual: a stream after a sub-layer: X'[k] = post[k] y + sum_j C[j, k] X[j].
+// needs   nothing
+// gives   residual(post[k], (C[0, k], ... C[3, k]), y, X[0], X[1], X[2], X[3]), four channels at a time
 
-// `weight`: post[k]; `column`: C[0, k], C[1, k], ...
 fn residual(weight: f32, column: vec4<f32>, y: vec4<f32>, x0: vec4<f32>, x1: vec4<f32>, x2: vec4<f32>, x3: vec4<f32>) -> vec4<f32> {
     var sum = weight * y;
     sum = fma(vec4<f32>(column.x), x0, sum);

@@ -1,10 +1,14 @@
-// What kernels of the indexer's scores read and write, and its queries, rotated as rows of compressed layers are. Declare DIM first.
+// query: parameters and bindings of the kernels that compute the indexer's scores, and its queries after RoPE.
+// needs   DIM
+// declares Params; bindings rows, q, angles, hw, scores; QUERY_QUADS
+// gives   index_query(row t, head, quad): four channels, rotated by the angles of compressed layers; fetch_query(row t, first head, i):
+//         quad i counted from that head on; past the last head it repeats the last head's
 
 struct Params {
     heads: u32,
     ratio: u32,
     max_pages: u32,
-    columns: u32,     // of scores
+    columns: u32,     // columns of scores
     q_stride: u32,    // floats
     q_offset: u32,    // floats
     hw_stride: u32,   // floats
@@ -26,22 +30,21 @@ struct Params {
 
 const QUERY_QUADS: u32 = DIM / 4u;
 
-fn turned_pair(pair: vec2<f32>, t: u32, n: u32) -> vec2<f32> {
-    let turns = params.rope >> 1u;
-    let plain = DIM / 2u - turns;
+// Pair `n` of a head of row `t`, rotated if it is one of the last R / 2.
+fn rotated_pair(pair: vec2<f32>, t: u32, n: u32) -> vec2<f32> {
+    let rotated = params.rope >> 1u;
+    let plain = DIM / 2u - rotated;
     if (n < plain) {
         return pair;
     }
-    return rotate(pair, angles[(2u * t + 1u) * turns + n - plain]);
+    return rotate(pair, angles[(2u * t + 1u) * rotated + n - plain]);
 }
 
-// Channels 4 `quad` and on of head `head`.
 fn index_query(t: u32, head: u32, quad: u32) -> vec4<f32> {
     let four = q[((t * params.q_stride + params.q_offset) >> 2u) + head * QUERY_QUADS + quad];
-    return vec4<f32>(turned_pair(four.xy, t, 2u * quad), turned_pair(four.zw, t, 2u * quad + 1u));
+    return vec4<f32>(rotated_pair(four.xy, t, 2u * quad), rotated_pair(four.zw, t, 2u * quad + 1u));
 }
 
-// Quad `i` of the queries of the heads from `first` on; behind the last head it repeats that.
 fn fetch_query(t: u32, first: u32, i: u32) -> vec4<f32> {
     return index_query(t, min(first + i / QUERY_QUADS, params.heads - 1u), i % QUERY_QUADS);
 }

@@ -1,4 +1,7 @@
-// What the kernels that choose the best-scored compressed rows read and write.
+// top_k_inputs: parameters and bindings of the kernels that choose the best-scored compressed rows.
+// needs   nothing
+// declares Params; bindings rows, scores, selected
+// gives   what it declares, and Row by lib/rows/rows
 
 struct Params {
     ratio: u32,

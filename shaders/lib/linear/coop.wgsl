@@ -1,5 +1,11 @@
-// Cooperative matrices of SIZE x SIZE and what they are staged in. Loads of 16 x 16 need pointers at multiples of 16 bytes, so workgroup
-// variables are whole numbers of them. Vectors are staged faster; where only 8 x 8 exists, loading from arrays of vectors is not to be trusted.
+// coop: cooperative matrices of SIZE x SIZE, and the workgroup memory that their operands are staged in.
+// needs   SIZE; SIZE_16 if it is 16, else it is 8; STAGED, the f16 of both operands; flags F16, COOPERATIVE
+// declares types Left, Right, Sums, Staged; UNIT, the f16 in a Staged; workgroup variable staged
+// gives   put(number of the first f16, four values)
+//
+// Loads of 16 x 16 need pointers at multiples of 16 bytes, so every workgroup variable of such a kernel takes a multiple of 16 bytes.
+// Vectors are staged faster. Devices with 8 x 8 stage scalars, because there a load from an array of vectors is not reliable.
+
 #ifdef SIZE_16
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
@@ -14,7 +20,6 @@ alias Staged = f16;
 const UNIT: u32 = 1u;
 #endif
 
-// Both operands, STAGED f16.
 var<workgroup> staged: array<Staged, STAGED / UNIT>;
 
 fn put(at: u32, values: vec4<f16>) {

@@ -1,8 +1,11 @@
-// Which of a launch's matrices, up to MATRICES of eight at most, a row belongs to: params.ends_bases holds (row entry, byte offset) for each,
-// two a vec4.
+// locate: finds the matrix that a row of a launch belongs to.
+// needs   MATRICES, at most 8; params.columns, params.ends_bases: (row entry, byte offset) of each matrix, two a vec4; row_bytes(format,
+//         columns)
+// gives   locate(row): its byte offset in w, and the format of its matrix
+
 #import lib/linear/row_entry
 
-// Byte offset of row `row` in w, and its format. The loop body stays minimal because compilers unroll it up to eight times.
+// The loop body stays minimal because compilers unroll it up to eight times.
 fn locate(row: u32) -> vec2<u32> {
     var start = 0u;
     var entry = vec2<u32>(0u);

@@ -1,20 +1,24 @@
-// What a workgroup of the matrix products works on: which rows of which matrix, and which tokens: all of them, or with EXPERTS those of an expert.
+// matmul: parameters of the matrix products, and the rows and tokens that a workgroup multiplies.
+// needs   ROW_BITS; flags EXPERTS (the tokens of one expert, not all tokens) and GATE_UP
+// declares Params, Part, Tile; with EXPERTS bindings tiles and pairs, as moe_group writes them
+// gives   part_of(number of the workgroup, rows of a tile), tile_of(number of the workgroup, tokens of a tile); x_row(tile, i), y_row(tile,
+//         i): the rows of x and of y that belong to the tile's token i
 
 #import lib/linear/row_entry
 
 struct Params {
     ends_bases: array<vec4<u32>, 4>, // matrix i covers rows [end of i - 1, end of i): (row entry, byte offset), two a vec4
-    tokens: u32,       // rows of x (plain)
+    tokens: u32,       // rows of x, without EXPERTS
     columns: u32,
-    x_stride: u32,     // elements, as the following
+    x_stride: u32,     // elements, like the next four
     x_offset: u32,
-    x_step: u32,       // from the columns of one matrix to those of the next
+    x_step: u32,       // from the columns of x that one matrix multiplies to those of the next
     y_stride: u32,
-    y_offset: u32,     // of the first matrix's first row
-    base_up: u32,      // byte offset and format of up, where the matrix is gate
+    y_offset: u32,     // offset of the first matrix's first row in y
+    base_up: u32,      // GATE_UP: byte offset of up; the table's matrix is gate
     format_up: u32,
-    first_expert: u32, // the slice's experts
-    experts: u32,
+    first_expert: u32, // first expert of the slice
+    experts: u32,      // experts in the slice
     used: u32,         // experts a token
     limit: f32,        // SwiGLU limit
     padding_a: u32,
@@ -22,7 +26,7 @@ struct Params {
     padding_c: u32,
 }
 
-// One of the matrices, and where in it the workgroup's rows begin.
+// One of the matrices, and the workgroup's rows in it.
 struct Part {
     number: u32,
     start: u32,  // the matrix's first row in y
@@ -32,7 +36,7 @@ struct Part {
     base: u32,
 }
 
-// Matrices are cut into tiles of `size` rows each on its own.
+// Each matrix is cut into tiles of `size` rows separately, so that no tile has rows of two matrices.
 fn part_of(index: u32, size: u32) -> Part {
     var start = 0u;
     var tiles = 0u;
@@ -51,7 +55,7 @@ fn part_of(index: u32, size: u32) -> Part {
 }
 
 #ifdef EXPERTS
-@group(0) @binding(auto) var<storage, read> tiles: array<vec4<u32>>; // number of tiles; then (expert, first pair, pairs, 0) a tile
+@group(0) @binding(auto) var<storage, read> tiles: array<vec4<u32>>; // the number of tiles, then (expert, first pair, pairs, 0) of each
 @group(0) @binding(auto) var<storage, read> pairs: array<u32>;       // (T * used) token * used + k, sorted by expert
 #endif
 
@@ -76,7 +80,6 @@ fn tile_of(index: u32, size: u32) -> Tile {
 #endif
 }
 
-// The row of x, and of y, of the tile's token `i`.
 fn x_row(tile: Tile, i: u32) -> u32 {
 #ifdef EXPERTS
 #ifdef GATE_UP

@@ -1,4 +1,6 @@
-// An entry of a table of rows: where the rows of a matrix end, in the lowest ROW_BITS bits, and the matrix's format above.
+// row_entry: an entry of a table of rows: the row where a matrix ends in the lowest ROW_BITS bits, the matrix's format in the others.
+// needs   ROW_BITS
+// gives   entry_end(entry), entry_format(entry)
 
 fn entry_end(entry: u32) -> u32 {
     return entry & ((1u << ROW_BITS) - 1u);

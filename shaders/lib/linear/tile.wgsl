@@ -1,5 +1,9 @@
-// A 64 x 64 tile of y = x W^T in f32: 64 tokens of x and 64 rows of W staged 32 columns at a time, 4 x 4 results an invocation.
-// Workgroup memory holds scalars, not vectors: writing one component of a shared vec4 loses its neighbours on some drivers.
+// tile: a 64 x 64 tile of y = x W^T in f32: 64 tokens of x and 64 rows of W, staged 32 columns at a time, 4 x 4 results an invocation.
+// needs   workgroups of 256; lib/formats/weights8
+// declares TILE_COLUMNS; workgroup variables tile_x, tile_w
+// gives   stage_x(token, column, four values), stage_w(row, column, eight weights), tile_step(sums so far, local index)
+//
+// Workgroup memory holds scalars: on some drivers a store to one component of a shared vec4 loses its neighbours.
 
 const TILE_COLUMNS: u32 = 32u;
 

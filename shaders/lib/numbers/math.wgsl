@@ -1,10 +1,12 @@
-// Functions that the built-in ones compute too roughly.
+// math: functions that WGSL lacks, or whose composition of built-in ones would lose digits.
+// needs   nothing
+// gives   sigmoid(z), log1p(u) for u from 0 to 1, softplus(z), swiglu(gate, up, limit), sort_key(value)
 
 fn sigmoid(z: f32) -> f32 {
     return 1.0 / (1.0 + exp(-z));
 }
 
-// log(1 + u) for 0 <= u <= 1, to a few ulp also for tiny u, where the built-in log of 1 + u keeps no digit:
+// log(1 + u) for 0 <= u <= 1, exact to a few ulp. The built-in log would lose tiny u in the sum 1 + u.
 // log(1 + u) = 2 artanh(s) with s = u / (2 + u) <= 1/3.
 fn log1p(u: f32) -> f32 {
     let s = u / (2.0 + u);
@@ -21,18 +23,18 @@ fn log1p(u: f32) -> f32 {
     return 2.0 * s * series;
 }
 
-// log(1 + exp(z)): log(exp) alone loses every digit for negative z.
+// log(1 + exp(z)). The formula as written would lose every digit for very negative z, and overflow for large z.
 fn softplus(z: f32) -> f32 {
     return max(z, 0.0) + log1p(exp(-abs(z)));
 }
 
-// silu(min(gate, limit)) * clamp(up, -limit, limit): the gate is cut from above only, before silu.
+// silu(min(gate, limit)) * clamp(up, -limit, limit). The gate is limited from above only, before silu.
 fn swiglu(gate: f32, up: f32, limit: f32) -> f32 {
     let g = min(gate, limit);
     return g * sigmoid(g) * clamp(up, -limit, limit);
 }
 
-// A float as an unsigned number that sorts the same way; NaN sorts below everything.
+// Maps a float to an unsigned number of the same order. NaN sorts below everything.
 fn sort_key(value: f32) -> u32 {
     let bits = bitcast<u32>(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) {

@@ -1,7 +1,9 @@
-// Rows of activations rounded to int8 (lib/numbers/round_quad). Declare `quantized` (array<u32>) first.
+// quantize: stores rows of activations rounded to int8, in the layout of lib/numbers/round_quad.
+// needs   binding quantized as array<u32>; subgroups of at least 8
+// gives   quantize_quad(four values, first word of the row in quantized, columns of the row, number of the quad in the row)
+
 #import lib/numbers/round_quad
 
-// Rounds channels 4 * quad ... of the row that starts at word `first` of `quantized`.
 fn quantize_quad(value: vec4<f32>, first: u32, columns: u32, quad: u32) {
     let rounded_quad = round_quad(value);
     quantized[first + quad] = rounded_quad.codes;

@@ -1,4 +1,6 @@
-// Threefry-2x32 with 20 rounds (Salmon et al. 2011): a counter-based generator, so that a draw depends on seed and position alone.
+// threefry: Threefry-2x32 with 20 rounds (Salmon et al. 2011), a counter-based generator: a draw depends on seed and position alone.
+// needs   nothing
+// gives   threefry(key, counter): 64 random bits; uniform_draw(seed, position): uniform in [0, 1)
 
 fn threefry_rotation(round: u32) -> u32 {
     switch round & 7u {
@@ -28,7 +30,6 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
     return x;
 }
 
-// Uniform in [0, 1).
 fn uniform_draw(seed: vec2<u32>, position: u32) -> f32 {
     return f32(threefry(seed, vec2<u32>(position, 0u)).x >> 8u) * (1.0 / 16777216.0);
 }

@@ -1,6 +1,10 @@
-// Sums over the LANES neighbouring invocations of a team, a power of two from 8 on, for four values at once; the first four lanes of a team
-// get one each, lane i value i. With subgroups by halves: after each exchange each half of the lanes goes on with half of the values, so that
-// four sums cost little more than one. Teams of several subgroups (WIDE) add theirs in order through workgroup memory.
+// four: sums over the LANES neighbouring invocations of a team, for four values at once.
+// needs   LANES, a power of two from 8 on; WG; SUBGROUP where there are subgroups; WIDE if a team is several of them
+// declares workgroup variable team_fours with WIDE, lane_fours without subgroups
+// gives   reduce_four(four values, local index): sum i in lane i of the team, for its first four lanes; by a whole workgroup
+//
+// With subgroups it adds by halves: after each exchange each half of the lanes continues with half of the values, so that four sums cost
+// little more than one. The subgroups of a wide team are added in their order, through workgroup memory.
 
 #ifdef SUBGROUP
 #ifdef WIDE

@@ -1,11 +1,16 @@
-// Sums over the neighbouring lanes of a subgroup that share rows, LANES or all of them, for SUMS values at once; both are powers of two.
-// By halves, in which each half of the lanes goes on with half of the sums: few exchanges, and every sum adds up in the same order.
+// halve_sums: sums over neighbouring lanes of a subgroup, LANES of them or the whole subgroup, for SUMS values at once.
+// needs   LANES, SUBGROUP and SUMS, powers of two
+// declares FOLD, the number of lanes; Halved
+// gives   halve_sums(values, local index)
+//
+// It adds by halves: after each exchange each half of the lanes continues with half of the sums. That takes few exchanges, and every sum is
+// added in the same order.
 
 const FOLD: u32 = min(LANES, SUBGROUP);
 
 struct Halved {
-    sums: array<f32, SUMS>, // whole: as many as there are for each lane, at least one
-    first: u32,             // the number of sums[0]; lanes from SUMS on repeat those before
+    sums: array<f32, SUMS>, // the lane's finished sums come first: SUMS / FOLD of them, or one if that is less
+    first: u32,             // the number of the sum in sums[0]; lanes from SUMS on repeat the sums of lower lanes
 }
 
 fn halve_sums(values: array<f32, SUMS>, lid: u32) -> Halved {

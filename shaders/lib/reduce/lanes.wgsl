@@ -1,5 +1,7 @@
-// Sums over the LANES neighbouring invocations that share a row, for SUMS values at once; the first lane gets the results.
-// With subgroups a row is one subgroup or a part of it; without, a tree in workgroup memory.
+// lanes: sums over the LANES neighbouring invocations that share a row, for SUMS values at once.
+// needs   LANES, a power of two; SUMS; WG; SUBGROUP, at least LANES, where there are subgroups
+// declares workgroup variable lane_sums, only without subgroups
+// gives   reduce_lanes(values, local index): the sums, in the first of the lanes; by a whole workgroup
 
 #ifdef SUBGROUP
 fn reduce_lanes(values: array<f32, SUMS>, lid: u32) -> array<f32, SUMS> {

@@ -1,10 +1,12 @@
-// Sums over the LANES neighbouring invocations that share rows, for SUMS values at once; both are powers of two. Teams of several subgroups
-// add theirs in order.
+// team: sums over the LANES neighbouring invocations of a team, which may be several subgroups, for SUMS values at once.
+// needs   LANES, SUMS, SUBGROUP, powers of two; WG
+// declares workgroup variable team_sums
+// gives   reduce_team(values, local index): stores the sums of each subgroup; team_total(team, i): adds them for sum i, after a barrier
+
 #import lib/reduce/halve_sums
 
 var<workgroup> team_sums: array<f32, WG / FOLD * SUMS>;
 
-// Leaves the sums of each subgroup: team_total has them behind a barrier.
 fn reduce_team(values: array<f32, SUMS>, lid: u32) {
     let own = halve_sums(values, lid);
     if (lid % FOLD < SUMS) {

@@ -1,6 +1,10 @@
-// Sums over a workgroup of WG invocations: by subgroups of SUBGROUP, else by a tree in workgroup memory. Every invocation gets the result.
-// SUBGROUP may be a part of the device's real subgroups: values are exchanged among so many neighbours only.
-// The order of additions depends only on the variant, never on the data's place in a step.
+// workgroup: a sum over a workgroup of WG invocations, by subgroups of SUBGROUP, else by a tree in workgroup memory.
+// needs   WG, a power of two; SUBGROUP where there are subgroups
+// declares workgroup variable reduce_partial
+// gives   workgroup_sum(value, local index): the sum, in every invocation; by a whole workgroup
+//
+// Real subgroups may be larger than SUBGROUP: values are exchanged among SUBGROUP neighbours only. The order of additions depends on the
+// variant alone.
 
 #ifdef SUBGROUP
 var<workgroup> reduce_partial: array<f32, WG / SUBGROUP>;

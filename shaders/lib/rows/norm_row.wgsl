@@ -1,10 +1,10 @@
-// One row of C channels normalised: y[t] = x / sqrt(mean(x^2) + eps) * weight. The kernel declares y (T, C) and how quads of x and of the
-// weight are read: x_quad and weight_quad.
+// norm_row: one row of C channels normalised: y[t] = x / sqrt(mean(x^2) + eps) * weight.
+// needs   WG; params.eps; binding y (T, C); functions x_quad(i), weight_quad(i), which read quad i of x and of the weight
+// gives   norm_row(row t, first quad of x, first quad of the weight, columns, local index), by a whole workgroup
 
 #import lib/reduce/workgroup
 #import lib/numbers/element
 
-// `x` and `weight`: where the row and the weight start, in quads.
 fn norm_row(t: u32, x: u32, weight: u32, columns: u32, lid: u32) {
     let quads = columns >> 2u;
     var squares = 0.0;

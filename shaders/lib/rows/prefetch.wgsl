@@ -1,14 +1,16 @@
-// Asking for weights ahead of the launch that needs them: of a word in each PAGE the device looks up where it lies, and knows it then.
-// PREFETCH: one or two ranges of weights, (byte offset, bytes) each in `params.prefetch`; declare Params first.
+// prefetch: touches weights that a later launch reads, one word in each PAGE, so that the TLB has their pages by then.
+// needs   PREFETCH, the number of ranges, one or two; params.prefetch: (byte offset, bytes) of each range
+// declares bindings range_words0 ...; PAGE
+// gives   prefetch_words(local index): a mix of the words, by one workgroup; is_used(that): a condition that practically never holds
 
 #ifdef PREFETCH
-const PAGE: u32 = 1u << 21u;
+const PAGE: u32 = 1u << 21u; // bytes
 #for A PREFETCH
 @group(0) @binding(auto) var<storage, read> range_words$A: array<u32>; // arena
 #end
 
-// By the lanes of one workgroup. Lanes beyond a range's end read its last word.
-fn touch_ahead(lid: u32) -> u32 {
+// Each invocation loads one word of each range. Past the end of a range it loads the last word.
+fn prefetch_words(lid: u32) -> u32 {
     var words = 0u;
 #for A PREFETCH
     let range$A = select(params.prefetch.xy, params.prefetch.zw, $Au == 1u);
@@ -17,7 +19,8 @@ fn touch_ahead(lid: u32) -> u32 {
     return words;
 }
 
-// Without a use of the words nobody would read them: where this is true the kernel writes something that means nothing.
+// Keeps the loads from being eliminated: the kernel stores something meaningless where this holds, and the compiler cannot know that it
+// never does.
 fn is_used(words: u32) -> bool {
     return words == 0x5a5aa5a5u;
 }

@@ -1,9 +1,12 @@
-// The rows of a step. A session's rows in a step are neighbours with ascending positions.
+// rows: the rows of a step. Rows of one session are neighbours, with ascending positions.
+// needs   nothing
+// declares Row, SAMPLED
+// gives   what it declares
 
 struct Row {
-    slot: u32,           // which session
+    slot: u32,           // the session's number
     position: u32,
-    token: u32,          // the token id, or SAMPLED: the id that the sampler left for the slot
+    token: u32,          // the token's id, or SAMPLED for the id that the sampler stored for the slot
     first_row: u32,      // the first row of the same session in this step
     first_position: u32, // its position
     last_row: u32,       // the last row of the same session in this step

@@ -14,7 +14,7 @@ kernels! {
 }
 
 /// Channels of each stream in a slice of a decode step's mix, which is what a kernel with a fused hc_mix makes in a workgroup
-/// (`lib/hc/leave`).
+/// (`lib/hc/fused_mix`).
 pub const FUSED_CHANNELS: u32 = 16;
 
 /// Channels of each stream that one workgroup of hc_mix takes. Few rows need many workgroups; of many, what counts
@@ -96,7 +96,7 @@ impl HcUpdate<'_> {
         is_whole && rows_each == slice_channels(profile, step) && mix.format == BlockFormat::F16
     }
 
-    /// What `lib/hc/leave` binds, in its order.
+    /// What `lib/hc/fused_mix` binds, in its order.
     pub(in crate::kernels) fn bindings(&self) -> [Binding; 5] {
         [&self.weights.mix.slices[0].arena, self.x, self.residual.post, self.residual.next, self.mix].map(Binding::from)
     }
