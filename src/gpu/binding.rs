@@ -22,8 +22,8 @@ pub enum Binding {
     Prefetch {
         /// Ranges of weights.
         ranges: Vec<Slice>,
-        /// Where the kernel writes what it touched, under a condition that never holds: compilers drop loads without a use. None: the kernel
-        /// has an output that can serve.
+        /// Where the kernel writes what it touched, under a condition that never holds: compilers drop loads without a use. None: the
+        /// kernel has an output that can serve.
         sink: Option<Slice>,
     },
 }

@@ -40,8 +40,8 @@ pub enum Cooperative {
 /// Facts about an opened device. Sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// The smallest subgroup size, where subgroup operations exist: kernels exchange values among so many neighbours only, and real subgroups
-    /// may be larger (AMD: 32 or 64). At least 8, a power of two.
+    /// The smallest subgroup size, where subgroup operations exist: kernels exchange values among so many neighbours only, and real
+    /// subgroups may be larger (AMD: 32 or 64). At least 8, a power of two.
     pub subgroup: Option<u32>,
     /// Products of four packed int8 at the speed of one multiplication (`dot4I8Packed`).
     pub dot_int8: bool,

@@ -99,8 +99,8 @@ impl Gpu {
         }
     }
 
-    /// Copies ranges of buffers onto ranges of the same length, multiples of 4 bytes, before whatever is submitted next. Both may lie in one
-    /// buffer.
+    /// Copies ranges of buffers onto ranges of the same length, multiples of 4 bytes, before whatever is submitted next. Both may lie in
+    /// one buffer.
     ///
     /// # Errors
     /// No memory left for what is copied.

@@ -56,8 +56,8 @@ pub struct Dispatch {
     pub grid: [u32; 3],
     /// What it moves and computes.
     pub cost: Cost,
-    /// Its variant, parameters or grid follow from the positions of the step's rows: a later step of as many rows may have another one in its
-    /// place, or none. The launches that are not marked are the same in both, so that an executor may prepare them once.
+    /// Its variant, parameters or grid follow from the positions of the step's rows: a later step of as many rows may have another one in
+    /// its place, or none. The launches that are not marked are the same in both, so that an executor may prepare them once.
     pub by_position: bool,
 }
 

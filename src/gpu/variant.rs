@@ -21,8 +21,8 @@ impl Variant {
         Self { kernel, text: None, flags: Vec::new(), constants: Vec::new() }
     }
 
-    /// The plain variant of a kernel that is not built in. `kernel` is its name and entry point, `text` its WGSL, in which the directives of
-    /// the shader assembler hold. A recording that was saved with it cannot be loaded: the text is not saved.
+    /// The plain variant of a kernel that is not built in. `kernel` is its name and entry point, `text` its WGSL, in which the directives
+    /// of the shader assembler hold. A recording that was saved with it cannot be loaded: the text is not saved.
     ///
     /// # Errors
     /// A built-in kernel has this name.

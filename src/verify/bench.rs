@@ -61,14 +61,19 @@ impl<'g> Bench<'g> {
         }
     }
 
+    /// Whether results are compared with the reference: only then it has to be computed.
+    pub fn is_check(&self) -> bool {
+        matches!(self.purpose, Purpose::Check(_))
+    }
+
     /// Rows of a piece of a prompt at a model's shapes. A device that runs shaders on the CPU would take minutes for as many as a GPU gets.
     pub fn piece(&self) -> u32 {
         if self.gpu.is_software() { 32 } else { 2048 }
     }
 
     /// Whether activations of `rows` may be f16: on devices with cooperative matrices kernels of long steps take them and leave them.
-    pub fn takes_half(&self, rows: Rows) -> bool {
-        !rows.are_few() && self.kernels.profile.uses_half()
+    pub fn takes_f16(&self, rows: Rows) -> bool {
+        !rows.are_few() && self.kernels.profile.uses_f16()
     }
 
     /// `n` normal numbers around a mean that is not zero, so that a lost sign or offset shows.
@@ -88,9 +93,9 @@ impl<'g> Bench<'g> {
         Ok(self.gpu.buffer_with("input", values)?.all())
     }
 
-    /// `values` in a buffer as f16 where `half`.
-    pub fn upload_elements(&self, values: &[f32], half: bool) -> Result<Slice> {
-        if half {
+    /// `values` in a buffer as f16 where `is_f16`.
+    pub fn upload_elements(&self, values: &[f32], is_f16: bool) -> Result<Slice> {
+        if is_f16 {
             self.upload(&values.iter().map(|&v| half::f16::from_f32(v).to_bits()).collect::<Vec<u16>>())
         } else {
             self.upload(values)
@@ -98,12 +103,12 @@ impl<'g> Bench<'g> {
     }
 
     /// An output of `values` elements.
-    pub fn elements(&self, values: usize, half: bool) -> Result<Output> {
-        self.output(if half { values / 2 } else { values })
+    pub fn elements(&self, values: usize, is_f16: bool) -> Result<Output> {
+        self.output(if is_f16 { values / 2 } else { values })
     }
 
     /// The elements to check a kernel with that can store both: f32, and f16 where shaders have it.
-    pub fn halves(&self) -> &'static [bool] {
+    pub fn element_types(&self) -> &'static [bool] {
         if self.kernels.profile.caps.f16 { &[false, true] } else { &[false] }
     }
 
@@ -201,8 +206,8 @@ impl<'g> Bench<'g> {
         Ok((members, Experts { formats: formats.to_vec(), experts, rows, columns, slices }))
     }
 
-    /// Runs what `record` records for `rows` and returns what it made of `outputs`, or says in the outcomes that a guard band was written to. Nothing
-    /// where recordings are collected: the case ends there.
+    /// Runs what `record` records for `rows` and returns what it made of `outputs`, or says in the outcomes that a guard band was written
+    /// to. Nothing where recordings are collected: the case ends there.
     pub fn run(&mut self, case: &str, outputs: &[&Output], rows: Rows, record: impl FnOnce(&mut Pass<'_>)) -> Result<Option<Vec<Made>>> {
         let mut recording = Recording::new();
         record(&mut Pass { rec: &mut recording, kernels: &self.kernels, rows });

@@ -72,10 +72,10 @@ pub fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
     rows
 }
 
-/// Buffers of `units` units of `words` words, `held` in each.
-pub fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, held: usize) -> Result<Pool> {
-    let segments = words.chunks(unit * held).map(|part| bench.upload(part)).collect::<Result<_>>()?;
-    Ok(Pool { segments, held: held as u32 })
+/// Buffers of `units` units of `words` words, `units_per_segment` in each segment.
+pub fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, units_per_segment: usize) -> Result<Pool> {
+    let segments = words.chunks(unit * units_per_segment).map(|part| bench.upload(part)).collect::<Result<_>>()?;
+    Ok(Pool { segments, units_per_segment: units_per_segment as u32 })
 }
 
 /// Compressed rows of sessions, in shuffled pages.

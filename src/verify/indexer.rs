@@ -73,8 +73,8 @@ fn index(bench: &mut Bench<'_>, sizes: Sizes, kind: fn(u32) -> Rows, runs: &[(u3
     let pages = paged.pool(bench, segments)?;
     let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&paged.table)?];
     let angles_gpu = bench.upload(&flat(&turns))?;
-    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 4, half: false };
-    let hw_gpu = Strided { slice: bench.upload(&hw)?, stride: hw_stride as u32, offset: 4, half: false };
+    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 4, is_f16: false };
+    let hw_gpu = Strided { slice: bench.upload(&hw)?, stride: hw_stride as u32, offset: 4, is_f16: false };
     let scores = bench.output_with(&vec![7.0; count * columns])?;
     let sizes = IndexScore {
         heads: heads as u32,

@@ -1,8 +1,9 @@
-//! The kernels' cases. A case has random inputs, which are the same each time, the recording that computes something of them, and the reference
-//! that says what it should be. [`check`] compares the two on a device; [`collect`] hands the recordings to somebody who measures them.
+//! The kernels' cases. A case has random inputs, which are the same each time, the recording that computes something of them, and the
+//! reference that says what it should be. [`check`] compares the two on a device; [`collect`] hands the recordings to somebody who measures
+//! them.
 //!
-//! A family is a file or folder: its `tiny` cases reach every branch of its kernels with little work, its `flash` cases have the shapes of V4
-//! Flash. There the reference computes some rows and tokens only, spread over all.
+//! A family is a file or folder: its `tiny` cases reach every branch of its kernels with little work, its `flash` cases have the shapes of
+//! V4 Flash. There the reference computes some rows and tokens only, spread over all.
 
 mod attention;
 mod bench;

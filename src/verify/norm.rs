@@ -26,16 +26,16 @@ fn norm(bench: &mut Bench<'_>, tokens: usize, columns: usize, stride: usize) -> 
     let case = format!("{tokens} rows of {columns}");
     let wide = bench.floats(tokens * stride);
     let weight = bench.floats(columns);
-    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, half: false };
+    let x = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, is_f16: false };
     let weight_gpu = bench.upload(&weight)?;
     let some = sampled(tokens, MOST_TOKENS);
-    for &half in bench.halves() {
-        let out = bench.elements(tokens * columns, half)?;
-        let y = Strided::whole(&out.slice(), columns as u32).with_f16(half);
+    for &is_f16 in bench.element_types() {
+        let out = bench.elements(tokens * columns, is_f16)?;
+        let y = Strided::whole(&out.slice(), columns as u32).with_f16(is_f16);
         let record = |pass: &mut Pass<'_>| record_rms_norm(pass, &x, (&weight_gpu, 1e-6), &y, columns as u32);
         let Some(made) = bench.run(&case, &[&out], Rows::Many(tokens as u32), record)? else { continue };
         let want = reference::rms_norm(&rows_at(&wide, &some, stride, 8, columns), &weight, 1e-6);
-        let got = rows_at(&made[0].elements(half), &some, columns, 0, columns);
+        let got = rows_at(&made[0].elements(is_f16), &some, columns, 0, columns);
         bench.compare(&made[0], &case, &got, &want, made[0].limit());
     }
     Ok(())

@@ -81,10 +81,10 @@ impl Made {
         as_floats(&self.words)
     }
 
-    /// The words as floats, or as pairs of f16 where `half`.
-    pub fn elements(&self, half: bool) -> Vec<f32> {
+    /// The words as floats, or as pairs of f16 where `is_f16`.
+    pub fn elements(&self, is_f16: bool) -> Vec<f32> {
         let pair = |&word: &u32| [word as u16, (word >> 16) as u16].map(|bits| half::f16::from_bits(bits).to_f32());
-        if half { self.words.iter().flat_map(pair).collect() } else { self.floats() }
+        if is_f16 { self.words.iter().flat_map(pair).collect() } else { self.floats() }
     }
 }
 

@@ -18,8 +18,8 @@ pub fn expert_of<'a>(stack: &Experts, member: usize, bytes: &'a [u8], expert: u3
     all.part((expert % distinct * stack.rows) as usize, stack.rows as usize)
 }
 
-/// At most `most` of `0..count`, spread evenly and with the first and the last among them: what is compared where all would take the reference
-/// too long.
+/// At most `most` of `0..count`, spread evenly and with the first and the last among them: what is compared where all would take the
+/// reference too long.
 pub fn sampled(count: usize, most: usize) -> Vec<usize> {
     if count <= most { (0..count).collect() } else { (0..most).map(|i| i * (count - 1) / (most - 1)).collect() }
 }

@@ -40,7 +40,7 @@ fn router(bench: &mut Bench<'_>, (experts, used, width): (usize, usize, usize), 
             _ => {}
         }
     }
-    let logits = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 4, half: false };
+    let logits = Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 4, is_f16: false };
     let table: Vec<u32> = (0..4 * (tokens + 1) * used).map(|i| ((i * 7) % experts) as u32).collect();
     let rows: Vec<Row> = (0..tokens as u32).map(|t| Row { token: t * 4, ..Row::default() }).collect();
     let (bias_gpu, table_gpu) = (bench.upload(&bias)?, bench.upload(&table)?);
@@ -51,13 +51,13 @@ fn router(bench: &mut Bench<'_>, (experts, used, width): (usize, usize, usize), 
         let router =
             if hashed { Router::Hashed { table: &table_gpu, rows: &rows_gpu, sampled: &sampled } } else { Router::Scored(&bias_gpu) };
         // The table's cases try the other element too.
-        let half = hashed && bench.kernels.profile.caps.f16;
+        let is_f16 = hashed && bench.kernels.profile.caps.f16;
         let (chosen, weights) = (bench.output(tokens * used)?, bench.output(tokens * used)?);
-        let (act, int8) = (bench.elements(tokens * width, half)?, bench.output_int8(step, width)?.filter(|_| !half));
+        let (act, int8) = (bench.elements(tokens * width, is_f16)?, bench.output_int8(step, width)?.filter(|_| !is_f16));
         let outputs: Vec<_> = [&chosen, &weights, &act].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
         let made = bench.run(&case, &outputs, Rows::Many(tokens as u32), |pass| {
             let (chosen, weights) = (chosen.slice(), weights.slice());
-            let act = Strided::whole(&act.slice(), width as u32).with_f16(half);
+            let act = Strided::whole(&act.slice(), width as u32).with_f16(is_f16);
             let act_int8 = int8.as_ref().map(|(_, quantized)| quantized);
             let (gate, up, width) = (gate as u32, up as u32, width as u32);
             let shared = SharedAct { gate, up, width, limit, act: &act, act_int8 };
@@ -67,7 +67,7 @@ fn router(bench: &mut Bench<'_>, (experts, used, width): (usize, usize, usize), 
             record_router(pass, &routing);
         })?;
         let Some(made) = made else { continue };
-        let got_act = made[2].elements(half);
+        let got_act = made[2].elements(is_f16);
         bench.compare(&made[2], &format!("{case}, act"), &got_act, &want_act, made[2].limit());
         if let Some(int8) = made.get(3) {
             bench.compare_int8(int8, &case, &got_act, width);

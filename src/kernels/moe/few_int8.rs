@@ -1,5 +1,5 @@
-//! The experts of decode steps on activations rounded to int8: the fast twins of `moe_gate_up`, with the router in the same launch, and of
-//! `moe_down`, with the shared expert's product.
+//! The experts of generated rows on activations rounded to int8. `moe_gate_up_int8` is the fast twin of `moe_gate_up` and does the router's
+//! work in the same launch. `moe_down_int8` is that of `moe_down` and multiplies with the shared expert's matrix in the same launch.
 
 use super::few::{record_down, record_gate_up};
 use super::layer::Moe;
@@ -26,49 +26,52 @@ kernels! {
     }
 }
 
-/// Formats that `lib/formats/units` reads.
+/// Formats that `lib/formats/units` supports.
 const FORMATS: [BlockFormat; 4] = [BlockFormat::Iq2Xxs, BlockFormat::Q2K, BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4];
 
-/// Weights of a row that one lane handles at a time.
+/// Number of weights of a row that one lane handles at a time.
 const UNIT: u32 = 64;
 
-/// Rows of the result whose values share a scale.
+/// Number of values of the rounded result that share a scale.
 const BLOCK: u32 = 32;
 
-/// A workgroup of `moe_gate_up_int8`: invocations, rows at most, copies of the tables in workgroup memory. The first two where the device has
-/// room: for one token with a bank for each lane of half a subgroup; for several with as many rows as keep the number of workgroups, so that
-/// tables and choice are made once (at 8 tokens 136 instead of 148 us a layer).
+/// Shapes of a workgroup of `moe_gate_up_int8`: invocations, largest number of rows, and copies of the tables in workgroup memory. SMALL is
+/// for devices without room for the others. LARGE, for one token, has a copy of the tables for each lane of half a subgroup, which avoids
+/// bank conflicts. LONG, for several tokens, has more rows instead of more workgroups, so that tables and choice are computed no more often
+/// (with 8 tokens 136 instead of 148 us a layer).
 const LARGE: (u32, u32, u32) = (768, 96, 16);
 const LONG: (u32, u32, u32) = (768, 768, 8);
 const SMALL: (u32, u32, u32) = (256, 32, 8);
 
-/// Workgroups of `moe_down_int8`: subgroups that share the shared expert's rows, one of which has as many bytes as three of a routed expert's, and
-/// how many eights of rows. One token's rows: no more workgroups than a large device has at a time, which can leave the streams, too. Of several
-/// tokens' small workgroups some go on while others wait (at 8 tokens 66 instead of 90 us a layer, with a launch for the streams).
+/// Shapes of a workgroup of `moe_down_int8`: number of subgroups for the shared expert, a row of which has the bytes of three rows of a
+/// routed expert, and number of rows in units of eight. The first shape that fits the device is taken. For one token the first is so large
+/// that all workgroups run at the same time on a large device and can have a fused hc_mix. For several tokens small workgroups are faster,
+/// because some go on while others wait (with 8 tokens 66 instead of 90 us a layer, although hc_mix takes a launch of its own).
 const DOWN_ONE: [(u32, u32); 3] = [(4, 2), (2, 2), (1, 1)];
 const DOWN_SEVERAL: [(u32, u32); 2] = [(2, 1), (1, 1)];
 
-/// What the experts of a decode step read and write besides what [`Moe`] names.
+/// What the experts of generated rows read and write, besides what [`Moe`] names.
 #[derive(Clone, Debug)]
 pub struct MoeInt8<'a> {
     /// x (T, D).
     pub x: &'a Slice,
-    /// x rounded.
+    /// x rounded to int8.
     pub x_int8: &'a Quantized,
-    /// act (T * used, F).
+    /// Scratch: activations (T * used, F).
     pub act: &'a Slice,
-    /// act rounded.
+    /// Scratch: activations rounded to int8.
     pub act_int8: &'a Quantized,
     /// The shared expert's down [D, F].
     pub shared_down: &'a Matrix,
-    /// y (T, D).
+    /// Output y (T, D).
     pub y: &'a Slice,
-    /// The streams' update that follows the experts.
+    /// The update of the streams that follows the experts, to be fused if possible.
     pub update: Option<HcUpdate<'a>>,
 }
 
-/// As [`record_router`], and `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(experts[t, k])(x[t])` for few rows, with rounded x and act
-/// where their formats allow. `beside` records what only down waits for. Says whether the streams were updated, too.
+/// Records the router ([`record_router`]), and `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(experts[t, k])(x[t])` for few
+/// rows. x and act are rounded if the formats allow it. `beside` records launches between gate/up and down that only down depends on.
+/// Returns whether the streams were updated too.
 pub fn record_moe_int8(
     pass: &mut Pass<'_>,
     moe: &Moe<'_>,
@@ -86,7 +89,7 @@ pub fn record_moe_int8(
     let down = unit_format(moe.down).filter(|_| is_rounded);
     let variant = |shared: bool| down.and_then(|format| down_int8_variant(profile, format, moe.down.columns, (moe.used, shared), t));
     let folded = variant(true).filter(|_| foldable);
-    // Only of a result that no other launch adds to.
+    // hc_mix needs the finished result, so no other launch may add to it.
     let is_one = moe.down.slices.len() == 1;
     let fits = |update: &HcUpdate<'_>| folded.as_ref().is_some_and(|f| is_one && update.is_for(profile, f.1, moe.down.rows, pass.rows));
     let update = int8.update.filter(fits);
@@ -102,7 +105,7 @@ pub fn record_moe_int8(
     update.is_some()
 }
 
-/// The router and the experts' activations. Says whether these were rounded.
+/// Records the router and the experts' activations. Returns whether the activations were rounded.
 fn record_gate_up_int8(pass: &mut Pass<'_>, moe: &Moe<'_>, int8: &MoeInt8<'_>, routing: &Routing<'_>) -> bool {
     let blocks = moe.gate_up.slices.iter().all(|s| s.rows.is_multiple_of(BLOCK) && s.first_row.is_multiple_of(BLOCK));
     let gate_up = unit_format(moe.gate_up).filter(|_| blocks);
@@ -111,7 +114,7 @@ fn record_gate_up_int8(pass: &mut Pass<'_>, moe: &Moe<'_>, int8: &MoeInt8<'_>, r
     let variant = |choice| gate_up.and_then(|f| gate_up_int8_variant(pass.profile(), f, sizes, choice, pass.t()));
     let shared = &routing.shared;
     let is_alike = (shared.width, shared.limit.to_bits()) == (moe.gate_up.rows, moe.limit.to_bits());
-    let routable = is_alike && shared.act_int8.is_some() && !shared.act.half;
+    let routable = is_alike && shared.act_int8.is_some() && !shared.act.is_f16;
     let (plain, routed) = (variant(None), routable.then(|| variant(Some(routing.choice()))).flatten());
     if routed.is_none() {
         record_router(pass, routing);
@@ -123,13 +126,13 @@ fn record_gate_up_int8(pass: &mut Pass<'_>, moe: &Moe<'_>, int8: &MoeInt8<'_>, r
     plain.is_some()
 }
 
-/// The format of all members, if there are units of it.
+/// The format of all members of the stack, if it is the same and `lib/formats/units` supports it.
 fn unit_format(stack: &Experts) -> Option<BlockFormat> {
     let format = stack.formats[0];
     (FORMATS.contains(&format) && stack.formats.iter().all(|f| *f == format)).then_some(format)
 }
 
-/// `routed`: the variant of the first launch, which does what the router does.
+/// Records a launch for each slice. `routed` is the variant of the first one if that does the router's work too.
 fn launch_gate_up(
     pass: &mut Pass<'_>,
     moe: &Moe<'_>,
@@ -177,7 +180,8 @@ fn launch_gate_up(
     }
 }
 
-/// `folded`: the variant of the first launch, which starts y with the shared expert; with `update` there is no other.
+/// Records a launch for each slice. `folded` is the variant of the first one if that also starts y with the shared expert's result. With
+/// `update` there is only one launch.
 fn launch_down(
     pass: &mut Pass<'_>,
     moe: &Moe<'_>,
@@ -218,7 +222,7 @@ fn launch_down(
     }
 }
 
-/// A variant of `moe_gate_up_int8`, and its workgroups' invocations and rows.
+/// A variant of `moe_gate_up_int8`, and the number of invocations and rows of a workgroup.
 #[derive(Clone, Debug)]
 struct GateUp {
     variant: Variant,
@@ -226,8 +230,8 @@ struct GateUp {
     rows_each: u32,
 }
 
-/// The variant for experts of `rows` of `columns` in the smallest slice; none where a row is too wide for a workgroup, or `choice` takes more
-/// memory than is left.
+/// The variant for experts of `columns` columns that have `rows` rows in the smallest slice. With `choice` it does the router's work. None
+/// if a row is too wide for a workgroup, or if the choice does not fit the workgroup memory.
 fn gate_up_int8_variant(
     profile: &KernelProfile,
     format: BlockFormat,
@@ -238,10 +242,11 @@ fn gate_up_int8_variant(
     let (caps, subgroup) = (&profile.caps, profile.caps.subgroup?);
     let lanes = (columns / UNIT).next_power_of_two().max(8);
     let pairs = |most: u32| (most / BLOCK).min(most.div_ceil(rows) + 1);
-    // Tables of 2560 bytes, two sums of every subgroup of a row and its value, and 16 bytes of each of the experts that rows may be of.
+    // Workgroup memory: copies of tables of 2560 bytes, for each row two sums of every subgroup and a value, and 16 bytes for each pair of
+    // token and expert that a workgroup may have rows of.
     let tables = |(_, most, copies): (u32, u32, u32)| 2560 * copies + 8 * most * lanes.div_ceil(subgroup) + 4 * most + 16 * pairs(most);
     let bytes = |shape: (u32, u32, u32)| tables(shape) + choice.map_or(0, |choice| choice.workgroup_bytes(pairs(shape.1)));
-    // Narrow rows would leave lanes of a large one without any.
+    // With narrow rows some lanes of a large workgroup would have no row.
     let fits = |shape: &(u32, u32, u32)| {
         let (wg, most, _) = *shape;
         wg <= caps.invocations && bytes(*shape) <= caps.workgroup_bytes && wg.is_multiple_of(lanes) && most * lanes >= wg
@@ -258,7 +263,7 @@ fn gate_up_int8_variant(
         .constant("ROWS", most)
         .constant("PAIRS", pairs(most))
         .constant("COLUMNS", columns);
-    // While some choose.
+    // The other invocations prepare the tables while `choosing` invocations choose experts.
     let choosing = choice.map_or(0, |choice| choice.experts.next_multiple_of(32));
     let variant = with_tables(variant, copies, if wg >= choosing + 256 { wg - choosing } else { wg });
     let variant = match choice {
@@ -268,13 +273,15 @@ fn gate_up_int8_variant(
     Some(GateUp { variant: with_format(variant, format), wg, rows_each })
 }
 
-/// `variant` of a kernel that imports `lib/formats/units`, for as many copies of tables as workgroups of so many invocations make.
+/// Adds to `variant` what a kernel needs that imports `lib/formats/units`: `invocations` of a workgroup prepare `copies` copies of the
+/// tables.
 fn with_tables(variant: Variant, copies: u32, invocations: u32) -> Variant {
     let entries = if invocations >= 384 { 384u32 } else { 256 };
     variant.constant("COPIES", copies).constant("PREPARING", invocations).constant("TABLE_ROUNDS", entries.div_ceil(invocations))
 }
 
-/// The variant for `used` experts of `columns`, and the rows of a workgroup; none where so many subgroups are too many for one.
+/// The variant for `used` experts of `columns` columns, with the shared expert if `shared`, and the number of rows of a workgroup. None if
+/// the workgroup would have more subgroups than the device allows.
 fn down_int8_variant(
     profile: &KernelProfile,
     format: BlockFormat,
@@ -297,11 +304,11 @@ fn down_int8_variant(
     Some((with_format(with_tables(variant, SMALL.2, wg(parts)), format), 8 * eights))
 }
 
-/// Like all variants of this file, on devices that would not choose them too, where they can run.
+/// Like the other list of this file it is for every device that can run these variants, even one that would not choose them.
 fn gate_up_variants(profile: &KernelProfile) -> Vec<Variant> {
     let mut all = Vec::new();
     for format in FORMATS {
-        // V4 Flash, V4 Pro, and what the small test models have.
+        // The sizes of V4 Flash, of V4 Pro, and of the small test models.
         for sizes in [(4096, 2048), (7168, 3072), (256, 32)] {
             let choices = CHOICES.map(Some).into_iter().chain([None]).flat_map(|choice| [(choice, 1), (choice, 2)]);
             all.extend(choices.filter_map(|(choice, tokens)| gate_up_int8_variant(profile, format, sizes, choice, tokens)));

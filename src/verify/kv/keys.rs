@@ -34,7 +34,7 @@ fn queries(bench: &mut Bench<'_>, (dim, rope, heads): (usize, usize, usize), tok
     let turns = angles(tokens * 2, rope);
     let angles_gpu = bench.upload(&flat(&turns))?;
     let out = bench.output_with(&wide)?;
-    let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8, half: false };
+    let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8, is_f16: false };
     let sizes = QRope { heads: heads as u32, dim: dim as u32, rope: rope as u32, compressed: true, norm_eps: 1e-6 };
     let record = |pass: &mut Pass<'_>| record_q_rope(pass, sizes, &angles_gpu, &x);
     let Some(made) = bench.run(&case, &[&out], Rows::Many(tokens as u32), record)? else { return Ok(()) };
@@ -58,7 +58,8 @@ fn key_rows(bench: &mut Bench<'_>, (dim, rope): (usize, usize), stride: usize, t
     let turns = angles(tokens * 2, rope);
     let weight = bench.floats(dim);
     let (angles_gpu, none) = (bench.upload(&flat(&turns))?, bench.upload(&[0u32])?);
-    let (weight_gpu, x) = (bench.upload(&weight)?, Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, half: false });
+    let (weight_gpu, x) =
+        (bench.upload(&weight)?, Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, is_f16: false });
     let words = kv.words(dim as u32) as usize;
     let out = bench.output(tokens * words)?;
     let kv_slice = out.slice();

@@ -61,11 +61,11 @@ fn rings(
             for row in (0..total).step_by(held) {
                 outs.push(bench.output_with(&nines(held.min(total - row) * words))?);
             }
-            pools.push(Pool { segments: outs[first..].iter().map(Output::slice).collect(), held: held as u32 });
+            pools.push(Pool { segments: outs[first..].iter().map(Output::slice).collect(), units_per_segment: held as u32 });
         }
         let all: Vec<&Output> = outs.iter().collect();
         let store = |(&(size, words, offset), ring)| {
-            let source = Strided { slice: source.clone(), stride: stride as u32, offset: offset as u32, half: false };
+            let source = Strided { slice: source.clone(), stride: stride as u32, offset: offset as u32, is_f16: false };
             RingStore { ring, size: size as u32, words: words as u32, source }
         };
         let rings = Rings { stores: shapes.iter().zip(&pools).map(store).collect(), live: &live_gpu };

@@ -67,7 +67,7 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
     // x and y are parts of wider rows; Q8_0 by eight reads the rounded x, the others the f32 one.
     let wide = bench.floats(tokens as usize * (columns + 24));
     let own: Vec<f32> = wide.chunks_exact(columns + 24).flat_map(|row| &row[16..16 + columns]).copied().collect();
-    let x = Strided { slice: bench.upload(&wide)?, stride: columns as u32 + 24, offset: 16, half: false };
+    let x = Strided { slice: bench.upload(&wide)?, stride: columns as u32 + 24, offset: 16, is_f16: false };
     let x_int8 = bench.upload_int8(&own, columns)?;
     // A companion of that format makes every format take the kernel.
     let (other_bytes, other) = bench.matrix(BlockFormat::Q8_0x8, 3, columns, 1)?;

@@ -46,7 +46,7 @@ fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows
     let (x_gpu, norm) = (bench.upload(&x)?, bench.upload(&weight)?);
     let own: Vec<f32> = x.chunks_exact(stride).flat_map(|row| &row[16..16 + columns]).copied().collect();
     let mut want = None;
-    let x = Strided { slice: x_gpu, stride: stride as u32, offset: 16, half: false };
+    let x = Strided { slice: x_gpu, stride: stride as u32, offset: 16, is_f16: false };
     let mut alone: Vec<u32> = Vec::new();
     for &tokens in companies {
         let case = format!("{:?} {rows:?}x{columns}, {tokens} tokens", formats[2]);

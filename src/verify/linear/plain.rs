@@ -54,7 +54,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     decode_runs(bench, dense, 256, dim)
 }
 
-/// What cooperative kernels decode, where there are halves to decode to.
+/// What cooperative kernels decode, where there are element_types to decode to.
 fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, rows: usize, columns: usize) -> Result<()> {
     if !bench.kernels.profile.caps.f16 {
         return Ok(());
@@ -81,12 +81,12 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (outputs, colu
     let wide = bench.floats(tokens * (columns + 24));
     let (some_tokens, some_rows) = (sampled(tokens, MOST_TOKENS), sampled(outputs, MOST_ROWS));
     let mut want = None;
-    let halves: &[bool] = if bench.takes_half(rows) { &[false, true] } else { &[false] };
-    for (&x_half, &y_half) in halves.iter().flat_map(|x| halves.iter().map(move |y| (x, y))) {
-        let x = Strided::whole(&bench.upload_elements(&wide, x_half)?, columns as u32 + 24).at(16).with_f16(x_half);
+    let element_types: &[bool] = if bench.takes_f16(rows) { &[false, true] } else { &[false] };
+    for (&x_is_f16, &y_is_f16) in element_types.iter().flat_map(|x| element_types.iter().map(move |y| (x, y))) {
+        let x = Strided::whole(&bench.upload_elements(&wide, x_is_f16)?, columns as u32 + 24).at(16).with_f16(x_is_f16);
         let stride = outputs.next_multiple_of(2);
-        let out = bench.elements(tokens * stride, y_half)?;
-        let y = Strided::whole(&out.slice(), stride as u32).with_f16(y_half);
+        let out = bench.elements(tokens * stride, y_is_f16)?;
+        let y = Strided::whole(&out.slice(), stride as u32).with_f16(y_is_f16);
         let record = |pass: &mut Pass<'_>| record_linear(pass, &[&matrix], Grouping::Shared, &x, &y);
         let Some(made) = bench.run(&case, &[&out], rows, record)? else { continue };
         let want = want.get_or_insert_with(|| {
@@ -94,7 +94,7 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (outputs, colu
             let own = rows_at(&wide, &some_tokens, columns + 24, 16, columns);
             reference::linear(&reference::Matrix { format, rows: some_rows.len(), columns, bytes: &some }, &own)
         });
-        let got = picked(&made[0].elements(y_half), &some_tokens, &some_rows, stride);
+        let got = picked(&made[0].elements(y_is_f16), &some_tokens, &some_rows, stride);
         bench.compare(&made[0], &case, &got, want, made[0].limit());
     }
     Ok(())
@@ -110,9 +110,9 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     let mut alone: Vec<u32> = Vec::new();
     for tokens in [1u32, 2, 3, 8, 16] {
         let case = format!("4 matrices of q8_0 and f16, {tokens} tokens");
-        let x = Strided { slice: bench.upload(&all[..tokens as usize * columns])?, stride: columns as u32, offset: 0, half: false };
+        let x = Strided { slice: bench.upload(&all[..tokens as usize * columns])?, stride: columns as u32, offset: 0, is_f16: false };
         let out = bench.output(tokens as usize * total)?;
-        let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, half: false };
+        let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, is_f16: false };
         let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
         let record = |pass: &mut Pass<'_>| record_linear(pass, &matrices, Grouping::Shared, &x, &y);
         let Some(made) = bench.run(&case, &[&out], Rows::Few(tokens), record)? else { continue };
@@ -138,11 +138,11 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
 
 /// `groups` groups of `rank` rows, each with `columns` columns of its own.
 fn grouped(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (groups, rank, columns): (usize, usize, usize)) -> Result<()> {
-    let (tokens, half) = (rows.count() as usize, bench.takes_half(rows));
+    let (tokens, is_f16) = (rows.count() as usize, bench.takes_f16(rows));
     let case = format!("{groups} groups of {format} {rank}x{columns}, {rows:?}");
     let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 1)?;
     let input = bench.floats(tokens * groups * columns);
-    let x = Strided::whole(&bench.upload_elements(&input, half)?, (groups * columns) as u32).with_f16(half);
+    let x = Strided::whole(&bench.upload_elements(&input, is_f16)?, (groups * columns) as u32).with_f16(is_f16);
     let out = bench.output(tokens * groups * rank)?;
     let y = Strided::whole(&out.slice(), (groups * rank) as u32);
     let grouping = Grouping::Rows(rank as u32);

@@ -72,22 +72,23 @@ fn moe(bench: &mut Bench<'_>, (gate_up, down): (&[BlockFormat], BlockFormat), ro
     let chosen: Vec<u32> = routes.iter().flat_map(|r| r.experts.iter().copied()).collect();
     let weights: Vec<f32> = routes.iter().flat_map(|r| r.weights.iter().copied()).collect();
     let pairs = t * used as usize;
-    let half = bench.takes_half(rows);
-    let x_gpu = Strided::whole(&bench.upload_elements(&x, half)?, dim as u32).with_f16(half);
+    let is_f16 = bench.takes_f16(rows);
+    let x_gpu = Strided::whole(&bench.upload_elements(&x, is_f16)?, dim as u32).with_f16(is_f16);
     let (chosen_gpu, weights_gpu) = (bench.upload(&chosen)?, bench.upload(&weights)?);
-    let (act, y) = (bench.elements(pairs * width, half)?, bench.output_with(&shared)?);
+    let (act, y) = (bench.elements(pairs * width, is_f16)?, bench.output_with(&shared)?);
     let most_tiles = MoeScratch::most_tiles(tokens, used, experts) as usize;
     let [out, list, tiles] = [bench.output(pairs * dim)?, bench.output(pairs)?, bench.output(most_tiles * 4)?];
     let (out, list, tiles) = (out.slice(), list.slice(), tiles.slice());
     let routed = Moe { gate_up: &gate_up, down: &down, used, limit };
     let made = bench.run(&case, &[&act, &y], rows, |pass| {
-        let scratch = MoeScratch { act: Strided::whole(&act.slice(), width as u32).with_f16(half), out: &out, pairs: &list, tiles: &tiles };
+        let scratch =
+            MoeScratch { act: Strided::whole(&act.slice(), width as u32).with_f16(is_f16), out: &out, pairs: &list, tiles: &tiles };
         record_moe(pass, &routed, Chosen { experts: &chosen_gpu, weights: &weights_gpu }, &scratch, &x_gpu, &y.slice());
     })?;
     let Some(made) = made else { return Ok(()) };
     // Tokens that are compared, with their share of everything.
     let some = sampled(t, MOST_TOKENS.min(if experts > 8 { 8 } else { MOST_TOKENS }));
-    let (mut want_act, mut got_act, all_act) = (Vec::new(), Vec::new(), made[0].elements(half));
+    let (mut want_act, mut got_act, all_act) = (Vec::new(), Vec::new(), made[0].elements(is_f16));
     for pair in some.iter().flat_map(|token| token * used as usize..(token + 1) * used as usize) {
         let [gate, up] = [0, 1].map(|m| expert_of(&gate_up, m, &gate_up_bytes[m], chosen[pair]));
         let token = pair / used as usize;
