@@ -248,7 +248,8 @@ fn attention(
     Ok(())
 }
 
-/// Compares what a run made with the reference: the result, what the cooperative kernels of prompts pass to each other, and the rounded result.
+/// Compares what a run made with the reference: the result, what the cooperative kernels of prompts pass to each other, and the rounded
+/// result.
 fn compare(bench: &mut Bench<'_>, case: &str, inputs: &Inputs, made: &[Made], is_f16: bool) {
     let (t, dim, columns) = (inputs.rows.len(), inputs.dim, inputs.heads * inputs.dim);
     // The last row is always among them, because its scores are compared too.
@@ -277,8 +278,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32
 }
 
-/// Compares the scores of one row and their statistics, which the cooperative kernels pass to each other. Its heads start at `first`, in rows
-/// of `columns` scores.
+/// Compares the scores of one row and their statistics, which the cooperative kernels pass to each other. Its heads start at `first`, in
+/// rows of `columns` scores.
 fn compare_scores(
     bench: &mut Bench<'_>,
     case: &str,

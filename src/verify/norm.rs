@@ -1,4 +1,4 @@
-//! RMS norms.
+//! Cases of RMS norms.
 
 use super::bench::Bench;
 use super::parts::{MOST_TOKENS, rows_at, sampled};
@@ -13,7 +13,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     norm(bench, 3, 768, 800)
 }
 
-/// Latents of queries, whose rows hold keys too.
+/// Low-rank queries of V4 Flash, whose rows also hold keys.
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     let c = Config::flash();
     for tokens in [1, bench.piece() as usize] {

@@ -1,4 +1,4 @@
-//! The router: which experts a token takes, by score or by a table, and the shared expert's activation beside it.
+//! Cases of the router: the choice of experts by score or by a table, and the shared expert's activation.
 
 use super::bench::Bench;
 use super::outcome::{Limit, as_floats};
@@ -7,7 +7,7 @@ use crate::kernels::{Chosen, DECODE_ROWS, Router, Routing, Row, Rows, SharedAct,
 use crate::model::Config;
 use crate::reference::{self, Choice};
 
-/// Few experts, and as many as the models have.
+/// A few experts, and as many as the models have.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     router(bench, (4, 2, 300), 9)?;
     router(bench, (256, 6, 512), 9)?;
@@ -23,7 +23,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
 }
 
 fn router(bench: &mut Bench<'_>, (experts, used, width): (usize, usize, usize), tokens: usize) -> Result<()> {
-    // The shared expert's gate and up lie behind the logits, with gaps.
+    // The shared expert's gate and up follow the logits, with gaps.
     let (gate, up, limit) = (experts + 8, width + 12, 10.0);
     let stride = gate + up + width + 4;
     let mut wide = bench.floats_around(-1.0, 6.0, tokens * stride);
@@ -31,7 +31,7 @@ fn router(bench: &mut Bench<'_>, (experts, used, width): (usize, usize, usize), 
     let want_act: Vec<f32> = wide.chunks_exact(stride).flat_map(own).collect();
     let is_honest = |t: usize| !(6..9).contains(&t);
     let bias = bench.floats_around(0.0, 0.2, experts);
-    // Rows that leave no honest choice: NaN, infinities, all equal.
+    // Some rows have special scores: NaN, infinities, or all equal.
     for (t, row) in wide.chunks_exact_mut(stride).enumerate() {
         match t {
             6 => row[4..][..experts].fill(f32::NAN),
@@ -50,7 +50,7 @@ fn router(bench: &mut Bench<'_>, (experts, used, width): (usize, usize, usize), 
         let case = format!("{used} of {experts}, {tokens} tokens{}", if hashed { ", by table" } else { "" });
         let router =
             if hashed { Router::Hashed { table: &table_gpu, rows: &rows_gpu, sampled: &sampled } } else { Router::Scored(&bias_gpu) };
-        // The table's cases try the other element too.
+        // The cases with a table store f16, those with scores f32.
         let is_f16 = hashed && bench.kernels.profile.caps.f16;
         let (chosen, weights) = (bench.output(tokens * used)?, bench.output(tokens * used)?);
         let (act, int8) = (bench.elements(tokens * width, is_f16)?, bench.output_int8(step, width)?.filter(|_| !is_f16));

@@ -1,4 +1,4 @@
-//! Rotated queries and keys of many rows: `q_rope` and `kv_row`.
+//! Cases of `q_rope` and `kv_row`, which normalise and rotate queries and keys of prompts.
 
 use crate::Result;
 use crate::kernels::{KvRow, Latents, Pass, QRope, Rows, Strided, Windows, record_latents, record_q_rope};
@@ -26,7 +26,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     key_rows(bench, (dim, rope), (c.q_rank + c.head_dim) as usize, tokens)
 }
 
-/// What lies around the heads stays as it is.
+/// Queries in rows with other values around the heads, which must stay as they are.
 fn queries(bench: &mut Bench<'_>, (dim, rope, heads): (usize, usize, usize), tokens: usize) -> Result<()> {
     let case = format!("{tokens} rows of {heads} heads of {dim}, {rope} rotated");
     let stride = heads * dim + 16;
@@ -50,7 +50,7 @@ fn queries(bench: &mut Bench<'_>, (dim, rope, heads): (usize, usize, usize), tok
     Ok(())
 }
 
-/// Latents that are keys alone, of a long step: they have a kernel of their own.
+/// Window keys of a prompt.
 fn key_rows(bench: &mut Bench<'_>, (dim, rope): (usize, usize), stride: usize, tokens: usize) -> Result<()> {
     let kv = bench.kernels.profile.kv;
     let case = format!("{tokens} rows of {dim}, {rope} rotated");

@@ -1,5 +1,5 @@
-//! Cases of `latents`, the launch that computes queries, keys and compressed rows of generated rows. They compare it with the separate kernels
-//! that rows of a prompt take, which other cases compare with the reference.
+//! Cases of `latents`, the launch that computes queries, keys and compressed rows of generated rows. They compare it with the separate
+//! kernels that rows of a prompt take, which other cases compare with the reference.
 
 use crate::Result;
 use crate::gpu::Slice;

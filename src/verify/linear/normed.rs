@@ -1,4 +1,4 @@
-//! Matrices that multiply rows which are normalised and rounded to int8 on the way: `matvec_normed`.
+//! Cases of `matvec_normed`, which normalises rows and rounds them to int8 before it multiplies them.
 
 use super::int8::COMPANIES;
 use crate::Result;
@@ -32,7 +32,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Rows that are normalised on the way, and each token's bits the same in every company.
+/// Rows that the kernel normalises. The bits of a token must be the same beside any number of others.
 fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows: [usize; 3], companies: &[usize]) -> Result<()> {
     let built = bench.several(&[0, 1, 2].map(|n| (formats[n], rows[n])), columns)?;
     let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();

@@ -1,4 +1,4 @@
-//! Matrices that multiply f32 and f16 rows: `matvec`, `matmul` and its cooperative form, and what that one decodes.
+//! Cases of `matvec`, `matmul` and `matmul_coop`, which multiply matrices with f32 and f16 rows, and of the decoding of weights.
 
 use crate::Result;
 use crate::kernels::{Grouping, Matrix, Pass, Rows, Strided, record_decode_runs, record_linear};
@@ -9,7 +9,7 @@ use crate::verify::bench::Bench;
 use crate::verify::outcome::Limit;
 use crate::verify::parts::{MOST_ROWS, MOST_TOKENS, picked, rows_at, sampled, view, weights_at, whole_blocks};
 
-/// Every format, every size of code, and rows and columns that fill no tile.
+/// Every format, numbers of rows that select every variant, and rows and columns that fill no tile.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     for format in BlockFormat::ALL {
         // Of the kinds of tiles the small and the large: how many rows one holds does not change how weights are read.
@@ -23,7 +23,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     for rows in [Rows::Few(2), Rows::Few(3), Rows::Few(5), Rows::Few(16), Rows::Many(1), Rows::Many(17), Rows::Many(40), Rows::Many(70)] {
         linear(bench, BlockFormat::Q8_0, rows, (77, 512), 3)?;
     }
-    // Rows that end within what is staged at a time.
+    // Rows whose columns end within a stage.
     for rows in [Rows::Many(5), Rows::Many(17), Rows::Many(130)] {
         linear(bench, BlockFormat::F16, rows, (77, 264), 1)?;
         linear(bench, BlockFormat::Q8_0, rows, (77, 288), 1)?;
@@ -54,7 +54,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     decode_runs(bench, dense, 256, dim)
 }
 
-/// What cooperative kernels decode, where there are element_types to decode to.
+/// The weights as cooperative kernels decode them, on devices with f16.
 fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, rows: usize, columns: usize) -> Result<()> {
     if !bench.kernels.profile.caps.f16 {
         return Ok(());
@@ -66,7 +66,7 @@ fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, rows: usize, columns:
     let Some(made) = bench.run(&case, &[&out], Rows::Many(rows as u32), |pass| record_decode_runs(pass, &matrix, &out.slice()))? else {
         return Ok(());
     };
-    // A product with what is behind the columns must be zero, whatever x is.
+    // Values after the last column must be decoded as zeros, so that their products are zero.
     let mut want = vec![0f32; rows * padded];
     want.chunks_exact_mut(padded).enumerate().for_each(|(r, row)| view(&matrix, &bytes).row(r, &mut row[..columns]));
     bench.compare(&made[0], &case, &made[0].floats(), &want, Limit::HALF_STORED);
@@ -100,7 +100,7 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (outputs, colu
     Ok(())
 }
 
-/// Matrices of different formats in one buffer and one launch, and each token's bits the same in every company.
+/// Matrices of different formats in one buffer and one launch. The bits of a token must be the same beside any number of others.
 fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     let columns = 256;
     let shapes = [(BlockFormat::Q8_0, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0, 33), (BlockFormat::F16, 64)];
@@ -136,7 +136,7 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `groups` groups of `rank` rows, each with `columns` columns of its own.
+/// `groups` groups of `rank` rows, each of which takes other `columns` columns.
 fn grouped(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (groups, rank, columns): (usize, usize, usize)) -> Result<()> {
     let (tokens, is_f16) = (rows.count() as usize, bench.takes_f16(rows));
     let case = format!("{groups} groups of {format} {rank}x{columns}, {rows:?}");
