@@ -1,8 +1,8 @@
-//! How kernels are written: the header that each opens with, and that none is forgotten. That each is checked is a test of the kernels.
+//! The header with which each kernel begins is complete. The kernel tests check that each kernel is compared with the reference.
 
 use super::{Breach, File, assert_none, planted, read};
 
-/// The lines of a header behind the first, by their first words.
+/// The lines of a header after the first, by their first words.
 const LINES: [&str; 7] = ["in", "out", "params", "grid", "needs", "cost", "source"];
 
 /// Kernel files: everything under shaders/ but lib/.
@@ -10,12 +10,12 @@ fn kernels() -> Vec<File> {
     read("shaders", "wgsl").into_iter().filter(|file| !file.path.starts_with("shaders/lib/")).collect()
 }
 
-/// The kernel in `file`, which is called like it.
+/// The name of the kernel in `file`, which is the name of the file.
 fn name(file: &File) -> &str {
     file.path.rsplit('/').next().unwrap_or("").trim_end_matches(".wgsl")
 }
 
-/// Kernel files whose header lacks a line, has them in another order or leaves one empty, or that name the kernel otherwise.
+/// Kernel files whose header lacks a line, has the lines in another order, leaves one empty, or has another name of the kernel.
 fn headers(kernels: &[File]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for file in kernels {
@@ -51,7 +51,7 @@ fn headers(kernels: &[File]) -> Vec<Breach> {
     breaches
 }
 
-/// The N of `Params N B`. That it is the size of the block is a test of the kernels.
+/// The N of `Params N B`. The kernel tests check that it is the size of the parameters.
 fn params_bytes(value: &str) -> Option<u32> {
     let (bytes, rest) = value.strip_prefix("Params ")?.split_once(" B")?;
     bytes.parse().ok().filter(|_| rest.is_empty() || rest.starts_with([';', ' ']))
