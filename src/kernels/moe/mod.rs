@@ -3,6 +3,7 @@
 pub(super) mod few;
 pub(super) mod few_int8;
 pub(super) mod grouped;
+mod int8_variants;
 mod layer;
 
 pub use few_int8::{MoeInt8, record_moe_int8};

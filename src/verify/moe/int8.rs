@@ -136,30 +136,45 @@ fn moe(
     })?;
     check_update(bench, &case, (&moe, &int8, &routing), (&y, step), made.as_ref().map(|made| &made[2]))?;
     let Some(mut made) = made else { return Ok(None) };
+    let routed = inputs.routed(experts, used, choosing);
+    compare(bench, &case, (&model, &inputs), (&x, limit), &routed, &made);
+    Ok(Some(made.swap_remove(2)))
+}
+
+/// Compares everything that a run made with the reference. The reference takes the experts and the rounded values that the run made, so that
+/// each kernel is compared on its own inputs.
+fn compare(
+    bench: &mut Bench<'_>,
+    case: &str,
+    (model, inputs): (&Weights, &RouterInputs),
+    (x, limit): (&[f32], f32),
+    routed: &[reference::Routed],
+    made: &[Made],
+) {
+    let (width, dim) = (model.gate_up.rows as usize, model.down.rows as usize);
     // Formats that `lib/formats/units` does not support take the f32 kernels.
     let [rounds_x, rounds_act] = [(&made[0], "moe_gate_up_int8"), (&made[2], "moe_down_int8")].map(|(made, int8)| made.kernel() == int8);
     let got_act = made[0].floats();
-    let routed = inputs.routed(experts, used, choosing);
     let want_ids: Vec<u32> = routed.iter().flat_map(|r| r.experts.iter().copied()).collect();
     let want_weights: Vec<f32> = routed.iter().flat_map(|r| r.weights.iter().copied()).collect();
-    bench.compare_ids(&made[3], &case, &made[3].words, &want_ids);
+    bench.compare_ids(&made[3], case, &made[3].words, &want_ids);
     bench.compare(&made[4], &format!("{case}, weights"), &made[4].floats(), &want_weights, made[4].limit());
     let (chosen, weights, got_shared) = (&made[3].words, made[4].floats(), made[5].floats());
     bench.compare(&made[5], &format!("{case}, shared act"), &got_shared, &inputs.shared(width, limit), made[5].limit());
     let rounded_shared = bench.compare_int8(&made[6], &format!("{case}, shared act"), &got_shared, width);
-    let rounded_act = if rounds_x { bench.compare_int8(&made[1], &case, &got_act, width) } else { Vec::new() };
+    let rounded_act = if rounds_x { bench.compare_int8(&made[1], case, &got_act, width) } else { Vec::new() };
     let (mut want_act, mut want) = (Vec::new(), Vec::new());
-    for t in 0..tokens {
-        let x = if rounds_x { reference::rounded(&x[t * dim..][..dim]) } else { x[t * dim..][..dim].to_vec() };
+    for (t, x) in x.chunks_exact(dim).enumerate() {
+        let x = if rounds_x { reference::rounded(x) } else { x.to_vec() };
+        let used = routed[t].experts.len();
         let pairs = t * used..(t + 1) * used;
         want_act.extend(chosen[pairs.clone()].iter().flat_map(|&expert| model.act(&x, expert, limit)));
         let act = if rounds_act { &rounded_act } else { &got_act };
         let act = &act[pairs.start * width..pairs.end * width];
         want.extend(model.result(&rounded_shared[t * width..][..width], act, &chosen[pairs.clone()], &weights[pairs]));
     }
-    bench.compare(&made[0], &case, &got_act, &want_act, made[0].limit());
-    bench.compare(&made[2], &case, &made[2].floats(), &want, made[2].limit());
-    Ok(Some(made.swap_remove(2)))
+    bench.compare(&made[0], case, &got_act, &want_act, made[0].limit());
+    bench.compare(&made[2], case, &made[2].floats(), &want, made[2].limit());
 }
 
 /// The weights of a layer's experts: as the device reads them, and their bytes.
