@@ -1,4 +1,4 @@
-//! Several prompts at a time through the scheduler: each step has a row of every session that generates, and prompts run in between.
+//! Runs several prompts at a time through the scheduler. Each generated step has a row of every session, and prompts run in between.
 //!
 //! `cargo run --release --example batch -- [DEVICE [PROMPT ...]]`, with the demo model of the program.
 
@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 
 const QUESTIONS: [&str; 3] = ["What is the capital of France?", "What is 17 + 25?", "Count from 1 to 10."];
 
-/// An answer on its way.
+/// An answer that is being generated.
 struct Answer {
     question: String,
     detokenizer: Detokenizer,
@@ -33,7 +33,7 @@ fn main() -> Result<()> {
     let Files::Gguf(file) = &files else { bail!("{}: expected a GGUF file", path.display()) };
     let tokenizer = Tokenizer::from_gguf(file)?;
 
-    // Memory for every session is taken here, so that none of them runs out of it later.
+    // The engine takes the memory of all sessions here, so that none of them can run out of it later.
     let options = LoadOptions { device, context: 2048, sessions: questions.len() as u32, ..LoadOptions::default() };
     let cancel = AtomicBool::new(false);
     let mut engine = Engine::load(&model, None, &options, Watch::quiet(&cancel))?;
@@ -60,7 +60,8 @@ fn main() -> Result<()> {
                         answer.text.push_str(&answer.detokenizer.push(token));
                     }
                 }
-                // In the order in which they end. The session comes back with what it holds, for the next prompt or to be closed.
+                // Answers are printed in the order in which they end. The session comes back with its tokens, for another prompt or to be
+                // closed.
                 Event::Ended { stream, session, result } => {
                     engine.close(session);
                     let report = result?;

@@ -1,4 +1,4 @@
-//! One answer, printed as it comes.
+//! Generates one answer and prints it as it comes.
 //!
 //! `cargo run --release --example generate -- [PROMPT [MODEL.gguf [DEVICE]]]`; without a model it is the demo model of the program.
 
@@ -19,19 +19,19 @@ fn main() -> Result<()> {
     let path = arguments.next().map_or_else(demo, PathBuf::from);
     let Ok(device) = arguments.next().unwrap_or_else(|| "auto".into()).parse::<DeviceChoice>();
 
-    // The headers of the file are checked and every tensor is bound; no weight is read yet.
+    // This checks the headers of the file and binds every tensor. No weight is read yet.
     let files = Files::open(&path)?;
     let model = Model::bind(&files)?;
     let Files::Gguf(file) = &files else { bail!("{}: expected a GGUF file", path.display()) };
     let tokenizer = Tokenizer::from_gguf(file)?;
 
-    // Anything long can be watched and ended early through such a flag.
+    // A flag like this ends any long call early.
     let cancel = AtomicBool::new(false);
     let context = model.config.max_context.min(8192);
     let mut engine = Engine::load(&model, None, &LoadOptions { device, context, ..LoadOptions::default() }, Watch::quiet(&cancel))?;
     let mut session = engine.open()?;
 
-    // What the user says never becomes a special token, whatever it spells.
+    // The user's text never becomes a special token, even if it spells one.
     let chat = Chat { system: None, turns: vec![ChatTurn::User(question)], thinking: ThinkingMode::Chat, effort: None };
     let prompt = chat.render(EffortTable::Original)?.ids(&tokenizer)?;
 
@@ -40,7 +40,7 @@ fn main() -> Result<()> {
     let mut detokenizer = Detokenizer::new(tokenizer);
     let mut out = std::io::stdout();
     let report = session.generate(&mut engine, &prompt, &generation, Watch::quiet(&cancel), |id| {
-        // A reader that is gone ends the answer.
+        // The answer ends if the reader of a pipe has closed it.
         let written = out.write_all(detokenizer.push(id).as_bytes()).and_then(|()| out.flush());
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;

@@ -1,12 +1,12 @@
-//! A kernel of your own, run through the library: y[i] = scale x[i] + shift.
+//! Runs a kernel of your own through the library: y[i] = scale x[i] + shift.
 //!
 //! `cargo run --release --example own_kernel [DEVICE]`, where DEVICE is a part of a name in `dwarfstar devices`.
 
 use anyhow::{Context, Result, ensure};
 use dwarfstar::gpu::{OpenOptions, Recording, Variant, adapters, grid_1d};
 
-/// WGSL with the directives of the shader assembler: constants and flags come from the variant, `params` and binding numbers from the
-/// assembler. Files of shaders/lib can be imported too.
+/// WGSL with the directives of the shader assembler. Constants and flags come from the variant, `params` and binding numbers from the
+/// assembler. It could also import files of shaders/lib.
 const SCALE_AND_SHIFT: &str = "
 // scale_and_shift: y[i] = scale x[i] + shift.
 struct Params { values: u32, scale: f32, shift: f32 }
@@ -21,7 +21,7 @@ fn scale_and_shift(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 ";
 
-/// What the shader calls Params, with the same layout: at most 128 bytes.
+/// The shader's `Params`, with the same layout. It may have 128 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::NoUninit)]
 struct Params {
@@ -56,6 +56,6 @@ fn main() -> Result<()> {
 
 fn print(text: &str) {
     use std::io::Write;
-    // A reader that closes its end early ends nothing here.
+    // It is no failure if the reader of a pipe has closed it.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! One answer, streamed: what `run` and `chat` share.
+//! Generates one answer and prints it as it comes, for `run` and `chat`.
 
 use super::args::ThinkingArgs;
 use super::screen::{aside, interrupted, put};
@@ -11,7 +11,7 @@ use anyhow::Result;
 use std::ops::ControlFlow;
 
 impl ThinkingArgs {
-    /// As the prompt encoding takes it.
+    /// The mode and effort for the prompt encoding.
     pub fn mode(self) -> (ThinkingMode, Option<Effort>) {
         match self {
             Self { nothink: true, .. } => (ThinkingMode::Chat, None),
@@ -21,15 +21,15 @@ impl ThinkingArgs {
     }
 }
 
-/// How generated ids become text.
+/// How an answer is printed.
 pub enum Style {
-    /// As they are, markup included.
+    /// All text goes to stdout, markup included.
     Raw,
-    /// Reasoning aside, the answer on stdout.
+    /// Reasoning goes to stderr, the answer to stdout.
     Split(ThinkingMode),
 }
 
-/// What was said.
+/// What the model said.
 #[derive(Default)]
 pub struct Answer {
     pub text: String,
@@ -62,7 +62,7 @@ impl Answer {
                     }
                     self.show(text)?;
                 }
-                // Without tools in the prompt the splitter makes no calls of markup.
+                // The prompt has no tools, so the splitter reports no calls.
                 Event::ToolName { .. } | Event::ToolArguments { .. } => {}
             }
         }
@@ -70,7 +70,7 @@ impl Answer {
     }
 }
 
-/// Generates from `prompt` and streams the answer to stdout.
+/// Generates from `prompt` and prints the answer as it comes.
 pub fn answer(
     engine: &mut Engine,
     session: &mut Session,

@@ -1,4 +1,4 @@
-//! The options that several commands share: what can be said, not what it means.
+//! The options that several commands share.
 
 use crate::engine::{DeviceChoice, LoadOptions};
 use crate::gpu::OpenOptions;
@@ -8,42 +8,42 @@ use crate::text::encoding::EffortTable;
 use clap::Args;
 use std::path::PathBuf;
 
-/// Which model.
+/// The options that name the model.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// GGUF file or checkpoint folder; else DWARFSTAR_MODEL, else the bundled demo model
+    /// The model: a GGUF file or a checkpoint folder [default: DWARFSTAR_MODEL, or the bundled demo model if that is not set]
     #[arg(short, long, value_name = "FILE|FOLDER")]
     pub model: Option<PathBuf>,
-    /// What the words high and max mean: by default as the model's name says
+    /// The table of effort words in prompts: that of the original or of the 0731 checkpoints [default: by the model's name]
     #[arg(long, value_name = "original|0731", value_parser = EffortTable::from_name)]
     pub effort_table: Option<EffortTable>,
 }
 
-/// Where and how it runs.
+/// The options that say on which device a model runs, and how.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
-    /// auto, cpu, a row of `dwarfstar devices`, or part of a device's name
+    /// The device to run on: auto, cpu, a number that `dwarfstar devices` lists, or part of a device's name
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
-    /// Type of cached rows [default: f16 on a GPU, f32 on the CPU]
+    /// The type in which keys and values of earlier tokens are cached [default: f16 on a GPU, f32 on the CPU]
     #[arg(long, value_name = "f16|f32", value_parser = kv_type)]
     pub kv: Option<KvType>,
-    /// f32 activations and caches in every kernel, the variant that is compared with the reference
+    /// Compute with f32 activations and caches in every kernel: the closest to the reference, and slower
     #[arg(long)]
     pub exact: bool,
-    /// Use only what every GPU has: no subgroups, no f16, no cooperative matrices
+    /// Use only what every supported GPU has: no subgroups, no f16, no cooperative matrices
     #[arg(long)]
     pub portable: bool,
-    /// Compile shaders with bounds checks
+    /// Compile shaders with bounds checks, to find faults in kernels
     #[arg(long)]
     pub debug_checks: bool,
-    /// Most rows of a prefill step [default: what suits the device]
+    /// The largest number of prompt tokens in one step [default: chosen for the device]
     #[arg(long, value_name = "ROWS")]
     pub rows: Option<u32>,
 }
 
 impl DeviceArgs {
-    /// Options for a session of `context` tokens.
+    /// The engine's options for one session of `context` tokens.
     pub fn options(&self, context: u32) -> LoadOptions {
         LoadOptions {
             device: self.device.clone(),
@@ -75,44 +75,44 @@ fn kv_type(text: &str) -> Result<KvType, String> {
     }
 }
 
-/// How tokens are chosen.
+/// The options that say how tokens are drawn.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct SamplingArgs {
-    /// 0 takes the best token [default: 1, for a batch 0]
+    /// The temperature of draws; 0 always takes the most likely token [default: 1, or 0 for a batch]
     #[arg(long)]
     pub temp: Option<f32>,
-    /// Keep the most likely tokens that together have this probability
+    /// Draw only from the most likely tokens that together have this probability
     #[arg(long, default_value_t = 1.0)]
     pub top_p: f32,
-    /// Keep this many of the most likely tokens; 0 keeps all
+    /// Draw only from this many of the most likely tokens; 0 draws from all
     #[arg(long, default_value_t = 0)]
     pub top_k: u32,
-    /// Keep tokens at least this likely relative to the best
+    /// Draw only tokens whose probability is at least this share of the most likely token's
     #[arg(long, default_value_t = 0.0)]
     pub min_p: f32,
-    /// Makes answers repeatable [default: from the clock]
+    /// The seed of the draws: the same seed gives the same answer [default: random]
     #[arg(long)]
     pub seed: Option<u64>,
 }
 
 impl SamplingArgs {
-    /// As the engine takes it; `temperature` where none was given.
+    /// The engine's sampling options. `temperature` is used if the user gave none.
     pub fn sampling(&self, temperature: f32) -> Sampling {
         let Self { temp, top_p, top_k, min_p, seed } = *self;
         Sampling { temperature: temp.unwrap_or(temperature), top_k, top_p, min_p, seed: seed.unwrap_or_else(|| fastrand::u64(..)) }
     }
 }
 
-/// Whether the model reasons first.
+/// The options that say whether the model reasons before it answers.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct ThinkingArgs {
-    /// Reason before answering (default)
+    /// Let the model reason before it answers (the default)
     #[arg(long, conflicts_with_all = ["think_max", "nothink"])]
     pub think: bool,
-    /// Reason with the greatest effort
+    /// Let the model reason with the greatest effort
     #[arg(long, conflicts_with = "nothink")]
     pub think_max: bool,
-    /// Answer at once
+    /// Let the model answer without reasoning
     #[arg(long)]
     pub nothink: bool,
 }

@@ -1,5 +1,5 @@
-//! `dwarfstar run --batch`: many conversations, a JSON line each, several at a time in one engine. A row's bits do not depend on the rows beside
-//! it, so an answer does not depend on what runs beside it.
+//! `dwarfstar run --batch` answers many conversations, a JSON line each, several at a time in one engine. The bits of a row do not depend
+//! on the other rows of its step, so an answer does not depend on the other conversations.
 
 use super::common::Loaded;
 use super::screen::{interrupted, put};
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 
-/// What holds for every line.
+/// The options that hold for every line.
 pub struct Batch<'a> {
     pub loaded: &'a Loaded,
     pub sampling: Sampling,
-    /// Most tokens of an answer.
+    /// The largest number of tokens of an answer.
     pub limit: usize,
-    /// Mode and effort of lines that do not say.
+    /// Mode and effort of lines that do not name any.
     pub thinking: (ThinkingMode, Option<Effort>),
 }
 
@@ -31,7 +31,7 @@ struct Work {
     answer: Vec<TokenId>,
 }
 
-/// Lines that wait, those that are being answered, and sessions that are free.
+/// The lines that wait, the lines that are being answered, and the sessions that are free.
 struct Desk {
     queue: VecDeque<(usize, Vec<TokenId>)>,
     work: HashMap<StreamId, Work>,
@@ -43,7 +43,7 @@ impl Batch<'_> {
     /// Answers each line of `text` with a line on stdout, in order: `{"text", "ending", "prompt_tokens", "tokens"}` or `{"error"}`.
     ///
     /// # Errors
-    /// The device fails, or Ctrl-C; answers up to there are written.
+    /// The device failed, or the user pressed Ctrl-C. The answers before that are written.
     pub fn run(&self, engine: &mut Engine, sessions: u32, text: &str) -> Result<()> {
         let free = (0..sessions).map(|_| engine.open()).collect::<Result<_, _>>()?;
         let mut desk = Desk { queue: VecDeque::new(), work: HashMap::new(), free, answers: Answers::default() };
@@ -87,8 +87,8 @@ impl Batch<'_> {
         Ok(conversation.render(self.loaded.efforts)?.ids(&self.loaded.tokenizer)?)
     }
 
-    /// Gives every free session a line, as long as there are any. A session starts anew with each, because the
-    /// rows that it generated have other bits than the same tokens in a prompt.
+    /// Starts a line in every free session, as long as there are lines. The session is emptied before: rows that it generated have other
+    /// bits than the same tokens in a prompt, and an answer must not depend on which session it gets.
     fn start(&self, engine: &mut Engine, scheduler: &mut Scheduler, desk: &mut Desk) -> Result<()> {
         while !desk.queue.is_empty()
             && let Some(session) = desk.free.pop()
@@ -109,7 +109,7 @@ impl Batch<'_> {
     }
 
     fn generation(&self, line: usize) -> Generation {
-        // Lines with the same prompt get different answers, unless they are greedy.
+        // The line number changes the seed, so that lines with the same prompt get different answers at a temperature above 0.
         let sampling = Sampling { seed: self.sampling.seed.wrapping_add(line as u64), ..self.sampling };
         Generation { sampling, limit: self.limit.max(1), stops: self.loaded.tokenizer.eos().into_iter().collect() }
     }
@@ -137,7 +137,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// What was generated, special tokens spelt out, without the end-of-sentence token.
+    /// The answer of a line: what was generated, with special tokens spelt out and without the end-of-sentence token.
     fn answered(&self, work: &Work, ending: &str) -> Value {
         let mut detokenizer = Detokenizer::new(self.loaded.tokenizer.clone());
         let text: String = work.answer.iter().map(|&id| detokenizer.push(id)).collect();
@@ -150,7 +150,7 @@ fn failed(error: &anyhow::Error) -> Value {
     json!({ "error": format!("{error:#}") })
 }
 
-/// Writes answers in the order of their lines, whatever order they come in.
+/// Writes answers in the order of their lines, in whatever order they end.
 struct Answers {
     waiting: BTreeMap<usize, Value>,
     written: usize,

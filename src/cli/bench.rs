@@ -1,4 +1,5 @@
-//! `dwarfstar bench`: prefill and decode speed at growing contexts, of one session and of several; where a step's time goes.
+//! `dwarfstar bench` measures the speed of prompts and of generation at growing contexts, in one session and in several, and where the time
+//! of a step goes.
 
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::{load, watched};
@@ -26,45 +27,47 @@ pub struct Bench {
     model: ModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Context lengths to measure at, ascending
+    /// The context lengths at which to measure, in ascending order
     #[arg(long, value_delimiter = ',', default_value = "512,2048")]
     frontiers: Vec<u32>,
-    /// Tokens to decode at each
+    /// The number of tokens to generate at each context length
     #[arg(short, default_value_t = 32, value_name = "N")]
     n: usize,
-    /// Sessions that decode together at each context, after one alone
+    /// The number of sessions that generate together at each context length, after one session alone
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     sessions: u32,
-    /// Then run a prompt of so many tokens in one session while the others generate behind the last context, and say what that costs them;
-    /// takes at least two sessions
+    /// Then run a prompt of this many tokens in one session while the others generate after the last context, and show how much that slows
+    /// them down; needs at least two sessions
     #[arg(long, value_name = "TOKENS")]
     beside: Option<u32>,
-    /// A table of every kind of launch of one decode step, with a row of each session, and one prefill step at the last context: how
-    /// many, time, bandwidth
+    /// Print a table of the launches of one prefill step and of one decode step of all sessions at the last context: number, time,
+    /// bandwidth
     #[arg(long)]
     launches: bool,
-    /// No model: a table of every kernel by itself, on the cases that `verify` checks, with weights that no cache holds
+    /// Time every kernel alone, without a model, on the cases that `verify` checks; weights are read from memory, not from a cache
     #[arg(long, conflicts_with_all = ["model", "effort_table", "rows", "frontiers", "n", "sessions", "beside", "launches", "trace"])]
     kernels: bool,
-    /// Shapes of these cases: tiny, flash (those of V4 Flash) or all [default: flash, tiny where shaders run on the CPU]
+    /// The shapes of these cases: tiny, flash (the shapes of V4 Flash) or all [default: flash, or tiny if shaders run on the CPU]
     #[arg(long, requires = "kernels")]
     shapes: Option<Shapes>,
-    /// Only this family of kernels: embed, norm, linear, hc, kv, compressor, indexer, attention, router, moe, sample or stream
+    /// Time only this family: embed, norm, linear, hc, kv, compressor, indexer, attention, router, moe, sample or stream
     #[arg(long, requires = "kernels")]
     family: Option<Family>,
-    /// Write a trace of one prefill step and one decode step at the last context, for chrome://tracing or Perfetto, and its sums by kernel
+    /// Write a trace of one prefill step and one decode step at the last context, for chrome://tracing or Perfetto, and print its sums by
+    /// kernel
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// As JSON lines instead of CSV
+    /// Print JSON lines instead of CSV
     #[arg(long)]
     json: bool,
 }
 
-/// Bytes that copies of inputs may take on a device that does not tell its memory, and where shaders run on the CPU.
+/// The largest size of all copies of inputs, in bytes: on a device whose driver does not report its memory, and where shaders run on the
+/// CPU.
 const COPIES: u64 = 2 << 30;
 const SOFTWARE_COPIES: u64 = 256 << 20;
 
-/// Tokens that sessions have room for beside a long prompt.
+/// The number of tokens that each other session has room to generate while a long prompt runs.
 const BESIDE_TOKENS: u32 = 8192;
 
 impl Bench {
@@ -84,7 +87,7 @@ impl Bench {
             Some(adapter) => Some(read_bandwidth(&adapter.open(self.device.open())?)?),
             None => None,
         };
-        // Sessions beside a long prompt go on generating for as long as it takes.
+        // The other sessions generate for as long as the long prompt takes.
         let room = self.beside.map_or(most, |tokens| most.max(tokens + 2) + BESIDE_TOKENS);
         let context = room.next_multiple_of(512).min(model.config.max_context);
         let options = LoadOptions { sessions: self.sessions, ..self.device.options(context) };
@@ -103,7 +106,7 @@ impl Bench {
         let prompts: Vec<_> = (1..=self.sessions).map(|seed| prompt(seed, model.config.vocabulary, most as usize)).collect();
         let mut sessions = prompts.iter().map(|_| engine.open()).collect::<Result<Vec<_>, _>>()?;
         let tokens = &prompts[0];
-        // Compiles the kernels of the steps to come, whose variants depend on their length, and brings the clocks up.
+        // This step compiles the kernels of prompts, whose variants depend on the length of a step, and brings the clocks up.
         let longest = engine.max_rows().min(most as usize);
         for warm in [2, 1].map(|part| longest / part) {
             self.measure(&mut engine, &mut sessions[0], &tokens[..warm.max(1)])?;
@@ -137,7 +140,8 @@ impl Bench {
         Ok(())
     }
 
-    /// A row as CSV or JSON. `bytes`: weights of a decoded token; `bandwidth`: what the device reads, bytes per second.
+    /// A row as CSV or JSON. `bytes` is the size of the weights that a generated token reads, `bandwidth` the bytes per second that the
+    /// device reads.
     fn line(&self, row: &Speed, bytes: u64, bandwidth: Option<f64>) -> String {
         let rate = bytes as f64 * row.decode_rate;
         let share = bandwidth.map(|b| rate / b);
@@ -155,7 +159,7 @@ impl Bench {
         format!("{context},{prefilled},{prefill_rate:.1},{decoded},{decode_rate:.2},{rate:.1},{share},{sessions},{total_rate:.2}")
     }
 
-    /// What a prompt of `tokens` tokens in one session costs the others, as a table of its own.
+    /// Measures and prints how much a prompt of `tokens` tokens in one session slows the others down.
     fn run_beside(&self, engine: &mut Engine, sessions: &mut [Session], prompts: &[Vec<TokenId>], tokens: u32) -> Result<()> {
         let context = *self.frontiers.last().unwrap_or(&1) as usize;
         let long = prompt(self.sessions + 1, engine.config().vocabulary, tokens as usize);
@@ -181,7 +185,7 @@ impl Bench {
         })
     }
 
-    /// A line for each kernel of each case, as they are measured.
+    /// Times the kernels without a model and prints a line for each kernel of each case, as soon as it is measured.
     fn run_kernels(&self) -> Result<()> {
         let adapter = self.device.device.find()?.ok_or_else(|| anyhow!("the device cpu has no launches to measure"))?;
         let gpu = adapter.open(self.device.open())?;
@@ -206,7 +210,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A table of a prefill step that ends at `context`, and one of the decode step behind it.
+    /// Prints a table of the prefill step that ends at `context`, and one of the decode step after it.
     fn run_launches(
         &self,
         engine: &mut Engine,
@@ -233,13 +237,13 @@ impl Bench {
     }
 }
 
-/// What `measure` says where no kernel is compiled meanwhile.
+/// Measures until no kernel is compiled during the measurement, and returns that one.
 fn warm<T>(engine: &mut Engine, sessions: &mut [Session], measure: impl FnMut(&mut Engine, &mut [Session]) -> Result<T>) -> Result<T> {
     let again = |kernels| note(&format!("{kernels} kernel(s) compiled meanwhile: measured again"));
     measured_warm(engine, sessions, Watch::quiet(interrupted()), again, measure)
 }
 
-/// Writes a trace of a decode step and a prefill step to `file`, and its sums to stderr.
+/// Writes a trace of a decode step and a prefill step to `file`, and prints its sums to stderr.
 fn run_trace(engine: &mut Engine, session: &mut Session, tokens: &[TokenId], file: &Path) -> Result<()> {
     let steps = trace(engine, session, tokens, interrupted())?;
     steps.iter().flat_map(|step| step.sums()).for_each(|line| note(&line));

@@ -1,4 +1,4 @@
-//! `dwarfstar chat`: several turns with line editing and history.
+//! `dwarfstar chat` is a conversation in the terminal, with line editing and history.
 
 use super::answer::{Style, answer, speed};
 use super::args::{DeviceArgs, ModelArgs, SamplingArgs, ThinkingArgs};
@@ -22,13 +22,13 @@ pub struct ChatCommand {
     sampling: SamplingArgs,
     #[command(flatten)]
     thinking: ThinkingArgs,
-    /// System text
+    /// The system message of the conversation
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Most tokens of an answer
+    /// The largest number of tokens of an answer
     #[arg(short, default_value_t = 4096, value_name = "N")]
     n: usize,
-    /// Longest context, in tokens
+    /// The largest length of the conversation, in tokens
     #[arg(long, default_value_t = 16384, value_name = "N")]
     ctx: u32,
 }
@@ -41,7 +41,7 @@ const HELP: &str = "\
 /reset      forget the conversation
 /quit       leave (Ctrl-D too); Ctrl-C stops an answer";
 
-/// What a line asks for.
+/// What the user asks for in a line.
 #[derive(Debug, PartialEq)]
 enum Input<'a> {
     Say(&'a str),
@@ -93,7 +93,7 @@ impl ChatCommand {
                 Err(error) => return Err(error.into()),
             };
             if !line.trim().is_empty() {
-                // History only helps; a terminal without it still works.
+                // Without history the chat still works.
                 let _ = editor.add_history_entry(&line);
             }
             match Input::parse(&line) {
@@ -113,7 +113,8 @@ impl ChatCommand {
         }
     }
 
-    /// One question and its answer. A question that cannot be served is said and taken back; the talk goes on.
+    /// Runs one question and its answer. If it cannot be answered, the reason is printed, and the conversation goes on without the
+    /// question.
     fn turn(&self, loaded: &Loaded, engine: &mut Engine, session: &mut Session, chat: &mut Chat, text: String) -> Result<()> {
         chat.turns.push(ChatTurn::User(text));
         let ids = chat.render(loaded.efforts)?.ids(&loaded.tokenizer)?;

@@ -1,4 +1,4 @@
-//! What several commands do: load a model with its tokenizer, and run long work behind a progress bar.
+//! What several commands do: load a model with its tokenizer, and show a progress bar during long work.
 
 use super::args::{DeviceArgs, ModelArgs};
 use super::screen::{interrupted, note};
@@ -11,7 +11,7 @@ use crate::text::encoding::EffortTable;
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// A model with its tokenizer, and what its name says about effort words.
+/// A model with its tokenizer, and the effort table that its name implies.
 pub struct Loaded {
     pub model: Model,
     pub tokenizer: Tokenizer,
@@ -19,7 +19,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Opens the model that `args` name. Weights are not read yet.
+    /// Opens the model that `args` name. No weights are read yet.
     pub fn open(args: &ModelArgs) -> Result<Self> {
         let source = Source::of(args);
         let files = source.files()?;
@@ -33,21 +33,21 @@ impl Loaded {
         Ok(Self { model, tokenizer, efforts })
     }
 
-    /// Loads the weights, and says on stderr where to.
+    /// Loads the weights and prints the device to stderr.
     pub fn load(&self, mtp: Option<&Mtp>, device: &DeviceArgs, context: u32, sessions: u32) -> Result<Engine> {
         let options = LoadOptions { sessions, ..device.options(context) };
         load(&self.model, mtp, &options, device)
     }
 }
 
-/// Loads the weights of `model` behind a progress bar, and says on stderr where to.
+/// Loads the weights of `model` with a progress bar, and prints the device to stderr.
 pub fn load(model: &Model, mtp: Option<&Mtp>, options: &LoadOptions, asked: &DeviceArgs) -> Result<Engine> {
     let engine = watched("loading", Unit::Bytes, |watch| Engine::load(model, mtp, options, watch))?;
     announce(&engine, asked);
     Ok(engine)
 }
 
-/// Runs long work behind a progress bar, until Ctrl-C.
+/// Runs long work with a progress bar. Ctrl-C ends it early.
 pub fn watched<T>(label: &'static str, unit: Unit, work: impl FnOnce(Watch<'_>) -> T) -> T {
     let progress = Progress::bar(label, 0, unit);
     let done = work(Watch { report: &|done, total| progress.set(done, total), cancel: interrupted() });
@@ -55,7 +55,7 @@ pub fn watched<T>(label: &'static str, unit: Unit, work: impl FnOnce(Watch<'_>) 
     done
 }
 
-/// Says on stderr where a model was loaded to, and why, where it is not what one would expect.
+/// Prints to stderr on which device the model runs, and the reason if it is not the one that a user would expect.
 fn announce(engine: &Engine, asked: &DeviceArgs) {
     if asked.device == DeviceChoice::Auto && engine.plan().is_none() {
         note("no GPU found (Vulkan, Metal or Direct3D 12): the reference on the CPU runs instead, correct but slow");
@@ -65,7 +65,7 @@ fn announce(engine: &Engine, asked: &DeviceArgs) {
     note(&format!("{device}: loaded in {seconds:.1} s, context {}{memory}", engine.context()));
 }
 
-/// The refreshed checkpoints, by their date in the name, have their own table: [`EffortTable`] has both.
+/// The effort table of a model. The refreshed checkpoints, which have their date in the name, have a table of their own.
 fn efforts_of(name: &str, path: &Path) -> EffortTable {
     let named = |date: &str| name.contains(date) || path.to_string_lossy().contains(date);
     if named("0731") || named("0813") { EffortTable::V0731 } else { EffortTable::Original }

@@ -1,4 +1,4 @@
-//! `dwarfstar devices`: adapters, what each supports, and which kernels it would get.
+//! `dwarfstar devices` lists the adapters, what each supports, and which kernels it gets.
 
 use super::screen::put;
 use crate::engine::mib;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 #[derive(Args, Debug)]
 pub struct Devices {
-    /// As JSON
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 }
@@ -30,7 +30,7 @@ impl Devices {
     }
 }
 
-/// Which variants the adapter would get.
+/// The kinds of kernels that the adapter gets, in words.
 fn kernels(adapter: &Adapter) -> String {
     let reduction = adapter.caps.subgroup.map_or("sums through workgroup memory".into(), |n| format!("sums over subgroups of {n}"));
     let int8 = adapter.caps.dot_int8 && adapter.caps.subgroup.is_some_and(|n| n >= 8);

@@ -1,4 +1,4 @@
-//! `dwarfstar imatrix`: how much each input channel of each weight, and each expert, is used on a text.
+//! `dwarfstar imatrix` measures how much a text uses each input channel of each weight, and each expert.
 
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::Loaded;

@@ -1,4 +1,4 @@
-//! `dwarfstar inspect`: metadata, tensors, the mix of formats, where weights go on a device, and the memory plan.
+//! `dwarfstar inspect` shows metadata, tensors and their formats, where weights go on a device, and the memory plan.
 
 use super::args::{DeviceArgs, ModelArgs};
 use super::screen::put;
@@ -18,16 +18,16 @@ pub struct Inspect {
     model: ModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Context lengths to plan for
+    /// The context lengths for which to plan the memory
     #[arg(long, value_delimiter = ',', default_value = "32768,131072,1048576")]
     ctx: Vec<u32>,
-    /// Sessions to plan for
+    /// The number of sessions for which to plan the memory
     #[arg(long, default_value_t = 1)]
     sessions: u32,
     /// List every tensor and metadata key
     #[arg(long)]
     all: bool,
-    /// As JSON
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 }
@@ -53,7 +53,7 @@ impl Inspect {
             share.parameters += tensor.elements;
             share.bytes += tensor.bytes;
         }
-        // Without a GPU the plan is the one that any device can hold.
+        // Without a GPU the plan is made for a device with the least limits.
         let adapter = self.device.device.find()?;
         let (device, caps) = adapter.as_ref().map_or(("any device", Caps::portable()), |a| (&a.name[..], a.caps.clone()));
         let caps = self.device.open().binding_cap.map_or(caps.clone(), |cap| Caps { max_binding_bytes: cap, ..caps });

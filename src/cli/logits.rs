@@ -1,4 +1,4 @@
-//! `dwarfstar logits`: the numbers themselves, for comparison with other implementations.
+//! `dwarfstar logits` writes the logits of given tokens to a file, for comparison with other implementations.
 
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::load;
@@ -22,25 +22,25 @@ pub struct Logits {
     model: ModelArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// JSON array of token ids
+    /// A file with the token ids, as a JSON array
     #[arg(long, value_name = "FILE")]
     tokens: PathBuf,
     /// The safetensors file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Feed so many tokens at a time through the cache: up to 16 as the model's own tokens run, more as pieces of a prompt
+    /// Run this many tokens in each step: up to 16 take the kernels of generated tokens, more take those of prompts
     #[arg(long, value_name = "N")]
     step: Option<usize>,
-    /// Then decode so many tokens, the best one each time
+    /// Then generate this many tokens, each the most likely one
     #[arg(long, value_name = "N")]
     greedy: Option<usize>,
-    /// Draft block (safetensors or GGUF; "bundled" for that of the demo model): adds its logits
+    /// Write the logits of this draft block too: a safetensors or GGUF file, or "bundled" for that of the demo model
     #[arg(long, value_name = "FILE|bundled")]
     mtp: Option<PathBuf>,
-    /// Add the experts and compressed rows that were chosen, and the streams after each layer
+    /// Write the chosen experts, the chosen compressed rows and the streams after each layer too
     #[arg(long)]
     taps: bool,
-    /// Longest context [default: what the tokens need]
+    /// The length of the context, in tokens [default: what the tokens need]
     #[arg(long, value_name = "N")]
     ctx: Option<u32>,
 }
@@ -119,7 +119,8 @@ impl Logits {
         write(&self.output, &tensors)
     }
 
-    /// Logits of all tokens, and those of the draft block. Pieces are of fixed length, so that the result depends on the arguments alone.
+    /// Runs all tokens and returns their logits, and those of the draft block. Pieces have a fixed length, so that the result depends on
+    /// the arguments alone.
     fn feed(&self, engine: &mut Engine, session: &mut Session, tokens: &[TokenId], taps: &mut Collector) -> Result<(Vec<f32>, Vec<f32>)> {
         let step = self.step.unwrap_or(tokens.len()).clamp(1, engine.max_rows());
         let kind = if self.step.is_some() && step <= DECODE_ROWS as usize { RowKind::Generated } else { RowKind::Prompt };
@@ -161,7 +162,7 @@ fn read_tokens(path: &Path) -> Result<Vec<TokenId>> {
     Ok(tokens)
 }
 
-/// Writes beside the target first, so that nothing half-written stays under its name.
+/// Writes a temporary file next to `path` and renames it, so that `path` never names an incomplete file.
 fn write(path: &Path, tensors: &Tensors) -> Result<()> {
     let views: Vec<(String, TensorView<'_>)> = tensors
         .iter()

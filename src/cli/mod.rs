@@ -1,4 +1,4 @@
-//! The commands: one file each, and what they share. Turns arguments into calls and results into lines; does no work of its own.
+//! The commands: one file each, and what they share. They turn arguments into calls and results into lines, and do no other work.
 
 mod answer;
 mod args;
@@ -38,7 +38,7 @@ use synth::Synth;
 use tokenize::Tokenize;
 use verify::Verify;
 
-/// DeepSeek V4 on the GPU you own.
+/// Runs DeepSeek V4 models on your own GPU.
 #[derive(Debug, Parser)]
 #[command(name = "dwarfstar", version)]
 struct Arguments {
@@ -48,29 +48,29 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer one prompt
+    /// Answer one prompt, or a file of conversations
     Run(Run),
-    /// Talk with the model
+    /// Talk with the model in the terminal
     Chat(ChatCommand),
-    /// Prefill and decode speed at growing contexts, as CSV
+    /// Measure the speed of prompts and of generation at growing contexts, or of single kernels
     Bench(Bench),
-    /// Logits of given tokens, into a safetensors file
+    /// Write the logits of given tokens to a safetensors file
     Logits(Logits),
-    /// Text to token ids and back, JSON lines on stdin
+    /// Turn text into token ids and back, from JSON lines on stdin
     Tokenize(Tokenize),
-    /// Conversations to prompts and completions to messages, JSON lines on stdin
+    /// Turn conversations into prompts and completions into messages, from JSON lines on stdin
     Render(Render),
-    /// What a model file holds, and the memory it needs
+    /// Show what a model file holds and how much memory it needs
     Inspect(Inspect),
-    /// The devices of this machine
+    /// List the devices of this machine
     Devices(Devices),
-    /// Compare every kernel with the reference on this machine's devices
+    /// Compare every kernel with the reference, on the devices of this machine
     Verify(Verify),
-    /// A checkpoint folder or GGUF file into a GGUF file in smaller formats
+    /// Convert a checkpoint folder or GGUF file into a GGUF file with smaller formats
     Quantize(Quantize),
-    /// How much each input channel is used on a text: the importance matrix for `quantize`
+    /// Measure how much a text uses each input channel, and write the importance matrix that `quantize` takes
     Imatrix(Imatrix),
-    /// Perplexity on a text, and the divergence from a base model
+    /// Measure the perplexity on a text, and the divergence from a base model
     Perplexity(Perplexity),
     /// Write a model with random weights, for benchmarks and tests
     Synth(Synth),
@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
     run(std::env::args_os())
 }
 
-/// Runs the program with `arguments`, of which the first is its name. Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own).
+/// Runs the program with `arguments`, of which the first is its name. The exit code is 0 on success, 1 on failure, and 2 on wrong usage.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = Arguments::parse_from(arguments);
     if let Some(filter) = &crate::debug::environment().log {

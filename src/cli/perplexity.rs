@@ -1,4 +1,4 @@
-//! `dwarfstar perplexity`: how well a model predicts a text, and how far it is from a base model.
+//! `dwarfstar perplexity` measures how well a model predicts a text, and how far its predictions are from those of a base model.
 
 use super::args::{DeviceArgs, ModelArgs};
 use super::common::{Loaded, watched};
@@ -20,10 +20,10 @@ pub struct Perplexity {
     device: DeviceArgs,
     #[command(flatten)]
     text: TextArgs,
-    /// Compare with this model: it runs first, its logits wait in a temporary file (4 bytes for each token and word of the vocabulary)
+    /// Compare the model with this one, which runs first; its logits take 4 bytes for each token and vocabulary entry in a temporary file
     #[arg(long, value_name = "FILE|FOLDER")]
     base: Option<PathBuf>,
-    /// Print as JSON
+    /// Print JSON instead of text
     #[arg(long)]
     json: bool,
 }

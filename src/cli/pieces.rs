@@ -1,4 +1,4 @@
-//! Texts cut into pieces of equal length, for the commands that measure a model on a text.
+//! Cuts texts into pieces of equal length, for the commands that measure a model on a text.
 
 use crate::engine::TokenId;
 use crate::text::Tokenizer;
@@ -8,22 +8,22 @@ use std::path::PathBuf;
 
 #[derive(Args, Clone, Debug)]
 pub struct TextArgs {
-    /// Text file, UTF-8; may be repeated
+    /// A text file in UTF-8; the option may be repeated
     #[arg(long, value_name = "FILE", required = true)]
     pub text: Vec<PathBuf>,
-    /// Tokens of a piece; each begins with the beginning-of-sentence token and knows nothing of the one before
+    /// The number of tokens of a piece; each piece starts with the beginning-of-sentence token and does not see the piece before
     #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub piece: u32,
-    /// At most so many pieces
+    /// The largest number of pieces to run [default: all]
     #[arg(short = 'n', long, value_name = "N")]
     pub pieces: Option<usize>,
-    /// Read the special tokens that the text spells out, instead of treating all of it as plain text
+    /// Turn special tokens that the text spells out into their ids, instead of treating them as plain text
     #[arg(long)]
     pub special: bool,
 }
 
 impl TextArgs {
-    /// The pieces; what is left at a text's end is dropped.
+    /// Reads the texts and cuts them into pieces. An incomplete piece at the end of a text is dropped.
     pub fn read(&self, tokenizer: &Tokenizer) -> Result<Vec<Vec<TokenId>>> {
         let mut pieces = Vec::new();
         let bos = tokenizer.bos();

@@ -1,4 +1,4 @@
-//! `dwarfstar quantize`: a checkpoint folder or GGUF file into a GGUF file in smaller formats.
+//! `dwarfstar quantize` converts a checkpoint folder or GGUF file into a GGUF file with smaller formats.
 
 use super::screen::{interrupted, note, put};
 use crate::convert::{Importance, Override, Recipe, Request, quantize};
@@ -13,20 +13,20 @@ use std::time::Instant;
 
 #[derive(Args, Debug)]
 pub struct Quantize {
-    /// A checkpoint folder or a GGUF file
+    /// The model to convert: a checkpoint folder or a GGUF file
     input: PathBuf,
     /// The GGUF file to write
     output: PathBuf,
-    /// q2, q2-q4, q4, mxfp4, q8 or f16
+    /// The formats of the result: q2, q2-q4, q4, mxfp4, q8 or f16
     #[arg(long)]
     recipe: Recipe,
-    /// Importance matrix, as `imatrix` makes it
+    /// An importance matrix that `imatrix` wrote
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
-    /// Format of the matrices whose GGUF names match a regular expression, for example attn_q_b=q4_k; may be repeated, the last one wins
+    /// The format of the matrices whose GGUF names match a regular expression, for example attn_q_b=q4_k; the last match counts
     #[arg(long = "type", value_name = "PATTERN=TYPE")]
     types: Vec<Override>,
-    /// Write the draft block (mtp.0.*) into a file of its own, instead of the model
+    /// Write only the draft block (mtp.0.*), not the model
     #[arg(long)]
     mtp: bool,
 }

@@ -1,4 +1,4 @@
-//! `dwarfstar render`: conversations to prompts, and completions back to messages, a JSON line each.
+//! `dwarfstar render` turns conversations into prompts, and completions back into messages, a JSON line each.
 
 use super::args::ModelArgs;
 use super::source::Source;
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 pub struct Render {
     #[command(flatten)]
     model: ModelArgs,
-    /// The effort words of the first checkpoints (default)
+    /// Use the effort words of the first checkpoints (the default)
     #[arg(long)]
     original: bool,
-    /// The effort words of the refreshed checkpoints
+    /// Use the effort words of the refreshed checkpoints
     #[arg(long = "0731", conflicts_with = "original")]
     refreshed: bool,
-    /// From {"text", "thinking_mode"} to the parsed message
+    /// Parse completions, lines of {"text", "thinking_mode"}, into messages
     #[arg(long)]
     parse: bool,
 }
@@ -40,7 +40,7 @@ impl Render {
     }
 }
 
-/// The whole prompt as one string and its ids: here text that spells a special token becomes one, as in the reference encoders.
+/// The prompt as one string, and its ids. Text that spells a special token becomes that token here, as in the reference encoders.
 fn rendered(tokenizer: &Tokenizer, line: &Value, table: EffortTable) -> Result<Value> {
     let prompt = Conversation::from_json(line)?.render(table)?.text();
     let ids = tokenizer.encode(&prompt)?;

@@ -1,4 +1,4 @@
-//! `dwarfstar run`: one prompt, one streamed answer; or a file of conversations.
+//! `dwarfstar run` answers one prompt, or a file of conversations.
 
 use super::answer::{Style, answer, speed};
 use super::args::{DeviceArgs, ModelArgs, SamplingArgs, ThinkingArgs};
@@ -28,22 +28,22 @@ pub struct Run {
     /// Read the prompt from a file
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     prompt_file: Option<PathBuf>,
-    /// System text
+    /// The system message of the conversation
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
-    /// Most tokens of the answer
+    /// The largest number of tokens of an answer
     #[arg(short, default_value_t = 4096, value_name = "N")]
     n: usize,
-    /// Longest context, in tokens
+    /// The largest length of prompt and answer together, in tokens
     #[arg(long, default_value_t = 8192, value_name = "N")]
     ctx: u32,
-    /// Continue the prompt as it is, without the chat template
+    /// Let the model continue the prompt as plain text, without the chat template
     #[arg(long)]
     raw: bool,
-    /// Answer each line of this file, a JSON object with the keys of `render`, with a JSON line; greedily, unless --temp says otherwise
+    /// Answer each line of this file, a JSON object with the keys that `render` reads, with a JSON line
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_file", "system", "raw"])]
     batch: Option<PathBuf>,
-    /// Conversations of a batch at a time
+    /// The number of conversations of a batch that are answered at the same time
     #[arg(long, default_value_t = 8, value_name = "N", requires = "batch", value_parser = clap::value_parser!(u32).range(1..=16))]
     sessions: u32,
 }
@@ -108,7 +108,7 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| file.display().to_string())
 }
 
-/// Plain text behind BOS, as a base model reads it.
+/// The ids of `prompt` as plain text after the beginning-of-sentence token, as a base model reads it.
 fn raw_ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<u32>> {
     let mut ids: Vec<u32> = tokenizer.token_id(special::BOS).into_iter().collect();
     ids.extend(tokenizer.encode(prompt)?);

@@ -1,4 +1,4 @@
-//! What people see, and what they press: results on stdout, lines on stderr, Ctrl-C.
+//! The terminal: results on stdout, messages on stderr, and Ctrl-C.
 
 use crate::Error;
 use anyhow::{Context, Result};
@@ -6,19 +6,19 @@ use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// An error as one line, with the option that helps where there is one.
+/// An error as one line. It names the option that helps, if there is one.
 pub fn explained(error: &anyhow::Error) -> String {
     let hint = if matches!(error.downcast_ref(), Some(Error::ContextFull { .. })) { "; raise --ctx" } else { "" };
     format!("{error:#}{hint}")
 }
 
-/// A line for people, on stderr.
+/// Prints a message to stderr.
 #[expect(clippy::print_stderr, reason = "this is where lines for people go")]
 pub fn note(line: &str) {
     eprintln!("{line}");
 }
 
-/// Writes results to stdout. A reader that went away ends the program quietly, as for any tool in a pipe.
+/// Writes results to stdout. If the reader of a pipe has closed it, the program ends without a message, as other tools do.
 pub fn put(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -27,7 +27,7 @@ pub fn put(text: &str) -> Result<()> {
     }
 }
 
-/// Reasoning and other asides: on stderr, dimmed on a terminal.
+/// Prints reasoning to stderr, dimmed on a terminal.
 #[expect(clippy::print_stderr, reason = "this is where asides go")]
 pub fn aside(text: &str) {
     if std::io::stderr().is_terminal() {
@@ -37,7 +37,7 @@ pub fn aside(text: &str) {
     }
 }
 
-/// Set by Ctrl-C. A second Ctrl-C ends the program at once.
+/// The flag that Ctrl-C sets. A second Ctrl-C ends the program at once.
 pub fn interrupted() -> &'static AtomicBool {
     static FLAG: AtomicBool = AtomicBool::new(false);
     static WATCH: OnceLock<()> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! Where a model comes from: a file or folder that somebody named, or the demo model that is built in.
+//! Where a model comes from: a file or folder that the user named, or the demo model that is built in.
 
 use super::args::ModelArgs;
 use super::screen::note;
@@ -10,30 +10,30 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Made by tools/demo, whose README says how; GGUF, recipe q8.
+/// The demo model: a GGUF file of recipe q8. The README of tools/demo says how it was made.
 static MODEL: &[u8] = include_bytes!("demo/model.gguf");
 
-/// The draft block of the same training.
+/// The draft block of the demo model.
 static DRAFT: &[u8] = include_bytes!("demo/draft.gguf");
 
-/// What errors about the two call them.
+/// The name of both in error messages.
 const MODEL_NAME: &str = "bundled demo model";
 const DRAFT_NAME: &str = "draft block of the bundled demo model";
 
-/// What `--mtp` says to get the bundled draft block.
+/// The word that names the bundled draft block in `--mtp`.
 const BUNDLED: &str = "bundled";
 
-/// A place to load a model from.
+/// Where to load a model from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// A GGUF file or a checkpoint folder; a tokenizer.json where no weights are needed.
+    /// A GGUF file or a checkpoint folder, or a tokenizer.json for commands that need no weights.
     Named(PathBuf),
     /// The demo model.
     Bundled,
 }
 
 impl Source {
-    /// What `-m` or the environment name. Where neither does it is the demo model, and a line on stderr says so.
+    /// The model that `-m` names, or else the environment. If neither does, it is the demo model, and a line on stderr says so.
     pub fn of(args: &ModelArgs) -> Self {
         match args.model.clone().or_else(|| environment().model.clone()) {
             Some(path) => Self::Named(path),
@@ -44,7 +44,7 @@ impl Source {
         }
     }
 
-    /// For people: the path, or what the demo model is called.
+    /// The path for messages, or the name of the demo model.
     pub fn path(&self) -> &Path {
         match self {
             Self::Named(path) => path,
@@ -52,7 +52,7 @@ impl Source {
         }
     }
 
-    /// The files, with their headers checked. Weights are not read.
+    /// Opens the files and checks their headers. No weights are read.
     pub fn files(&self) -> Result<Files> {
         match self {
             Self::Named(path) => Ok(Files::open(path)?),
@@ -60,7 +60,7 @@ impl Source {
         }
     }
 
-    /// The model's tokenizer, or the tokenizer.json that was named itself.
+    /// Reads the model's tokenizer, or the tokenizer.json if the source is one.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         let file = match self {
             Self::Named(path) if path.is_dir() => path.join("tokenizer.json"),

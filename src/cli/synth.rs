@@ -1,4 +1,4 @@
-//! `dwarfstar synth`: a model file with random weights.
+//! `dwarfstar synth` writes a model file with random weights.
 
 use super::screen::note;
 use crate::convert::{Recipe, Shape, synth};
@@ -12,16 +12,16 @@ use std::time::Instant;
 pub struct Synth {
     /// The GGUF file to write
     output: PathBuf,
-    /// flash, pro or tiny
+    /// The shape of the model: flash, pro or tiny
     #[arg(long)]
     shape: Shape,
-    /// Only the first so many layers: the same kernels at the same sizes in a smaller file
+    /// Write only this many layers: the same kernels run at the same sizes, from a smaller file
     #[arg(long, value_name = "N")]
     layers: Option<usize>,
-    /// q2, q2-q4, q4, mxfp4, q8 or f16
+    /// The formats of the weights: q2, q2-q4, q4, mxfp4, q8 or f16
     #[arg(long, default_value = "q2")]
     recipe: Recipe,
-    /// The same seed makes the same file
+    /// The seed of the random weights: the same seed makes the same file
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }

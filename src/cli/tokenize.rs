@@ -1,4 +1,4 @@
-//! `dwarfstar tokenize`: text to ids and back, a JSON line each.
+//! `dwarfstar tokenize` turns text into ids and back, a JSON line each.
 
 use super::args::ModelArgs;
 use super::screen::put;
@@ -13,10 +13,10 @@ use std::io::BufRead;
 pub struct Tokenize {
     #[command(flatten)]
     model: ModelArgs,
-    /// Switch the added vocabulary off: nothing in the text becomes a special token
+    /// Treat all of the text as plain text: nothing in it becomes a special token
     #[arg(long, conflicts_with = "decode")]
     plain: bool,
-    /// From {"ids": [...]} to {"text": ..., "pieces": [...]}
+    /// Turn ids back into text: {"ids": [...]} becomes {"text": ..., "pieces": [...]}
     #[arg(long)]
     decode: bool,
 }
@@ -28,7 +28,7 @@ impl Tokenize {
     }
 }
 
-/// Answers every line of stdin with a line of stdout. The first line that cannot be answered ends the work and is named.
+/// Answers every line of stdin with a line on stdout. At the first line that cannot be answered it ends with an error that names the line.
 pub fn each_line(mut answer: impl FnMut(&Value) -> Result<Value>) -> Result<()> {
     for (number, line) in std::io::stdin().lock().lines().enumerate() {
         let line = line.context("stdin")?;
@@ -45,7 +45,7 @@ pub fn each_line(mut answer: impl FnMut(&Value) -> Result<Value>) -> Result<()> 
 fn encode(tokenizer: &Tokenizer, line: &Value, plain: bool) -> Result<Value> {
     let text = match (line["text"].as_str(), line["bytes_hex"].as_str()) {
         (Some(text), _) => text.to_string(),
-        // Invalid UTF-8 reads as replacement characters, as in every tokenizer that takes strings.
+        // Invalid UTF-8 becomes replacement characters, as in every tokenizer that takes strings.
         (None, Some(hex)) => String::from_utf8_lossy(&bytes_of(hex)?).into_owned(),
         (None, None) => bail!("expected {{\"text\": ...}} or {{\"bytes_hex\": ...}}"),
     };

@@ -1,4 +1,4 @@
-//! `dwarfstar verify`: every kernel variant against the reference on this machine's adapters. The kernel tests run the same checks.
+//! `dwarfstar verify` compares the kernels with the reference on the adapters of this machine. The kernel tests run the same cases.
 
 use super::screen::put;
 use crate::engine::DeviceChoice;
@@ -13,22 +13,22 @@ use std::fmt;
 /// The arguments of `dwarfstar verify`.
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// Only this device: a row of `dwarfstar devices`, or part of a name
+    /// Check only this device: a number that `dwarfstar devices` lists, or part of a device's name
     #[arg(long)]
     device: Option<DeviceChoice>,
-    /// Only this way of opening it
+    /// Check only this way of opening the device
     #[arg(long)]
     way: Option<Way>,
-    /// Shapes of the cases: tiny, flash (those of V4 Flash, some 4 GB) or all [default: all, tiny where shaders run on the CPU]
+    /// The shapes of the cases: tiny, flash (the shapes of V4 Flash, some 4 GB) or all [default: all, or tiny if shaders run on the CPU]
     #[arg(long)]
     shapes: Option<Shapes>,
-    /// Only this family of kernels: embed, norm, linear, hc, kv, compressor, indexer, attention, router, moe, sample or stream
+    /// Check only this family: embed, norm, linear, hc, kv, compressor, indexer, attention, router, moe, sample or stream
     #[arg(long)]
     family: Option<Family>,
-    /// Name every check, not only the failed ones
+    /// Print every check, not only those that fail
     #[arg(long)]
     all: bool,
-    /// As JSON
+    /// Print JSON lines instead of tables
     #[arg(long)]
     json: bool,
 }
@@ -36,15 +36,15 @@ pub struct Verify {
 /// How a device is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Way {
-    /// With all that it offers
+    /// Use everything that the device offers
     Best,
-    /// Without cooperative matrices and int8, with a cache of f32
+    /// Use no cooperative matrices and no int8, and a cache of f32
     Exact,
-    /// With nothing but what every device has
+    /// Use only what every supported device has
     Portable,
-    /// With bounds checks in the shaders
+    /// Compile shaders with bounds checks
     Checked,
-    /// As if its subgroups varied in size
+    /// Treat the device as one whose subgroups vary in size
     Narrow,
 }
 
@@ -58,7 +58,7 @@ impl Way {
     }
 }
 
-/// As `--way` takes it.
+/// The word that `--way` takes.
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
@@ -99,7 +99,7 @@ impl Verify {
                 self.report(&title, &gpu.caps().summary(), &report)?;
                 launched.extend(report.launched);
             }
-            // Other devices have no use for the cooperative kernels.
+            // Only a device with cooperative matrices can launch every kernel.
             let missed: Vec<&str> = kernels().filter(|kernel| !launched.contains(kernel)).collect();
             let is_whole = self.family.is_none() && self.shapes != Some(Shapes::Flash);
             if adapter.caps.cooperative != Cooperative::None && is_whole && !missed.is_empty() && !self.json {

@@ -1,11 +1,11 @@
-//! The devices of a machine.
+//! The devices of this machine.
 
 use super::caps::{AdapterKind, Caps, OpenOptions};
 use super::executor::{Executor, Gpu};
 use super::wgpu as webgpu;
 use crate::Result;
 
-/// One row of `dwarfstar devices`.
+/// A device that can be opened: one row of `dwarfstar devices`.
 #[derive(Clone, Debug)]
 pub struct Adapter {
     found: Found,
@@ -15,15 +15,15 @@ pub struct Adapter {
     pub backend: String,
     /// Driver name and version.
     pub driver: String,
-    /// Its kind.
+    /// The kind of device.
     pub kind: AdapterKind,
-    /// What it offers in full.
+    /// What the device can do, if all of it is used.
     pub caps: Caps,
-    /// Memory that it can hold buffers in, bytes, where the driver tells.
+    /// Size in bytes of the memory for buffers, if the driver reports it.
     pub memory_bytes: Option<u64>,
 }
 
-/// What found a device, and opens it.
+/// The executor's own handle of a device that it found, with which it opens the device.
 #[derive(Clone, Debug)]
 enum Found {
     Wgpu(webgpu::Adapter),

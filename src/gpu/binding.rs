@@ -1,11 +1,11 @@
-//! What a launch binds, as its kernel means it. How a device's interface binds it is up to the executor.
+//! The memory that a launch gets, described by what the kernel does with it. The executor decides how to bind it.
 
 use super::buffer::Slice;
 use std::fmt;
 use std::slice;
 
-/// One parameter of a kernel that is memory. Several of its kinds exist because WGSL has no pointers and devices bind few and small ranges;
-/// an executor that has neither limit may pass less.
+/// One memory argument of a kernel. Several kinds exist only because WGSL has no pointers, and because devices bind few and small ranges.
+/// An executor without these limits may bind less.
 #[derive(Clone, Debug)]
 pub enum Binding {
     /// A range that the kernel declares once.
@@ -22,14 +22,14 @@ pub enum Binding {
     Prefetch {
         /// Ranges of weights.
         ranges: Vec<Slice>,
-        /// Where the kernel writes what it touched, under a condition that never holds: compilers drop loads without a use. None: the kernel
-        /// has an output that can serve.
+        /// Where the kernel writes what it touched, under a condition that never holds: compilers drop loads without a use. None: the
+        /// kernel has an output that can serve.
         sink: Option<Slice>,
     },
 }
 
 impl Binding {
-    /// What a shader declares for it, in order: a range for each of its variables.
+    /// The ranges that a shader declares for it, in order: one for each variable.
     pub fn slices(&self) -> impl Iterator<Item = &Slice> {
         let (first, rest) = match self {
             Self::One(slice) | Self::Merged(slice) | Self::Unused(slice) => (Some(slice), &[][..]),
@@ -40,7 +40,7 @@ impl Binding {
         first.into_iter().chain(rest)
     }
 
-    /// The same of other ranges.
+    /// The same kind of binding of other ranges: `of` replaces each.
     #[must_use]
     pub fn map(&self, of: impl Fn(&Slice) -> Slice) -> Self {
         match self {
@@ -53,7 +53,7 @@ impl Binding {
         }
     }
 
-    /// The word for its kind; none for one plain range.
+    /// The name of its kind. One plain range has none.
     pub(super) fn kind(&self) -> Option<&'static str> {
         match self {
             Self::One(_) => None,
@@ -78,7 +78,7 @@ impl From<&Slice> for Binding {
     }
 }
 
-/// `x[0..256]`, or the kind and the slices that it stands for: `twice(w[0..1024])`, `pool(a[0..64] b[0..64])`.
+/// `x[0..256]`, or the kind and its slices: `twice(w[0..1024])`, `pool(a[0..64] b[0..64])`.
 impl fmt::Display for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(kind) = self.kind() else { return self.slices().try_for_each(|slice| slice.fmt(f)) };

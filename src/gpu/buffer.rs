@@ -1,16 +1,16 @@
-//! Handles of a device's memory, and ranges of it: plain data. What stands behind a handle only its owner knows.
+//! Handles of a device's memory, and ranges of it, as plain data. Only the owner of a handle knows the memory behind it.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who holds the memory behind handles.
+/// Holds the memory behind handles.
 pub(super) trait Owner: Send + Sync {
-    /// The last handle of buffer `id` is gone. Work in flight may still use the memory.
+    /// Called when the last handle of buffer `id` is dropped. Work in flight may still use the memory.
     fn release(&self, id: u64);
 }
 
-/// A storage buffer on one device. Clones share the memory, which goes back when the last one is dropped.
+/// A storage buffer on one device. Clones share the memory, which is freed when the last one is dropped.
 #[derive(Clone)]
 pub struct Buffer(Arc<Inner>);
 
@@ -28,18 +28,18 @@ impl Drop for Inner {
 }
 
 impl Buffer {
-    /// The first handle of `bytes` bytes, for `owner` to put memory behind.
+    /// Makes the first handle of `bytes` bytes, for which `owner` has or makes the memory.
     pub(super) fn new(label: &str, bytes: u64, owner: Arc<dyn Owner>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(Arc::new(Inner { id: NEXT.fetch_add(1, Ordering::Relaxed), label: label.into(), bytes, owner }))
     }
 
-    /// Distinguishes buffers of one process; never reused.
+    /// Number of the buffer in this process. It is never used again.
     pub fn id(&self) -> u64 {
         self.0.id
     }
 
-    /// What it was called when it was made.
+    /// The name that it got when it was made.
     pub fn label(&self) -> &str {
         &self.0.label
     }
@@ -54,12 +54,12 @@ impl Buffer {
         self.0.bytes
     }
 
-    /// All of it.
+    /// The range of the whole buffer.
     pub fn all(&self) -> Slice {
         Slice { buffer: self.clone(), offset: 0, bytes: self.bytes() }
     }
 
-    /// `bytes` bytes from `offset`; the offset must suit the device's binding alignment (256 always does).
+    /// The range of `bytes` bytes from `offset`, which must suit the device's binding alignment (256 always does).
     pub fn slice(&self, offset: u64, bytes: u64) -> Slice {
         Slice { buffer: self.clone(), offset, bytes }
     }
@@ -83,7 +83,7 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// `bytes` bytes from `offset` of this slice; the offset must suit the device's binding alignment (256 always does).
+    /// The range of `bytes` bytes from `offset` of this slice. The offset must suit the device's binding alignment (256 always does).
     #[must_use]
     pub fn part(&self, offset: u64, bytes: u64) -> Slice {
         Slice { buffer: self.buffer.clone(), offset: self.offset + offset, bytes }
@@ -109,7 +109,7 @@ pub(super) mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// An owner without memory, which notes what comes back.
+    /// An owner without memory, which notes the buffers that are released.
     #[derive(Default)]
     pub struct Notes(Mutex<Vec<u64>>);
 

@@ -1,6 +1,6 @@
-//! What a device can do, read once, and what decides which variant of a kernel it gets. How to open one.
+//! What a device can do, which decides the variants of kernels that it gets, and the options with which a device is opened.
 
-/// What kind of device an adapter is.
+/// The kind of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterKind {
     /// A GPU with its own memory.
@@ -13,23 +13,23 @@ pub enum AdapterKind {
     Other,
 }
 
-/// How to open a device.
+/// The options with which a device is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenOptions {
     /// Use nothing beyond [`Caps::portable`].
     pub portable: bool,
     /// Compile shaders with bounds checks and zeroed workgroup memory.
     pub checks: bool,
-    /// Pretend that no storage binding may be larger than this, in bytes.
+    /// The largest storage binding in bytes, to imitate a smaller device.
     pub binding_cap: Option<u64>,
-    /// Assume subgroups of half the size that they have, as on a device whose subgroups vary.
+    /// Assume half the real subgroup size, to imitate a device whose subgroups vary in size.
     pub narrow: bool,
 }
 
-/// Cooperative matrices that kernels are written for: f16 operands, f32 sums, one subgroup.
+/// The cooperative matrices of a device, as far as kernels support them: f16 operands, f32 sums, one subgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cooperative {
-    /// None, or only shapes that no kernel uses.
+    /// No matrices, or only shapes that no kernel supports.
     None,
     /// 8x8x8 (Metal).
     Size8,
@@ -40,35 +40,35 @@ pub enum Cooperative {
 /// Facts about an opened device. Sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// The smallest subgroup size, where subgroup operations exist: kernels exchange values among so many neighbours only, and real subgroups
-    /// may be larger (AMD: 32 or 64). At least 8, a power of two.
+    /// The smallest subgroup size, if there are subgroup operations: a power of two, at least 8. Kernels exchange values only among so many
+    /// neighbours, because real subgroups may be larger (AMD: 32 or 64).
     pub subgroup: Option<u32>,
-    /// Products of four packed int8 at the speed of one multiplication (`dot4I8Packed`).
+    /// Whether the dot product of four packed int8 (`dot4I8Packed`) is as fast as one multiplication.
     pub dot_int8: bool,
-    /// `f16` as a type in shaders.
+    /// Whether shaders have the type `f16`.
     pub f16: bool,
     /// Cooperative matrices.
     pub cooperative: Cooperative,
-    /// `var<immediate>` of at least 128 bytes; without it, parameters go through a uniform ring.
+    /// Whether shaders have `var<immediate>` of at least 128 bytes. If not, parameters go through a uniform buffer.
     pub immediates: bool,
-    /// Timestamps inside compute passes.
+    /// Whether timestamps can be taken inside a compute pass.
     pub timestamps: bool,
-    /// CPU and GPU share the memory.
+    /// Whether CPU and GPU share the memory.
     pub unified_memory: bool,
-    /// Largest storage binding.
+    /// Size of the largest storage binding.
     pub max_binding_bytes: u64,
-    /// Largest buffer.
+    /// Size of the largest buffer.
     pub max_buffer_bytes: u64,
-    /// Workgroup memory.
+    /// Size of the workgroup memory.
     pub workgroup_bytes: u32,
-    /// Invocations in a workgroup.
+    /// The largest number of invocations in a workgroup.
     pub invocations: u32,
-    /// Storage bindings in a kernel.
+    /// The largest number of storage bindings of a kernel.
     pub storage_bindings: u32,
 }
 
 impl Caps {
-    /// What every supported device has: the caps of an unknown device, and of `--portable`.
+    /// The caps that every supported device has. They stand for an unknown device, and `--portable` restricts a device to them.
     pub const fn portable() -> Self {
         Self {
             subgroup: None,
@@ -86,7 +86,7 @@ impl Caps {
         }
     }
 
-    /// The optional features as one line, for people.
+    /// One line of text with the optional features.
     pub fn summary(&self) -> String {
         let subgroup = self.subgroup.map_or_else(|| "no subgroups".into(), |n| format!("subgroups of {n}"));
         let cooperative = match self.cooperative {

@@ -1,4 +1,4 @@
-//! An opened device: what makes, fills and runs things on it, whichever executor that is.
+//! An opened device: it makes buffers, writes them and runs recordings, with the executor that opened it.
 
 use super::buffer::{Buffer, Slice};
 use super::caps::{AdapterKind, Caps};
@@ -9,9 +9,9 @@ use super::wgpu as webgpu;
 use crate::{Error, Result};
 use std::sync::Mutex;
 
-/// What runs recordings.
+/// The executors, which run recordings.
 pub(super) enum Executor {
-    /// wgpu.
+    /// Vulkan, Metal and DirectX 12 through wgpu.
     Wgpu(webgpu::Queue),
 }
 
@@ -25,7 +25,7 @@ pub struct Gpu {
     captured: Mutex<Option<Recording>>,
 }
 
-/// A submitted recording. It may be dropped at any time: the work is done all the same.
+/// A submitted recording. If it is dropped, the work is done all the same.
 #[must_use = "results and errors of a submission arrive through its ticket"]
 pub struct Ticket(Flight);
 
@@ -34,7 +34,7 @@ enum Flight {
 }
 
 impl Gpu {
-    /// The device `name` of this `kind` behind `executor`.
+    /// The device that `executor` opened.
     pub(super) fn new(executor: Executor, caps: Caps, name: String, kind: AdapterKind) -> Self {
         Self { executor, caps, name, kind, traced: Mutex::default(), captured: Mutex::default() }
     }
@@ -43,7 +43,7 @@ impl Gpu {
         &self.executor
     }
 
-    /// What the device can do, under the options it was opened with.
+    /// What the device can do, under the options with which it was opened.
     pub fn caps(&self) -> &Caps {
         &self.caps
     }
@@ -58,7 +58,7 @@ impl Gpu {
         self.kind == AdapterKind::Software
     }
 
-    /// A storage buffer of at least `bytes` bytes (rounded up to 4, never empty), zeroed before its first use.
+    /// Makes a storage buffer of at least `bytes` bytes (rounded up to a multiple of 4, never empty). It is zeroed before its first use.
     ///
     /// # Errors
     /// More than the device's largest buffer, or no memory left.
@@ -72,7 +72,7 @@ impl Gpu {
         }
     }
 
-    /// A storage buffer that holds `data`.
+    /// Makes a storage buffer that holds `data`.
     ///
     /// # Errors
     /// As [`Gpu::buffer`].
@@ -83,14 +83,14 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// Bytes of all storage buffers that are alive.
+    /// Size in bytes of all storage buffers that have a handle.
     pub fn held_bytes(&self) -> u64 {
         match &self.executor {
             Executor::Wgpu(queue) => queue.memory().held().bytes(),
         }
     }
 
-    /// Writes `data` at the start of `slice`, before whatever is submitted next. Meant for small data; weights go through `Uploader`.
+    /// Writes `data` at the start of `slice`, before the next submission runs. It is for small data; weights go through `Uploader`.
     pub fn write<T: bytemuck::NoUninit>(&self, slice: &Slice, data: &[T]) {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         debug_assert!(bytes.len() as u64 <= slice.bytes.next_multiple_of(4));
@@ -99,8 +99,8 @@ impl Gpu {
         }
     }
 
-    /// Copies ranges of buffers onto ranges of the same length, multiples of 4 bytes, before whatever is submitted next. Both may lie in one
-    /// buffer.
+    /// Copies the first range of each pair onto the second, before the next submission runs. Both have the same length, a multiple of 4
+    /// bytes, and may lie in one buffer.
     ///
     /// # Errors
     /// No memory left for what is copied.
@@ -127,7 +127,7 @@ impl Gpu {
         Ok(Ticket(Flight::Wgpu(queue.submit(recording)?)))
     }
 
-    /// Whether [`Gpu::wait`] would return `ticket`'s results at once. Never blocks.
+    /// Whether [`Gpu::wait`] would return the results of `ticket` at once. It never blocks.
     ///
     /// # Errors
     /// The device failed meanwhile.
@@ -137,16 +137,16 @@ impl Gpu {
         }
     }
 
-    /// Calls `callback` once `ticket` is done or the device has failed; at once if that is so already. In a browser the call comes by
-    /// itself. Elsewhere it comes out of the next `submit`, `is_done` or `wait` of any ticket, on that one's thread, before that returns:
-    /// it should wake somebody, and call nothing of the device.
+    /// Calls `callback` when `ticket` is done or the device has failed, which may be at once. In a browser the event loop makes the call.
+    /// Elsewhere the next `submit`, `is_done` or `wait` of any ticket makes it on its own thread before it returns. So the callback should
+    /// only wake somebody, and must not use the device.
     pub fn when_done(&self, ticket: &Ticket, callback: impl FnOnce() + Send + 'static) {
         match &ticket.0 {
             Flight::Wgpu(flight) => flight.when_done(Box::new(callback)),
         }
     }
 
-    /// Blocks until `ticket` is done and returns what its recording downloads, in order. In a browser, only for a ticket that is done.
+    /// Blocks until `ticket` is done, and returns what its recording downloads, in order. In a browser the ticket must be done already.
     ///
     /// # Errors
     /// The device failed meanwhile.
@@ -164,14 +164,14 @@ impl Gpu {
         self.wait(self.submit(recording)?)
     }
 
-    /// How many kernels were compiled so far.
+    /// The number of kernels that were compiled so far.
     pub fn compiled(&self) -> usize {
         match &self.executor {
             Executor::Wgpu(queue) => queue.compiled(),
         }
     }
 
-    /// Of each binding of `variant`, in order, whether the kernel may write to it.
+    /// Whether the kernel may write to each binding of `variant`, in order.
     ///
     /// # Errors
     /// A shader that does not compile.
@@ -181,8 +181,8 @@ impl Gpu {
         }
     }
 
-    /// How many launches of `recording` wait for all before them; others may run beside the one before. In one pass a launch waits if a
-    /// buffer that it uses was used by one before and either may write to it, whichever parts of it they bind.
+    /// The number of launches of `recording` that wait for all launches before them. The others may overlap with the launch before. Within
+    /// a pass a launch waits if an earlier one used the same buffer and either of them may write to it, whichever ranges of it they bind.
     ///
     /// # Errors
     /// A shader that does not compile.
@@ -192,13 +192,13 @@ impl Gpu {
         }
     }
 
-    /// From now on, keeps a copy of every launch that is submitted; `false` ends that. Returns what was kept.
+    /// Starts to keep a copy of every launch that is submitted, or stops it with `false`. Returns the launches that were kept until now.
     pub fn capture(&self, on: bool) -> Recording {
         std::mem::replace(&mut *lock(&self.captured), on.then(Recording::new)).unwrap_or_default()
     }
 
-    /// From now on, collects when each launch of every submission ran, which makes submissions slow; `false` ends that. Returns what was
-    /// collected.
+    /// Starts to collect when each launch of every submission ran, or stops it with `false`. Returns what was collected until now.
+    /// Submissions are slow meanwhile.
     ///
     /// # Errors
     /// The device has no timestamps inside a pass.
@@ -209,7 +209,7 @@ impl Gpu {
         Ok(std::mem::replace(&mut *lock(&self.traced), on.then(Vec::new)).unwrap_or_default())
     }
 
-    /// Whether time can be measured.
+    /// Checks that launches can be timed.
     ///
     /// # Errors
     /// The device has no timestamps inside a pass.

@@ -1,24 +1,24 @@
-//! How long launches take when they are repeated.
+//! Times launches by repeating them.
 
 use super::executor::{Executor, Gpu};
 use super::recording::Recording;
 use crate::Result;
 use std::time::Instant;
 
-/// Passes whose median is a measurement, and the seconds that each should take.
+/// Number of passes whose median is a measurement, and the seconds that each should take.
 const PASSES: usize = 5;
 const PASS_SECONDS: f64 = 0.003;
 
-/// Launches in such a pass at most, if there are not more to begin with.
+/// The largest number of launches in a pass, unless the recording itself has more.
 const PASS_LAUNCHES: usize = 4096;
 
-/// Seconds of work after which a device has its clocks up.
+/// Seconds of work after which a device runs at its full clock.
 const WARM_SECONDS: f64 = 0.05;
 
 impl Gpu {
-    /// Seconds that one run of `recording`'s launches takes, one after another and repeated until a pass takes a few milliseconds: the
-    /// median of several passes. `before` runs first, untimed, until the device's clocks are up; it is what leaves the buffers as the
-    /// launches may find them. A device without timestamps is timed by the host's clock, which counts the way to the device and back too.
+    /// Seconds that the launches of `recording` take together. They are repeated until a pass takes a few milliseconds, and the median of
+    /// several passes counts. `before` runs first, untimed, until the device runs at its full clock; it puts into the buffers what the
+    /// launches expect there. A device without timestamps is timed by the host's clock, which includes the way to the device and back.
     ///
     /// # Errors
     /// The device fails.
@@ -31,13 +31,13 @@ impl Gpu {
         let most = (PASS_LAUNCHES / recording.dispatches().len().max(1)).max(1);
         let repeats = ((PASS_SECONDS / once).ceil() as usize).clamp(1, most);
         let repeated = Recording::of((0..repeats).flat_map(|_| recording.dispatches()));
-        // The first pass follows a pause.
+        // The first pass follows a pause and is not counted.
         let mut seconds = self.passes(&repeated, 1 + PASSES)?.split_off(1);
         seconds.sort_by(f64::total_cmp);
         Ok(seconds[PASSES / 2] / repeats as f64)
     }
 
-    /// The seconds of each of `count` passes.
+    /// Runs `count` passes and returns the seconds of each.
     fn passes(&self, recording: &Recording, count: usize) -> Result<Vec<f64>> {
         if self.caps().timestamps { self.stamped_passes(recording, count) } else { self.clocked_passes(recording, count) }
     }

@@ -1,9 +1,9 @@
-//! Devices, buffers, shaders, recordings and what executes them: nothing that knows a model.
+//! Devices, buffers, shaders and recordings, and the executor that runs them. This room knows no model.
 //!
 //! A caller describes work as a [`Recording`] (which [`Variant`] of which kernel, its parameters, the buffer slices, the grid) and a
 //! [`Gpu`] executes it: one encoder, one compute pass, one submit. All of that is plain data: a recording can be printed, saved
-//! ([`SavedRecording`]) and run again elsewhere. The executor is behind it, in `wgpu/`, the only folder that names a type of wgpu.
-//! Kernel families live in `kernels`, who calls them in `engine`; tests are the kernel tests and the unit tests of each file here.
+//! ([`SavedRecording`]) and run again elsewhere. The executor is in `wgpu/`, the only folder that names a type of wgpu.
+//! The room `kernels` has the kernel families, `engine` calls them. The kernel tests and the unit tests of each file test this room.
 
 mod adapter;
 mod binding;

@@ -1,4 +1,4 @@
-//! Work described as plain data: what to run, with which parameters, on which buffers, over which grid.
+//! Work described as plain data: which kernels to launch, with which parameters, buffers and grids, and what to download.
 
 use super::binding::Binding;
 use super::buffer::Slice;
@@ -6,19 +6,19 @@ use super::variant::Variant;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Bytes of parameters of a launch at most.
+/// The largest size of a launch's parameters, in bytes.
 pub(super) const PARAMS_BYTES: usize = 128;
 
-/// Workgroups in each dimension of a grid at most.
+/// The largest number of workgroups in one dimension of a grid.
 pub(super) const GRID_LIMIT: u32 = 65_535;
 
-/// What a launch has to move and compute, as far as the host can tell: measurements divide it by the time.
+/// The bytes and operations of a launch, as far as the host knows them. Measurements divide them by the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {
-    /// Bytes that it reads and writes at least once; 0: not known.
+    /// Number of different bytes that it reads or writes; 0 if that is unknown.
     pub bytes: u64,
-    /// Multiplications and additions of matrix products; 0: there are none, or not known.
+    /// Number of multiplications and additions of matrix products; 0 if there are none, or if that is unknown.
     pub flops: u64,
 }
 
@@ -30,34 +30,34 @@ impl std::ops::Add for Cost {
     }
 }
 
-/// One launch and when it ran, in nanoseconds of the device's clock.
+/// When one launch ran, in nanoseconds of the device's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The kernel.
+    /// Name of the kernel.
     pub kernel: &'static str,
-    /// Kernel and variant.
+    /// Name of the kernel and its variant.
     pub label: String,
-    /// When the launch before it ended.
+    /// End of the launch before it.
     pub start_ns: u64,
-    /// When it ended.
+    /// End of this launch.
     pub end_ns: u64,
 }
 
 /// One kernel launch.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// Which kernel, in which variant.
+    /// The kernel and its variant.
     pub variant: Variant,
     /// The bytes of the kernel's `Params`, at most 128.
     pub params: Vec<u8>,
-    /// What the kernel is given, in the order in which its shader declares it.
+    /// The memory arguments, in the order in which the shader declares them.
     pub bindings: Vec<Binding>,
     /// Workgroups in x, y, z.
     pub grid: [u32; 3],
-    /// What it moves and computes.
+    /// The bytes and operations of the launch.
     pub cost: Cost,
-    /// Its variant, parameters or grid follow from the positions of the step's rows: a later step of as many rows may have another one in its
-    /// place, or none. The launches that are not marked are the same in both, so that an executor may prepare them once.
+    /// Whether variant, parameters or grid depend on the positions of the step's rows. A later step with the same number of rows may have
+    /// another launch in its place, or none. All other launches are the same in both steps, so an executor may prepare them once.
     pub by_position: bool,
 }
 
@@ -73,23 +73,23 @@ impl fmt::Display for Dispatch {
 }
 
 impl Dispatch {
-    /// The ranges that its shader declares, in order.
+    /// The ranges that the shader declares, in order.
     pub fn slices(&self) -> impl Iterator<Item = &Slice> {
         self.bindings.iter().flat_map(Binding::slices)
     }
 
-    /// The parameters as words, the last one filled up with zeros.
+    /// The parameters as words. The last one is filled up with zeros.
     pub(super) fn param_words(&self) -> impl Iterator<Item = u32> {
         self.params.chunks(4).map(|bytes| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)))
     }
 }
 
-/// A list of launches that run in order, and what to fetch when they are done.
+/// A list of launches that run in order, and the ranges to download when they are done.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
     dispatches: Vec<Dispatch>,
     downloads: Vec<Slice>,
-    /// The newest launch had an empty grid.
+    /// Whether the newest launch was left out because of its empty grid.
     dropped: bool,
 }
 
@@ -99,7 +99,7 @@ impl Recording {
         Self::default()
     }
 
-    /// Appends a launch. A grid with a zero dimension is dropped: ragged steps produce them.
+    /// Appends a launch. A launch whose grid has a dimension of 0 is left out; some steps produce them.
     pub fn dispatch<P: bytemuck::NoUninit>(&mut self, variant: Variant, params: &P, bindings: Vec<impl Into<Binding>>, grid: [u32; 3]) {
         self.dropped = grid.contains(&0);
         if self.dropped {
@@ -110,26 +110,26 @@ impl Recording {
         self.dispatches.push(Dispatch { variant, params, bindings, grid, cost, by_position: false });
     }
 
-    /// Notes what the newest launch costs, for those who measure it.
+    /// Sets the cost of the newest launch.
     pub fn cost(&mut self, cost: Cost) {
         if let Some(newest) = self.dispatches.last_mut().filter(|_| !self.dropped) {
             newest.cost = cost;
         }
     }
 
-    /// Marks the newest launch as one that follows from the positions of the step's rows.
+    /// Marks the newest launch as one that depends on the positions of the step's rows.
     pub fn by_position(&mut self) {
         if let Some(newest) = self.dispatches.last_mut().filter(|_| !self.dropped) {
             newest.by_position = true;
         }
     }
 
-    /// Fetches `slice` after the last launch.
+    /// Downloads `slice` after the last launch.
     pub fn download(&mut self, slice: Slice) {
         self.downloads.push(slice);
     }
 
-    /// What is fetched, in order.
+    /// The ranges that are downloaded, in order.
     pub fn downloads(&self) -> &[Slice] {
         &self.downloads
     }
@@ -139,22 +139,22 @@ impl Recording {
         &self.dispatches
     }
 
-    /// Appends a launch as it is.
+    /// Appends a complete launch.
     pub(super) fn push(&mut self, dispatch: Dispatch) {
         self.dispatches.push(dispatch);
     }
 
-    /// Some launches as a recording that downloads nothing.
+    /// A recording of these launches that downloads nothing.
     pub fn of<'a>(dispatches: impl IntoIterator<Item = &'a Dispatch>) -> Self {
         Self { dispatches: dispatches.into_iter().cloned().collect(), ..Self::default() }
     }
 
-    /// A recording that launches nothing and fetches what this one fetches.
+    /// A recording with the downloads of this one and no launches.
     pub(super) fn only_downloads(&self) -> Self {
         Self { downloads: self.downloads.clone(), ..Self::default() }
     }
 
-    /// Appends all of `other`.
+    /// Appends the launches and downloads of `other`.
     pub fn append(&mut self, other: Recording) {
         self.dispatches.extend(other.dispatches);
         self.downloads.extend(other.downloads);

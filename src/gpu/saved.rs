@@ -1,4 +1,4 @@
-//! Recordings as text, to be kept, read and run again: JSON with the launches, the buffers that they bind, and what some of those held.
+//! Recordings as JSON, to be kept, read and run again: the launches, the buffers that they bind, and the contents of some of them.
 
 use super::binding::Binding;
 use super::buffer::{Buffer, Slice};
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
-/// What a file says that it is.
+/// The name and version of the format, which a file must name.
 const FORMAT: &str = "dwarfstar recording 2";
 
-/// A recording that is bound to no device. Numbers are in bytes, but parameters and contents are words of 32 bits.
+/// A recording that belongs to no device. Sizes and offsets are in bytes; parameters and contents are words of 32 bits.
 ///
-/// It names kernels and variants of this program, which are looked up when it is loaded, and brings parameters and contents along that the
-/// kernels trust: load what somebody else made on a device that was opened with `checks`.
+/// It names kernels and variants of this program, which are looked up when it is loaded. Kernels trust its parameters and contents, so load
+/// a recording that somebody else made only on a device that was opened with `checks`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedRecording {
@@ -32,7 +32,7 @@ struct SavedBuffer {
     id: u64,
     label: String,
     bytes: u64,
-    /// None: it starts as zeros.
+    /// The contents. None for a buffer that starts as zeros.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     contents: Option<Vec<u32>>,
 }
@@ -50,7 +50,7 @@ struct SavedLaunch {
     by_position: bool,
 }
 
-/// As [`Binding`].
+/// The same as [`Binding`], with saved slices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 enum SavedBinding {
@@ -71,7 +71,7 @@ struct SavedSlice {
 }
 
 impl SavedRecording {
-    /// `recording` without what its buffers hold.
+    /// Saves `recording` without the contents of its buffers.
     pub fn new(recording: &Recording) -> Self {
         let mut saved = Self { format: FORMAT.into(), buffers: Vec::new(), launches: Vec::new(), downloads: Vec::new() };
         let slices = recording.dispatches().iter().flat_map(Dispatch::slices).chain(recording.downloads());
@@ -86,8 +86,8 @@ impl SavedRecording {
         saved
     }
 
-    /// The same with what those of `buffers` that it binds hold now, after everything that was submitted to `gpu`. To be asked for before
-    /// the recording runs, if it is to run again on the same inputs.
+    /// Adds the contents of those of `buffers` that the recording binds, as they are after everything that was submitted to `gpu`. Call it
+    /// before the recording runs, if it is to run again on the same inputs.
     ///
     /// # Errors
     /// The device fails.
@@ -102,10 +102,10 @@ impl SavedRecording {
         Ok(self)
     }
 
-    /// As JSON.
+    /// The recording as JSON.
     ///
     /// # Errors
-    /// None that is known.
+    /// The serialiser fails, which it does for no recording that is known.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(wrong)
     }
@@ -113,17 +113,17 @@ impl SavedRecording {
     /// Reads what [`SavedRecording::to_json`] wrote.
     ///
     /// # Errors
-    /// It is no such thing.
+    /// The text is no recording of this version.
     pub fn from_json(text: &str) -> Result<Self> {
         let saved: Self = serde_json::from_str(text).map_err(wrong)?;
         if saved.format == FORMAT { Ok(saved) } else { Err(wrong(format!("the format is {:?}, expected {FORMAT:?}", saved.format))) }
     }
 
-    /// The recording on fresh buffers of `gpu`, filled with the contents that were saved and with zeros otherwise.
+    /// Makes the recording on new buffers of `gpu`, with the saved contents where there are any and zeros elsewhere.
     ///
     /// # Errors
-    /// A kernel, flag or constant that does not exist, a launch that cannot be, a slice outside of its buffer: found before memory is
-    /// taken. No memory left.
+    /// A kernel, flag or constant does not exist, a launch is impossible, or a slice lies outside its buffer; all of this is checked before
+    /// memory is taken. Or there is no memory left.
     pub fn load(&self, gpu: &Gpu) -> Result<Recording> {
         let variants = self.check()?;
         let mut buffers = HashMap::new();
@@ -148,7 +148,7 @@ impl SavedRecording {
         Ok(recording)
     }
 
-    /// All that can be wrong on any device. Returns the variant of each launch.
+    /// Checks everything that does not depend on the device. Returns the variant of each launch.
     fn check(&self) -> Result<Vec<Variant>> {
         let mut sizes = HashMap::new();
         for SavedBuffer { id, label, bytes, contents } in &self.buffers {

@@ -1,4 +1,4 @@
-//! The shader assembler: WGSL files with a few line directives, put together at run time for one variant on one device.
+//! The shader assembler makes the WGSL of one variant on one device, at run time, out of WGSL files with a few line directives.
 //!
 //! | directive | does |
 //! |---|---|
@@ -16,10 +16,10 @@ use super::variant::Variant;
 use crate::{Error, Result};
 use std::collections::HashSet;
 
-/// The WGSL of `variant`. `immediates`: parameters arrive as immediates, else in a uniform buffer at group 1, binding 0.
+/// The WGSL of `variant`. With `immediates` the parameters are immediates, otherwise a uniform buffer at group 1, binding 0.
 ///
 /// # Errors
-/// A directive that cannot be followed, naming the file and line: a mistake in a shader, not in the input.
+/// A directive is wrong, which is a mistake in a shader and not in the input. The error names the file and line.
 pub fn assemble(variant: &Variant, immediates: bool) -> Result<String> {
     let mut text = String::new();
     for (flag, extension) in EXTENSIONS {
@@ -47,10 +47,10 @@ pub fn assemble(variant: &Variant, immediates: bool) -> Result<String> {
 /// Directives that `#end` closes.
 const LOOPS: [&str; 2] = ["#for", "#each"];
 
-/// Turns of a loop at most: the count may be a constant of a variant that was read from a file.
+/// The largest number of turns of a loop, because the count may be a constant of a variant that was read from a file.
 const MOST_TURNS: u32 = 1024;
 
-/// Bytes of a shader's text at most where another loop begins, because loops may nest.
+/// The largest size of a shader's text in bytes when another loop begins, because loops may nest.
 const MOST_BYTES: usize = 4 << 20;
 
 struct Assembler<'a> {
@@ -115,7 +115,7 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    /// The lines of a loop with names replaced.
+    /// Appends one turn of a loop: its lines with the names replaced.
     fn turn(&mut self, path: &str, lines: &[&str], names: &[(String, String)]) -> Result<()> {
         let replaced = |line: &&str| names.iter().fold(line.to_string(), |line, (from, to)| line.replace(from, to));
         let body: Vec<String> = lines.iter().map(replaced).collect();
@@ -151,7 +151,7 @@ fn matching(lines: &[&str], start: usize, opens: &[&str], close: &str) -> Option
     None
 }
 
-/// Where the `#else` (if any) and the `#endif` of the condition at `start` stand.
+/// The lines of the `#else` (if there is one) and of the `#endif` of the condition at `start`.
 fn branches(lines: &[&str], start: usize) -> Option<(Option<usize>, usize)> {
     let opens = ["#ifdef", "#ifndef"];
     let end = matching(lines, start, &opens, "#endif")?;

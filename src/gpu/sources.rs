@@ -1,4 +1,4 @@
-//! The shader files that are built in, by their path under `shaders/`, and the names that they know.
+//! The shader files that are built in, by their path under `shaders/`, and the names of their flags and constants.
 
 use crate::debug::environment;
 use crate::{Error, Result};
@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-/// Path without extension, and text, of each file: `shaders/build.rs` lists them.
+/// The path without extension and the text of each file. `shaders/build.rs` makes the list.
 const SOURCES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
-/// Flags that switch an extension of the shading language on, and the extension.
+/// Flags that enable an extension of the shading language, and the extension of each.
 pub(super) const EXTENSIONS: [(&str, &str); 2] = [("F16", "f16"), ("COOPERATIVE", "wgpu_cooperative_matrix")];
 
 /// The name of a kernel without its folder.
@@ -34,7 +34,7 @@ pub(super) fn kernel_path(name: &str) -> Option<&'static str> {
 /// The path and text of the kernel `name`.
 ///
 /// # Errors
-/// There is none; a file of the folder that shaders are read from instead cannot be read.
+/// There is no such kernel, or DWARFSTAR_SHADERS names a folder in which its file cannot be read.
 pub(super) fn kernel_source(name: &str) -> Result<(&'static str, Cow<'static, str>)> {
     kernel_path(name).map_or_else(|| Err(missing(name)), import_source)
 }
@@ -59,7 +59,7 @@ fn missing(name: &str) -> Error {
     Error::Device(format!("there is no shader {name}"))
 }
 
-/// `name` as it stands in some built-in shader, where flags and constants are asked for by name, or among [`EXTENSIONS`].
+/// `name`, if a built-in shader uses a flag or constant of this name or if it is a flag of [`EXTENSIONS`].
 pub(super) fn known_name(name: &str) -> Option<&'static str> {
     static NAMES: OnceLock<HashSet<&'static str>> = OnceLock::new();
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';

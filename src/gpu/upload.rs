@@ -1,19 +1,19 @@
-//! Fast upload of large data, by many threads at once.
+//! Fast upload of large data by several threads.
 
 use super::buffer::Buffer;
 use super::executor::{Executor, Gpu};
 use super::wgpu as webgpu;
 use crate::Result;
 
-/// One thread's way to write weights into buffers of the device, through two pieces of staging memory: one is filled while the other is
-/// copied. Measured on one H200: 4.5 GB/s through the queue's own staging, 32.8 GB/s with four of these.
+/// Writes weights into buffers of the device. Each thread has its own, with two staging buffers: one is filled while the other is copied.
+/// Measured on one H200: 4.5 GB/s through the staging memory of wgpu's queue, 32.8 GB/s with four of these.
 pub struct Uploader<'g>(Lane<'g>);
 
 enum Lane<'g> {
     Wgpu(webgpu::Uploader<'g>),
 }
 
-/// Mapped staging memory: write-only, because reading it back can be very slow.
+/// Mapped staging memory. It is write-only, because reading it back can be very slow.
 pub struct Staging<'s>(&'s mut dyn FnMut(usize, &[u8]));
 
 impl Staging<'_> {
@@ -24,7 +24,7 @@ impl Staging<'_> {
 }
 
 impl<'g> Uploader<'g> {
-    /// Two staging buffers of `bytes` bytes each (a multiple of 4).
+    /// Makes two staging buffers of `bytes` bytes each (a multiple of 4).
     ///
     /// # Errors
     /// No memory left.
@@ -34,8 +34,8 @@ impl<'g> Uploader<'g> {
         }))
     }
 
-    /// Lets `fill` write `bytes` bytes (a multiple of 4, at most the staging size) that then go to `offset` of `target`. What `fill`
-    /// leaves out keeps whatever the staging memory held.
+    /// Calls `fill` to write `bytes` bytes (a multiple of 4, at most the staging size), which then go to `offset` of `target`. Bytes that
+    /// `fill` does not write have undefined values.
     ///
     /// # Errors
     /// The device failed, or `target` belongs to another one.
@@ -45,7 +45,7 @@ impl<'g> Uploader<'g> {
         }
     }
 
-    /// Waits until everything written has arrived.
+    /// Waits until the device has copied everything.
     ///
     /// # Errors
     /// The device failed.

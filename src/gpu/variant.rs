@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use std::borrow::Cow;
 use std::fmt;
 
-/// One way to compile a kernel: the kernel's name, flags that switch lines on, and constants.
+/// One way to compile a kernel: the kernel's name, flags that switch lines of its shader on, and constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
     kernel: &'static str,
@@ -21,8 +21,8 @@ impl Variant {
         Self { kernel, text: None, flags: Vec::new(), constants: Vec::new() }
     }
 
-    /// The plain variant of a kernel that is not built in. `kernel` is its name and entry point, `text` its WGSL, in which the directives of
-    /// the shader assembler hold. A recording that was saved with it cannot be loaded: the text is not saved.
+    /// The plain variant of a kernel that is not built in. `kernel` is its name and entry point, `text` its WGSL, which may have directives
+    /// of the shader assembler. A saved recording with such a kernel cannot be loaded, because the text is not saved.
     ///
     /// # Errors
     /// A built-in kernel has this name.
@@ -33,7 +33,7 @@ impl Variant {
         }
     }
 
-    /// Path and text of its kernel, before directives are followed.
+    /// Path and text of the kernel, before the assembler.
     ///
     /// # Errors
     /// There is no such kernel, or its file cannot be read.
@@ -41,10 +41,10 @@ impl Variant {
         self.text.map_or_else(|| kernel_source(self.kernel), |text| Ok((self.kernel, Cow::Borrowed(text))))
     }
 
-    /// The variant whose names were written somewhere else: all must be names that the built-in shaders know.
+    /// Makes a variant out of names that were read from a file. The built-in shaders must use all of them.
     ///
     /// # Errors
-    /// One of them is not, or is there twice.
+    /// A name is unknown or stands twice.
     pub(super) fn known(kernel: &str, flags: &[String], constants: &[(String, u32)]) -> Result<Self> {
         let path = kernel_path(kernel).ok_or_else(|| Error::Text(format!("there is no kernel {kernel:?}")))?;
         let known = |name: &str| known_name(name).ok_or_else(|| Error::Text(format!("{kernel}: no shader knows the name {name:?}")));
@@ -59,7 +59,7 @@ impl Variant {
         })
     }
 
-    /// With `flag`, if `on`.
+    /// Adds `flag` if `on`.
     #[must_use]
     pub fn flag_if(mut self, on: bool, flag: &'static str) -> Self {
         if on && !self.flags.contains(&flag) {
@@ -68,13 +68,13 @@ impl Variant {
         self
     }
 
-    /// With `flag`.
+    /// Adds `flag`.
     #[must_use]
     pub fn flag(self, flag: &'static str) -> Self {
         self.flag_if(true, flag)
     }
 
-    /// With the constant `name` = `value`.
+    /// Adds the constant `name` with this value.
     #[must_use]
     pub fn constant(mut self, name: &'static str, value: u32) -> Self {
         self.constants.push((name, value));

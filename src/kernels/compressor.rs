@@ -1,4 +1,4 @@
-//! Compressed rows: what a closed window of tokens leaves behind.
+//! Compressed rows: when a window of tokens closes, its values are pooled into one row of a page.
 
 use super::context::{KernelProfile, Strided};
 use super::matrix::Pool;
@@ -12,37 +12,37 @@ kernels! {
     }
 }
 
-/// A window that closes in this step, as the shader sees it.
+/// A window that closes in this step, laid out as the shader reads it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Window {
-    /// The row of the step that closes it.
+    /// The row of the step that holds the window's last token.
     pub last_row: u32,
-    /// Its number in the session.
+    /// The window's number in its session, from 0.
     pub index: u32,
 }
 
-/// Closing windows of one ratio, and the step that they close in.
+/// The windows of one ratio that close in a step, and the buffers that describe the step.
 #[derive(Clone, Copy, Debug)]
 pub struct Windows<'a> {
-    /// Windows of all ratios.
+    /// The list of closing windows, those of all ratios.
     pub list: &'a Slice,
-    /// (cos, sin) of their first tokens (n, R/2).
+    /// Rotation of each window's first token, (cos, sin) pairs (n, R/2).
     pub angles: &'a Slice,
-    /// The first of this ratio.
+    /// Index in `list` of the first window of this ratio.
     pub first: u32,
-    /// How many.
+    /// Number of windows of this ratio.
     pub count: u32,
-    /// Rows (T).
+    /// Rows of the step (T).
     pub rows: &'a Slice,
-    /// Which slots may be written (slots).
+    /// Live words (slots): the pages of a slot whose word is 0 are not written.
     pub live: &'a Slice,
 }
 
-/// Sizes and weights of one compressor, and where its rows go.
+/// Sizes and weights of one compressor, and the pages that it writes.
 #[derive(Clone, Debug)]
 pub struct Compress<'a> {
-    /// Tokens in a window. A ratio of 4 overlaps: values and gates are two rows wide.
+    /// Tokens in a window. Windows of ratio 4 overlap, so their values and gates are two rows wide.
     pub ratio: u32,
     /// d: 512, or 128 for the indexer.
     pub dim: u32,
@@ -69,13 +69,13 @@ pub struct Compress<'a> {
 }
 
 impl Compress<'_> {
-    /// Width of values and of gates.
+    /// Number of values of a token, which is the number of its gates too.
     pub fn width(&self) -> u32 {
         if self.ratio == 4 { self.dim * 2 } else { self.dim }
     }
 }
 
-/// `variant` of a kernel that makes compressed rows of windows of `ratio` tokens, `page_rows` in a page.
+/// Adds to `variant` what a kernel needs that pools windows of `ratio` tokens into pages of `page_rows` rows.
 pub(super) fn for_windows(variant: Variant, ratio: u32, page_rows: u32) -> Variant {
     variant.flag_if(ratio == 4, "OVERLAP").constant("RATIO", ratio).constant("PAGE_ROWS", page_rows)
 }
@@ -85,10 +85,10 @@ fn compress_variant(profile: &KernelProfile, ratio: u32, page_rows: u32, segment
     if segments > 1 { variant.flag("FRONTIER_SPLIT").constant("SEGMENT_ROWS", segment_rows) } else { variant }
 }
 
-/// Compressed rows of `windows`. `inputs`: T rows with values then gates. Writes pages of live slots.
+/// Records the compression of `windows` into the pages of live slots. `inputs` has T rows, each with its values and then its gates.
 pub fn record_compress(pass: &mut Pass<'_>, sizes: &Compress<'_>, windows: &Windows<'_>, inputs: &Strided) {
     let segments = sizes.frontier.segments.len() as u32;
-    let variant = compress_variant(pass.profile(), sizes.ratio, sizes.page_rows, segments, sizes.frontier.held);
+    let variant = compress_variant(pass.profile(), sizes.ratio, sizes.page_rows, segments, sizes.frontier.units_per_segment);
     for (i, pages) in sizes.pages.segments.iter().enumerate() {
         let params = CompressParams {
             dim: sizes.dim,
@@ -97,8 +97,8 @@ pub fn record_compress(pass: &mut Pass<'_>, sizes: &Compress<'_>, windows: &Wind
             input_offset: inputs.offset,
             ring: sizes.ring,
             max_pages: sizes.max_pages,
-            first_page: i as u32 * sizes.pages.held,
-            held_pages: sizes.pages.held,
+            first_page: i as u32 * sizes.pages.units_per_segment,
+            held_pages: sizes.pages.units_per_segment,
             first_window: windows.first,
             eps: sizes.eps,
         };

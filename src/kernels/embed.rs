@@ -1,4 +1,4 @@
-//! Embedding rows into the four hyper-connection streams, and the draft block's input.
+//! Embeddings, copied into the four hyper-connection streams, and the input of the draft block.
 
 use super::context::{KernelProfile, WG};
 use super::formats::{format_sets, with_formats};

@@ -1,20 +1,20 @@
-//! The declaration of a kernel: its name, its parameters and every variant of it that a device may select.
+//! The declaration of a kernel: its name, its parameters, and every variant that a device may select.
 //!
-//! Parameters are plain data whose layout equals the shader's `struct Params`; the tests reflect every shader and compare. The shader is the
-//! file of the kernel's name under `shaders/`. What a launch costs is said where it is recorded, because it depends on the arguments.
+//! Parameters are plain data with the layout of the shader's `struct Params`; the tests reflect every shader and compare. The shader is the
+//! file of the kernel's name under `shaders/`. The cost of a launch is computed where it is recorded, because it depends on the arguments.
 
 use super::context::KernelProfile;
 use crate::gpu::Variant;
 
-/// Kernels that share their parameters and the code that chooses their variants.
+/// Kernels that share their parameters and the code that lists their variants.
 pub struct Kernel {
-    /// Their names.
+    /// The kernels' names.
     pub names: &'static [&'static str],
-    /// Bytes of their parameters.
+    /// Size of the parameters in bytes.
     pub bytes: usize,
-    /// The parameters' members: name and byte offset.
+    /// Members of the parameters: name and byte offset.
     pub fields: &'static [(&'static str, usize)],
-    /// Every variant that a device may select, with V4 Flash's sizes, and others where they choose other code.
+    /// Lists every variant that a device may select, with the sizes of V4 Flash and with further sizes that select other code.
     pub variants: fn(&KernelProfile) -> Vec<Variant>,
 }
 

@@ -1,12 +1,12 @@
-//! Weights and caches in GPU memory, as kernels see them: formats, shapes and slices of buffers.
+//! Weights and caches in GPU memory, as kernels see them: formats, shapes, and slices of buffers.
 
 use crate::gpu::{Binding, Slice};
 use crate::quant::BlockFormat;
 
-/// A matrix [rows, columns] in one block format, its rows in one or more slices.
+/// A matrix [rows, columns] in one block format. Its rows are split over one or more slices.
 #[derive(Clone, Debug)]
 pub struct Matrix {
-    /// How rows are stored.
+    /// Block format of the rows.
     pub format: BlockFormat,
     /// R.
     pub rows: u32,
@@ -17,7 +17,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Bytes of a row.
+    /// Size of a row in bytes.
     pub(super) fn row_bytes(&self) -> u32 {
         self.format.row_bytes(self.columns as usize).unwrap_or(0) as u32
     }
@@ -28,15 +28,15 @@ impl Matrix {
 pub struct MatrixSlice {
     /// The buffer range that is bound. Matrices that one launch reads together share it.
     pub arena: Slice,
-    /// Byte offset of the first row in it.
+    /// Byte offset of the first row in `arena`.
     pub base: u32,
-    /// The first row's number.
+    /// Number of the first row in the matrix.
     pub first_row: u32,
-    /// How many rows.
+    /// Number of rows.
     pub rows: u32,
 }
 
-/// The same matrices (gate and up, or down alone) of all experts of a layer, stacked.
+/// The same matrices of all experts of a layer, stacked: gate and up, or down alone. Each of these is a member of the stack.
 #[derive(Clone, Debug)]
 pub struct Experts {
     /// Format of each member.
@@ -47,7 +47,7 @@ pub struct Experts {
     pub rows: u32,
     /// Columns: D for gate and up, F for down.
     pub columns: u32,
-    /// All experts and rows, without gaps.
+    /// All experts and rows, in order and without gaps.
     pub slices: Vec<ExpertsSlice>,
 }
 
@@ -56,25 +56,25 @@ pub struct Experts {
 pub struct ExpertsSlice {
     /// The buffer range that is bound.
     pub arena: Slice,
-    /// Byte offset of each member's first row in it.
+    /// Byte offset of each member's first row in `arena`.
     pub bases: Vec<u32>,
-    /// The first expert.
+    /// Number of the first expert.
     pub first_expert: u32,
-    /// How many experts.
+    /// Number of experts.
     pub experts: u32,
-    /// The first row of each expert.
+    /// Number of the first row of each expert.
     pub first_row: u32,
-    /// Rows of each expert.
+    /// Number of rows of each expert.
     pub rows: u32,
 }
 
-/// Cached rows or pages in one or more buffers of `held` units each (the last may hold fewer).
+/// Cached rows or pages, split over segments: buffers that one binding can hold.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    /// The bindings.
+    /// The segments, in order.
     pub segments: Vec<Slice>,
-    /// Rows (rings) or pages in each segment.
-    pub held: u32,
+    /// Number of rows (of rings and frontiers) or of pages in each segment. The last segment may hold fewer.
+    pub units_per_segment: u32,
 }
 
 impl From<&Pool> for Binding {

@@ -1,9 +1,9 @@
-//! Kernel families, named as the folders under `shaders/`: each kernel's declaration, the choice of its variant, and a `record_*` function
-//! that appends launches to a recording.
+//! Kernel families, named like the folders under `shaders/`. Each has the declarations of its kernels, the choice of their variants, and
+//! `record_*` functions that append launches to a recording.
 //!
-//! Knows shapes and formats, but no model: every size is an argument. Called by `engine` (a step), and by `verify`.
+//! This room knows shapes and formats and no model: every size is an argument. `engine` calls it to record steps, `verify` to record cases.
 //! Shapes in comments: T rows of the step, D model width, H heads, K head dim, E experts, F expert width, R rows and C columns of a matrix.
-//! The truth of a kernel is in `reference/`, the tests are `tests/kernels/`.
+//! A kernel is compared with the function of `reference/` that computes the same; `tests/kernels/` runs the comparisons.
 
 #[macro_use]
 mod kernel;
@@ -78,12 +78,12 @@ const FAMILIES: &[&[Kernel]] = &[
     stream::KERNELS,
 ];
 
-/// All kernels, for the tests.
+/// The declarations of all kernels, one after another.
 pub fn all() -> impl Iterator<Item = &'static Kernel> {
     FAMILIES.iter().copied().flatten()
 }
 
-/// Every variant that a device can select, for the tests that translate them all without a GPU.
+/// Every variant that a device of this profile can select. Tests translate them all without a GPU.
 pub fn variants(profile: &KernelProfile) -> Vec<Variant> {
     all().flat_map(|kernel| (kernel.variants)(profile)).collect()
 }

@@ -17,5 +17,5 @@ pub fn record_rms_norm(pass: &mut Pass<'_>, x: &Strided, (weight, eps): (&Slice,
 
 fn variants(profile: &KernelProfile) -> Vec<Variant> {
     let plain = profile.variant("rms_norm");
-    if profile.uses_half() { vec![with_f16_output(plain.clone()), plain] } else { vec![plain] }
+    if profile.uses_f16() { vec![with_f16_output(plain.clone()), plain] } else { vec![plain] }
 }

@@ -1,21 +1,21 @@
-//! What every record function is given first.
+//! The first argument of every record function.
 
 use super::context::{KernelContext, KernelProfile};
 use super::rows::Rows;
 use crate::gpu::{Binding, Recording, Slice, Variant};
 
-/// Where launches are appended, what their variants are chosen by, and the rows of the step that they are for.
+/// The recording that gets the launches, the context that chooses their variants, and the rows of the step that they run on.
 pub struct Pass<'a> {
-    /// Receives the launches.
+    /// Launches are appended here.
     pub rec: &'a mut Recording,
-    /// The device and the numerics.
+    /// The device, the numerics, and the tables of formats.
     pub kernels: &'a KernelContext,
-    /// How many rows (T), and by which of the two kinds of kernels.
+    /// The number of rows (T), and which of the two kinds of kernels they take.
     pub rows: Rows,
 }
 
 impl Pass<'_> {
-    /// The same recording for other rows.
+    /// A pass into the same recording for other rows.
     pub fn with_rows(&mut self, rows: Rows) -> Pass<'_> {
         Pass { rec: self.rec, kernels: self.kernels, rows }
     }
@@ -29,13 +29,13 @@ impl Pass<'_> {
         &self.kernels.profile
     }
 
-    /// Appends a launch, as [`Recording::dispatch`].
+    /// Appends a launch with [`Recording::dispatch`].
     pub(super) fn launch<P: bytemuck::NoUninit>(&mut self, variant: Variant, params: &P, bindings: Vec<Binding>, grid: [u32; 3]) {
         self.rec.dispatch(variant, params, bindings, grid);
     }
 }
 
-/// Plain ranges to bind, in order.
+/// Bindings of plain ranges, in order.
 pub(super) fn bind<const N: usize>(slices: [&Slice; N]) -> Vec<Binding> {
     slices.into_iter().map(Binding::from).collect()
 }

@@ -1,4 +1,5 @@
-//! Which experts a row uses and with what weight, and beside it the shared expert's activation. `moe_gate_up_int8` can do the same by itself.
+//! The router: which experts a row uses, and with what weights. The same launch computes the shared expert's activation, which reads the
+//! same projection. `moe_gate_up_int8` can do the work of the router itself.
 
 use super::context::{KernelProfile, Strided, WG, with_f16_output};
 use super::int8::{Quantized, binding, with_int8_output};
@@ -12,20 +13,20 @@ kernels! {
 /// How a layer chooses its experts.
 #[derive(Clone, Debug)]
 pub enum Router<'a> {
-    /// By score: the bias (E) f32 that is added for the choice alone.
+    /// By score. The bias (E) f32 is added to the scores for the choice and not for the weights.
     Scored(&'a Slice),
-    /// By token: a table (vocabulary, used) of expert numbers, all below E; and where token ids come from.
+    /// By token id, from a table.
     Hashed {
-        /// The table.
+        /// Experts of each id (vocabulary, used), all below E.
         table: &'a Slice,
-        /// Rows (T).
+        /// Rows of the step (T), with the ids of given tokens.
         rows: &'a Slice,
-        /// Ids that the sampler left (slots).
+        /// Ids that the sampler drew (slots).
         sampled: &'a Slice,
     },
 }
 
-/// The shared expert's activation, which the router makes beside its own.
+/// The shared expert's activation, which the router's launch computes too.
 #[derive(Clone, Debug)]
 pub struct SharedAct<'a> {
     /// Offset of the F gate values in a row, in floats.
@@ -34,44 +35,44 @@ pub struct SharedAct<'a> {
     pub up: u32,
     /// F.
     pub width: u32,
-    /// SwiGLU limit.
+    /// Limit of SwiGLU's inputs.
     pub limit: f32,
-    /// The result (T, F).
+    /// Output (T, F).
     pub act: &'a Strided,
-    /// The result rounded.
+    /// Output rounded to int8.
     pub act_int8: Option<&'a Quantized>,
 }
 
-/// The experts that rows use.
+/// The experts that each row uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Chosen<'a> {
-    /// Those of each row, best first (T, used).
+    /// Numbers of the experts, best first (T, used).
     pub experts: &'a Slice,
-    /// Their weights (T, used).
+    /// Weights of the experts (T, used).
     pub weights: &'a Slice,
 }
 
 /// What a router reads and writes.
 #[derive(Clone, Debug)]
 pub struct Routing<'a> {
-    /// How experts are chosen.
+    /// How the layer chooses its experts.
     pub router: Router<'a>,
     /// E.
     pub experts: u32,
-    /// Experts a token.
+    /// Number of experts that a row uses.
     pub used: u32,
-    /// What the weights of a token sum to.
+    /// Sum of a row's weights.
     pub scale: f32,
-    /// T rows with E logits at its offset.
+    /// T rows with E logits at the offset.
     pub inputs: &'a Strided,
-    /// The result.
+    /// Output: the experts.
     pub chosen: Chosen<'a>,
-    /// The shared expert's part.
+    /// Output: the shared expert's activation.
     pub shared: SharedAct<'a>,
 }
 
 impl Routing<'_> {
-    /// What `lib/experts/route` binds, in its order.
+    /// The bindings of `lib/experts/route`, in its order.
     pub(super) fn bindings(&self) -> Vec<Binding> {
         let mut bindings = bind([&self.inputs.slice, self.chosen.experts, self.chosen.weights, &self.shared.act.slice]);
         bindings.extend(match self.router {
@@ -87,7 +88,7 @@ impl Routing<'_> {
     }
 }
 
-/// What shaders that choose experts are compiled for.
+/// The sizes for which a shader that chooses experts is compiled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice {
     pub experts: u32,
@@ -96,7 +97,7 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// `variant` of a kernel with `lib/experts/route`.
+    /// Adds to `variant` what a kernel needs that imports `lib/experts/route`.
     pub fn variant(self, variant: Variant) -> Variant {
         let (wg, blocks) = (variant.value("WG").unwrap_or(WG), self.experts.div_ceil(32));
         variant
@@ -107,7 +108,7 @@ impl Choice {
             .constant("CANDIDATE_ROUNDS", (blocks * self.used).div_ceil(wg))
     }
 
-    /// Workgroup memory that it takes to choose for `tokens`.
+    /// Workgroup memory in bytes that choosing the experts of `tokens` rows takes.
     pub fn workgroup_bytes(self, tokens: u32) -> u32 {
         let blocks = self.experts.div_ceil(32);
         let ranks = if self.hashed { 0 } else { blocks * (32 * 4 + self.used * 8) };
@@ -119,7 +120,7 @@ fn router_variant(profile: &KernelProfile, choice: Choice) -> Variant {
     choice.variant(profile.variant("router"))
 }
 
-/// The experts of each row and their weights, and the shared expert's activation.
+/// Records the choice of each row's experts and weights, and the shared expert's activation.
 pub fn record_router(pass: &mut Pass<'_>, routing: &Routing<'_>) {
     let (inputs, shared) = (routing.inputs, &routing.shared);
     let params = RouterParams {
@@ -136,7 +137,7 @@ pub fn record_router(pass: &mut Pass<'_>, routing: &Routing<'_>) {
     pass.launch(variant, &params, routing.bindings(), [1 + (shared.width / 4).div_ceil(WG), pass.t(), 1]);
 }
 
-/// Choices to list variants for: of V4 Flash, of V4 Pro, the most that there may be, and of the small test models.
+/// The choices for which variants are listed: V4 Flash, V4 Pro, the most experts that a kernel can choose from, and the small test models.
 pub(super) const CHOICES: [Choice; 8] = {
     const fn choice(experts: u32, used: u32, hashed: bool) -> Choice {
         Choice { experts, used, hashed }
@@ -156,10 +157,10 @@ pub(super) const CHOICES: [Choice; 8] = {
 fn variants(profile: &KernelProfile) -> Vec<Variant> {
     let plain = CHOICES.map(|choice| router_variant(profile, choice));
     let mut all = plain.to_vec();
-    if profile.uses_half() {
+    if profile.uses_f16() {
         all.extend(plain[..2].iter().cloned().map(with_f16_output));
     }
-    // Rounding is tried on devices that would not choose it too, where it can run.
+    // The list has the rounding variants for every device that can run them, even one that would not choose them.
     if profile.caps.subgroup.is_some() {
         all.extend(plain.map(|variant| with_int8_output(variant, true)));
     }

@@ -1,4 +1,4 @@
-//! The next token of each row: greedy, or a seeded draw after temperature, top-k, top-p and min-p.
+//! The sampler: the most likely token of each row, or a seeded draw by temperature, top-k, top-p and min-p.
 
 use super::context::{KernelProfile, WG};
 use super::pass::{Pass, bind};
@@ -8,27 +8,27 @@ kernels! {
     SampleParams for "sample" in variants { vocabulary: u32 }
 }
 
-/// How one row is sampled, as the shader sees it.
+/// How one row is sampled, laid out as the shader reads it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Sampler {
-    /// The session's slot: receives the id, and loses its live word at a stop id or the last token.
+    /// Slot of the session, which receives the id. Its live word is cleared at a stop id and at the last token.
     pub slot: u32,
-    /// Position of the row that made the logits; with the seed it fixes the draw.
+    /// Position of the row that made the logits. Seed and position together determine the random number.
     pub position: u32,
-    /// Lower and upper half of the seed.
+    /// The seed: lower 32 bits, then upper.
     pub seed: [u32; 2],
-    /// 0: greedy.
+    /// Temperature; 0 takes the most likely token.
     pub temperature: f32,
-    /// Mass of the nucleus, in (0, 1]; 1: off.
+    /// Probability of the nucleus, in (0, 1]; 1 turns it off.
     pub top_p: f32,
-    /// Least likelihood relative to the best token; 0: off.
+    /// Least probability relative to that of the most likely token; 0 turns it off.
     pub min_p: f32,
-    /// How many of the best tokens; 0: off.
+    /// Number of the most likely tokens to draw from; 0 turns it off.
     pub top_k: u32,
-    /// Row of the masks, or [`NO_MASK`].
+    /// Row in [`SampleBuffers::masks`], or [`NO_MASK`].
     pub mask: u32,
-    /// 1: this token reaches the limit.
+    /// 1 if this token reaches the limit of the request, otherwise 0.
     pub is_last: u32,
     /// Ids that end the turn, or [`NO_TOKEN`].
     pub stops: [u32; 2],
@@ -43,24 +43,24 @@ pub const NO_TOKEN: u32 = u32::MAX;
 /// Buffers of the sampler.
 #[derive(Clone, Debug)]
 pub struct SampleBuffers<'a> {
-    /// Samplers (R).
+    /// A [`Sampler`] for each row of logits (R).
     pub samplers: &'a Slice,
-    /// Allowed tokens (masks, ceil(vocabulary / 32)).
+    /// Bits of the allowed tokens (masks, ceil(vocabulary / 32)).
     pub masks: &'a Slice,
-    /// Ids for the next step (slots).
+    /// Output: ids for the next step (slots).
     pub sampled: &'a Slice,
-    /// Live words (slots).
+    /// Live words (slots), which the kernel reads and clears.
     pub live: &'a Slice,
-    /// (id, status) (R): 0 drawn, 1 not live, 2 a logit is not finite, 3 the mask allows nothing.
+    /// Output (id, status) (R). Status 0: drawn; 1: the slot is not live; 2: a logit is not finite; 3: the mask allows no token.
     pub results: &'a Slice,
 }
 
-/// As large a workgroup as there is: it has the device to itself.
+/// The workgroup is as large as the device allows, up to 1024: one workgroup samples a row, and few rows leave the device empty.
 fn sample_variant(profile: &KernelProfile) -> Variant {
     profile.sized_variant("sample", if profile.caps.invocations >= 1024 { 1024 } else { WG })
 }
 
-/// Samples each row of logits (R, vocabulary), as many as the pass has rows.
+/// Records the sampling of each row of `logits` (R, vocabulary). R is the number of rows of the pass.
 pub fn record_sample(pass: &mut Pass<'_>, logits: &Slice, buffers: &SampleBuffers<'_>, vocabulary: u32) {
     let bindings = bind([logits, buffers.samplers, buffers.masks, buffers.sampled, buffers.live, buffers.results]);
     pass.launch(sample_variant(pass.profile()), &SampleParams { vocabulary }, bindings, [pass.t(), 1, 1]);

@@ -1,4 +1,4 @@
-//! What the device can do at best: how fast it reads its memory.
+//! The speed at which the device reads its memory, which bounds the speed of most kernels.
 
 use crate::Result;
 use crate::gpu::{Gpu, Recording};
@@ -6,7 +6,7 @@ use crate::kernels::{KernelContext, Pass, Rows, record_stream_read};
 use crate::num::KvType;
 use std::time::Instant;
 
-/// Bytes per second that the device reads, over a buffer that no cache holds.
+/// Measures the bytes per second that the device reads, from a buffer larger than its caches.
 ///
 /// # Errors
 /// The device failed, or has no memory left.
@@ -21,7 +21,7 @@ pub fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     let mut rec = Recording::new();
     let mut pass = Pass { rec: &mut rec, kernels: &kernels, rows: Rows::Many(1) };
     (0..REPEATS).for_each(|_| record_stream_read(&mut pass, &source, &sums, WORKGROUPS));
-    // The first runs compile, clear the buffer and bring the clocks up.
+    // The first runs compile the kernel, clear the buffer and bring the clocks up, so the best run counts.
     let mut best = f64::INFINITY;
     for _ in 0..4 {
         let started = Instant::now();

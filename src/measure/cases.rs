@@ -1,8 +1,8 @@
-//! How fast the kernels' cases run, on a device without a model.
+//! Times the cases of the kernels, on a device without a model.
 //!
-//! Each kind of launch of a case runs by itself, over and over. Launches that follow one another write the same output, so that each waits for
-//! the one before. What they read from memory in a model, weights and caches, is there in as many copies, of which they take turns, as make
-//! a cache useless; small inputs lie in caches in a model too.
+//! Each kind of launch of a case runs alone and is repeated. The launches write the same output, so each waits for the one before. Weights
+//! and cached rows, which a model reads from memory, exist in so many copies that no cache holds them all, and the launches take turns with
+//! them. Small inputs are not copied: they are in a cache in a model too.
 
 use super::kinds::{Kind, kinds, label};
 use crate::gpu::{Buffer, Cost, Dispatch, Gpu, Recording, Slice};
@@ -11,36 +11,36 @@ use crate::{Error, Result};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Buffers of at least so many bytes are copied.
+/// The least size of a buffer of which copies are made, in bytes.
 const LARGE_BYTES: u64 = 256 << 10;
 
-/// What launches read before they come to the same copies again: more than caches hold.
+/// Number of bytes that launches read before they return to the same copy: more than caches hold.
 const COLD_BYTES: u64 = 256 << 20;
 
-/// Copies of an input at most.
+/// The largest number of copies of an input.
 const MOST_COPIES: u64 = 512;
 
-/// How long launches of one kind take in a case.
+/// The time of one kind of launch in a case.
 pub struct CaseTime {
     /// Shapes and formats.
     case: String,
     kernel: &'static str,
-    /// What tells the variant from others of the case.
+    /// The flags and constants that distinguish the variant from others of the case.
     label: String,
     grid: [u32; 3],
-    /// Of one launch.
+    /// Seconds of one launch.
     seconds: f64,
     cost: Cost,
     /// Bytes per second that the device reads.
     bandwidth: f64,
-    /// Copies of large inputs; none: there is no large input.
+    /// Number of copies of large inputs. None if there is no large input.
     copies: Option<u64>,
-    /// Launches come to the same copies again before caches have forgotten them.
+    /// Whether the copies are so few that caches may still hold a copy when its turn comes again.
     is_cached: bool,
 }
 
-/// Times the kernels of the selected cases and gives each to `sink` at once. `bandwidth`: what the device reads, bytes per second. `memory`: bytes
-/// that copies of inputs may take.
+/// Times the kernels of the selected cases and gives each to `sink` at once. `bandwidth`: what the device reads, bytes per second.
+/// `memory`: bytes that copies of inputs may take.
 ///
 /// # Errors
 /// The device failed or has too little memory; `cancel` was set; `sink` says so.
@@ -76,7 +76,7 @@ pub fn time_cases(
     })
 }
 
-/// Launches of a kind on several copies of their large inputs.
+/// The launches of one kind, on several copies of their large inputs.
 struct Rotation {
     recording: Recording,
     copies: Option<u64>,
@@ -91,7 +91,7 @@ impl Rotation {
         if inputs.is_empty() {
             return Ok(Self { recording: once, copies: None, is_cached: false });
         }
-        // Launches that do not say what they read are taken to read all of it.
+        // A launch of unknown cost is taken to read all of its large inputs.
         let read = match kind.cost().bytes {
             0 => size,
             bytes => bytes.min(size),
@@ -140,7 +140,7 @@ fn on_copies(launch: &Dispatch, inputs: &[Buffer], others: &[Buffer]) -> Dispatc
 }
 
 impl CaseTime {
-    /// The header of a table for people.
+    /// The header of a text table.
     pub fn header() -> String {
         format!(
             "{:<16} {:>10} {:>8} {:>7} {:>8} {:>6} {:>12}  variant; case\n",
@@ -148,7 +148,7 @@ impl CaseTime {
         )
     }
 
-    /// A line of it.
+    /// A line of the text table.
     pub fn text(&self) -> String {
         let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
         let copies = self.copies.map_or("-".into(), |copies| format!("{copies}{}", if self.is_cached { "*" } else { "" }));
@@ -166,7 +166,7 @@ impl CaseTime {
         )
     }
 
-    /// The line as JSON.
+    /// The same line as JSON.
     pub fn json(&self) -> String {
         let row = json!({
             "kernel": self.kernel, "variant": self.label, "case": self.case, "grid": self.grid, "us": self.seconds * 1e6,
@@ -176,7 +176,7 @@ impl CaseTime {
         format!("{row}\n")
     }
 
-    /// What stands below a table for people.
+    /// The explanation below the text table.
     pub fn footer() -> &'static str {
         "copies: of large inputs, of which launches take turns; * too few to be sure that no cache serves them; - no input is large"
     }

@@ -1,14 +1,14 @@
-//! Launches that differ in nothing but buffers and parameters are of one kind: what is measured and printed together.
+//! Kinds of launches. Launches that differ only in buffers and parameters are of one kind, and are measured and printed together.
 
 use crate::gpu::{Cost, Dispatch, Recording, Variant};
 
-/// Launches of a step that differ in nothing but buffers and parameters.
+/// Launches of a step that differ only in buffers and parameters.
 pub struct Kind<'a> {
     /// The kernel in its variant.
     pub variant: &'a Variant,
     /// Workgroups in x, y, z.
     pub grid: [u32; 3],
-    /// All of the kind, in order.
+    /// The launches, in the order of the step.
     pub launches: Vec<&'a Dispatch>,
 }
 
@@ -22,7 +22,7 @@ impl Kind<'_> {
         Recording::of(step.dispatches().iter().filter(|launch| !self.has(launch)))
     }
 
-    /// Of all launches; what is not known of one is not known of the kind.
+    /// Cost of all launches together. A part of it that is unknown for one launch is unknown for the kind.
     pub fn cost(&self) -> Cost {
         let sum = |of: fn(&Cost) -> u64| {
             let each = self.launches.iter().map(|launch| of(&launch.cost));
@@ -32,7 +32,7 @@ impl Kind<'_> {
     }
 }
 
-/// The kinds of launches of a step, in the order of their first one.
+/// The kinds of launches of a step, in the order of their first launches.
 pub fn kinds(step: &Recording) -> Vec<Kind<'_>> {
     let mut kinds: Vec<Kind<'_>> = Vec::new();
     for launch in step.dispatches() {
@@ -44,7 +44,7 @@ pub fn kinds(step: &Recording) -> Vec<Kind<'_>> {
     kinds
 }
 
-/// The flags of a variant, the formats of its weights, and those constants that tell it from others of `kinds`.
+/// The flags of a variant, the formats of its weights, and those constants that distinguish it from others of `kinds`.
 pub fn label(variant: &Variant, kinds: &[Kind<'_>]) -> String {
     let alike: Vec<_> =
         kinds.iter().map(|kind| kind.variant).filter(|v| v.kernel() == variant.kernel() && v.flags() == variant.flags()).collect();

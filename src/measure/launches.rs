@@ -1,8 +1,12 @@
-//! Where a step's time goes, by kind of launch. A timestamp between two launches costs more than many of them take, so that each kind runs
-//! alone, all its launches of the step in a row and over and over: what is left of the step's time as a whole is what kinds lose by waiting
-//! for one another, or gain by finding each other's results in a cache. A kind whose launches together read less than a cache holds finds it
-//! there when it is repeated: a share above 1 of what memory gives says so. What a kind takes in its place is what the step is shorter
-//! without it: its code and tables of addresses are cold there, and others may run beside it.
+//! Where the time of a step goes, by kind of launch.
+//!
+//! A timestamp between two launches takes longer than many launches do. So each kind runs alone: all its launches of the step one after
+//! another, repeated. The difference between the step's time and the sum of all kinds is what kinds lose by waiting for one another, or
+//! gain by finding each other's results in a cache. If the launches of a kind together read less than a cache holds, they find it there
+//! when they are repeated, which shows as a share of the bandwidth above 1.
+//!
+//! The time of a kind in its place is the difference between the step with it and the step without it. There its instruction cache and TLB
+//! are cold, and other launches may overlap with it.
 
 use super::kinds::{kinds, label};
 use super::table::{Line, Table, family};
@@ -17,13 +21,13 @@ use std::slice;
 pub struct CapturedStep {
     /// "prefill" or "decode".
     name: &'static str,
-    /// What the step was.
+    /// A description of the step.
     title: String,
     recording: Recording,
 }
 
-/// Runs and captures a long step that ends in front of token `context` of `tokens`. None where the context is too short for one, or if
-/// cancelled. Spoils the session.
+/// Runs and captures a step of a prompt that ends before token `context` of `tokens`. None if the context is too short for one, or if
+/// cancelled. The session cannot be used afterwards.
 ///
 /// # Errors
 /// The device failed, or is none of this project's executors.
@@ -45,8 +49,8 @@ pub fn prefill_step(
     Ok(Some(CapturedStep { name: "prefill", title, recording }))
 }
 
-/// Runs and captures a decode step of token `context` of each prompt, a row of each session. The sessions hold the tokens before it. What is
-/// left of them does for timing the step, which reads them at the same places.
+/// Runs and captures a step of generated rows: token `context` of each prompt, a row of each session. The sessions must hold the tokens
+/// before it. They can only be used to time the step afterwards, which reads them at the same places.
 ///
 /// # Errors
 /// The device failed, or is none of this project's executors.
@@ -60,7 +64,7 @@ pub fn decode_step(engine: &mut Engine, sessions: &mut [Session], prompts: &[Vec
     Ok(CapturedStep { name: "decode", title, recording })
 }
 
-/// Runs a step and keeps its launches.
+/// Runs a step and returns its launches.
 fn captured(engine: &mut Engine, kind: RowKind, parts: Vec<Part<'_>>) -> Result<Recording> {
     engine.gpu()?.capture(true);
     let ran = engine.step(kind, parts, &mut NoTaps);
@@ -84,9 +88,10 @@ impl CapturedStep {
             if watch.is_cancelled() {
                 return Ok(None);
             }
-            // The step first: whatever the kind before this one left in the buffers, this one finds what it finds in a step.
+            // The step runs before each kind, so that the kind finds the same contents in the buffers as in a step.
             let seconds = gpu.time(&step, &Recording::of(kind.launches.iter().copied()))?;
-            // Of prefill, and on a CPU, so many steps take minutes. Clocks move meanwhile: each difference is of two steps timed together.
+            // Only decode steps on a GPU are short enough to be timed once for each kind. Clocks change meanwhile, so each difference is
+            // that of two steps timed right after one another.
             let is_compared = name == "decode" && !gpu.is_software();
             let in_place = if is_compared { Some(gpu.time(&step, &step)? - gpu.time(&step, &kind.left_out_of(&step))?) } else { None };
             table.lines.push(Line {

@@ -1,5 +1,5 @@
-//! Measurements: how fast a model and its kernels run, and how well a model predicts a text. What is measured comes back as numbers and tables;
-//! who prints it and who may interrupt it is not known here.
+//! Measurements: how fast a model and its kernels run, and how well a model predicts a text. They return numbers and tables; the caller
+//! prints them, and can end a measurement early.
 
 mod bandwidth;
 mod cases;

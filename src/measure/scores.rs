@@ -3,14 +3,14 @@
 use crate::engine::{Engine, Part, RowKind, TokenId, Want, Watch};
 use crate::model::NoTaps;
 
-/// What a run adds up over the scored tokens of a text.
+/// The scores of a text's tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Scores {
     /// Negative log-likelihood of each token.
     losses: Vec<f64>,
     /// KL divergence from the base at each token.
     divergences: Vec<f64>,
-    /// Tokens at which both models rate the same token highest.
+    /// Number of tokens for which both models rate the same token highest.
     agreed: usize,
 }
 
@@ -31,7 +31,7 @@ fn best(values: &[f32]) -> usize {
 }
 
 impl Scores {
-    /// Adds a token: the logits in front of it, the token itself, and the base model's logits where there is one.
+    /// Adds a token: the logits that predict it, the token itself, and the base model's logits if there is a base model.
     pub fn add(&mut self, logits: &[f32], next: TokenId, base: Option<&[f32]>) {
         let own = log_softmax(logits);
         self.losses.push(-own[next as usize]);
@@ -41,17 +41,17 @@ impl Scores {
         }
     }
 
-    /// How many tokens were scored.
+    /// The number of tokens that were scored.
     pub fn tokens(&self) -> usize {
         self.losses.len()
     }
 
-    /// The share of tokens at which both models rate the same token highest, in percent.
+    /// The share of tokens for which both models rate the same token highest, in percent.
     pub fn agreement_percent(&self) -> f64 {
         100.0 * self.agreed as f64 / self.losses.len() as f64
     }
 
-    /// exp(mean loss), and its standard error.
+    /// The perplexity, which is exp(mean loss), and its standard error.
     pub fn perplexity(&self) -> (f64, f64) {
         let n = self.losses.len() as f64;
         let mean = self.losses.iter().sum::<f64>() / n;
@@ -59,7 +59,7 @@ impl Scores {
         (mean.exp(), mean.exp() * (variance / n).sqrt())
     }
 
-    /// Divergence by name: mean, median, 99th percentile, maximum.
+    /// Statistics of the divergence, by name: mean, median, 99th percentile, maximum.
     pub fn divergence_summary(&self) -> [(&'static str, f64); 4] {
         let mut sorted = self.divergences.clone();
         sorted.sort_by(f64::total_cmp);
@@ -69,11 +69,11 @@ impl Scores {
     }
 }
 
-/// Runs `pieces` and gives `sink` the logits at each scored token with the token that follows. The first half of a piece is context alone.
-/// Returns how many pieces ran before `watch` ended it.
+/// Runs `pieces` and gives `sink` the logits of each scored token and the token that follows it. The first half of a piece is context and
+/// is not scored. Returns the number of pieces that ran before `watch` ended it.
 ///
 /// # Errors
-/// The device failed, a piece is longer than the engine's context, or `sink` says so.
+/// The device failed, a piece is longer than the engine's context, or `sink` failed.
 pub fn score<E: From<crate::Error>>(
     engine: &mut Engine,
     pieces: &[Vec<TokenId>],
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn numbers_of_known_distributions() {
-        // A model that gives each of four tokens 1/4 has perplexity 4; a base that is certain is ln 4 away from it.
+        // A model that gives each of four tokens 1/4 has perplexity 4. The divergence from it of a base that is certain is ln 4.
         let mut scores = Scores::default();
         scores.add(&[1.0; 4], 2, Some(&[0.0, 0.0, 100.0, 0.0]));
         scores.add(&[1.0; 4], 1, Some(&[1.0; 4]));

@@ -1,4 +1,5 @@
-//! `bench --sessions` and `--beside`: several sessions that generate together, and what a long prompt in one of them costs the others.
+//! Several sessions that generate together, and how much a long prompt in one of them slows the others down (`bench --sessions`,
+//! `--beside`).
 
 use crate::Result;
 use crate::engine::{Engine, Event, Generation, Request, Scheduler, Session, StreamId, TokenId, Watch};
@@ -6,12 +7,12 @@ use crate::model::Sampling;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Tokens drawn by temperature: sessions that all repeat one token would share their experts, which real ones do not.
+/// Generation with a temperature. Greedy sessions may all repeat the same token, and then share experts, which real sessions do not.
 fn drawn(seed: usize, limit: usize) -> Generation {
     Generation { sampling: Sampling { temperature: 1.0, seed: seed as u64, ..Sampling::GREEDY }, limit, stops: Vec::new() }
 }
 
-/// Streams that generate, and when each of their tokens came.
+/// Streams that generate, and the times at which their tokens came.
 struct Crowd {
     scheduler: Scheduler,
     streams: Vec<StreamId>,
@@ -25,7 +26,7 @@ impl Crowd {
         Self { scheduler: Scheduler::default(), streams: Vec::new(), times: vec![Vec::new(); members], sessions }
     }
 
-    /// Starts the next member.
+    /// Starts the next stream.
     fn start(&mut self, engine: &mut Engine, session: &mut Session, request: Request) -> Result<()> {
         match self.scheduler.start(engine, std::mem::take(session), request) {
             Ok(stream) => {
@@ -39,7 +40,7 @@ impl Crowd {
         }
     }
 
-    /// Runs until `is_done`, until all members are, or until `cancel` is set. Notes when tokens come.
+    /// Runs until `is_done` says so, until all streams have ended, or until `cancel` is set. It notes when tokens come.
     fn run(&mut self, engine: &mut Engine, cancel: &AtomicBool, is_done: impl Fn(&[Vec<Instant>]) -> bool) -> Result<()> {
         while !self.scheduler.is_idle() && !is_done(&self.times) && !cancel.load(Ordering::Relaxed) {
             self.turn(engine)?;
@@ -68,7 +69,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Ends all members and gives their sessions back.
+    /// Ends all streams and puts their sessions back.
     fn finish(mut self, engine: &mut Engine, sessions: &mut [Session]) -> Result<()> {
         self.scheduler.cancel_all();
         while !self.scheduler.is_idle() {
@@ -100,8 +101,8 @@ pub fn fill(engine: &mut Engine, sessions: &mut [Session], prompts: &[Vec<TokenI
     Ok(())
 }
 
-/// Generates `n` tokens in all sessions together, each behind the first `context` tokens of its own prompt, which [`fill`] brought it to.
-/// Returns the tokens per second of all sessions; none if cancelled.
+/// Generates `n` tokens in all sessions together, each after the first `context` tokens of its own prompt, to which [`fill`] brought it.
+/// Returns the tokens per second of all sessions together. None if cancelled.
 ///
 /// # Errors
 /// The device failed, or the context is full.
@@ -122,22 +123,22 @@ pub fn generate_together(
     Ok(Some(total).filter(|_| !cancel.load(Ordering::Relaxed)))
 }
 
-/// What a long prompt costs the sessions beside it.
+/// How much a long prompt slows down the sessions beside it.
 pub struct Beside {
-    /// Tokens per second that the slowest other session kept, as a share of what it had before.
+    /// The speed of the slowest other session beside the prompt, as a share of its speed before.
     pub share: f64,
-    /// Tokens per second of each other session before and beside the prompt, in the mean.
+    /// Mean tokens per second of the other sessions: before the prompt, and beside it.
     pub rates: [f64; 2],
     /// The longest time between two tokens of a session beside the prompt, in seconds.
     pub gap: f64,
     /// Seconds from the prompt's start to its first token.
     pub seconds: f64,
-    /// Whether some session generated fewer than two tokens meanwhile, because its context was full: the other figures mean little then.
+    /// Whether a session generated fewer than two tokens meanwhile, because its context was full. The other figures mean little then.
     pub is_cut_short: bool,
 }
 
-/// All sessions but the first generate behind `context` tokens, to which [`fill`] brought them, first by themselves for `n` tokens, then while
-/// the first runs `prompt`. None if cancelled.
+/// Lets all sessions but the first generate after `context` tokens, to which [`fill`] brought them: first for `n` tokens without the first
+/// session, then while that runs `prompt`. None if cancelled.
 ///
 /// # Errors
 /// The device failed, or the context is full.
@@ -174,7 +175,7 @@ pub fn prompt_beside(
         seconds,
         is_cut_short,
     };
-    // The crowd counts the other sessions first.
+    // The crowd numbers sessions from 0 in the order of their start, and the session with the prompt starts last.
     sessions.rotate_left(1);
     crowd.finish(engine, sessions)?;
     sessions.rotate_right(1);

@@ -1,4 +1,4 @@
-//! How fast one session takes a prompt and generates behind it.
+//! The speed at which one session runs a prompt and generates after it.
 
 use crate::Result;
 use crate::engine::{Engine, Generation, Session, TokenId, Watch};
@@ -6,16 +6,16 @@ use crate::model::Sampling;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-/// What was measured at one context length.
+/// The speed at one context length.
 #[derive(Clone, Copy, Debug)]
 pub struct Speed {
-    /// Tokens of the context.
+    /// Length of the context in tokens.
     pub context: u32,
-    /// Tokens of it that ran while it was measured.
+    /// Number of its tokens that ran during the measurement.
     pub prefilled: usize,
-    /// Tokens per second of the prompt.
+    /// Tokens of the prompt per second.
     pub prefill_rate: f64,
-    /// Tokens that were generated.
+    /// Number of tokens that were generated.
     pub decoded: usize,
     /// Generated tokens per second.
     pub decode_rate: f64,
@@ -23,8 +23,8 @@ pub struct Speed {
     pub total_rate: f64,
 }
 
-/// Brings the session to `prompt` and generates `n` tokens. What the session holds of the prompt is not run again and not timed: after more
-/// generated tokens than it can drop, that is nothing.
+/// Brings the session to `prompt` and generates `n` tokens. Tokens of the prompt that the session holds already are not run again and not
+/// timed. If the session has generated more tokens than it can drop, it holds none.
 ///
 /// # Errors
 /// The device failed, or the context is full.
@@ -46,11 +46,12 @@ pub fn prefill_and_decode(engine: &mut Engine, session: &mut Session, prompt: &[
     })
 }
 
-/// What `measure` says where no kernel is compiled meanwhile: those that are first needed in a longer context, or for more rows, take longer to
-/// compile than to run. Then `again` is told how many there were, the first session is emptied, and it is measured again.
+/// Runs `measure` until no kernel is compiled during it, and returns the result. Longer contexts and more rows need further kernels, which
+/// take longer to compile than to run. If some were compiled, `again` gets their number, the first session is emptied, and `measure` runs
+/// again.
 ///
 /// # Errors
-/// Those of `measure`, and the device failed.
+/// `measure` or the device failed.
 pub fn measured_warm<T, E: From<crate::Error>>(
     engine: &mut Engine,
     sessions: &mut [Session],

@@ -1,4 +1,4 @@
-//! Tables of launches: for people, and as JSON lines.
+//! Tables of launches, as text and as JSON lines.
 
 use crate::gpu::{Cost, Variant};
 use serde_json::json;
@@ -12,23 +12,23 @@ pub fn family(variant: &Variant) -> &'static str {
     if variant.flags().contains(&"EXPERTS") { "moe" } else { variant.folder() }
 }
 
-/// A row of a table: a kind and what it takes.
+/// A row of a table: a kind of launch and its time.
 pub struct Line {
     /// The kernel.
     pub kernel: &'static str,
-    /// What tells its variant from others.
+    /// The flags and constants that distinguish its variant from others.
     pub label: String,
     /// One of [`FAMILIES`].
     pub family: &'static str,
     /// Workgroups in x, y, z.
     pub grid: [u32; 3],
-    /// How many there are.
+    /// Number of launches.
     pub launches: usize,
-    /// Of all launches, together.
+    /// Cost of all launches together.
     pub cost: Cost,
-    /// Of all launches, together.
+    /// Seconds of all launches together.
     pub seconds: f64,
-    /// What the step is shorter without them.
+    /// Seconds by which the step is shorter without them.
     pub in_place: Option<f64>,
 }
 
@@ -44,26 +44,26 @@ impl Line {
     }
 }
 
-/// Where the time of a step goes.
+/// The time of a step, by kind of launch.
 pub struct Table {
     /// "prefill" or "decode".
     pub name: &'static str,
-    /// What the step was.
+    /// A description of the step.
     pub title: String,
-    /// Launches of the step.
+    /// Number of launches.
     pub launches: usize,
-    /// Those that wait for all before them.
+    /// Number of launches that wait for all launches before them.
     pub in_turn: usize,
-    /// Kinds of them, the longest first.
+    /// The kinds of launches, the longest first.
     pub lines: Vec<Line>,
-    /// Seconds of the step in one pass, everything in its order.
+    /// Seconds of the whole step in one pass.
     pub whole: f64,
     /// Bytes per second that the device reads.
     pub bandwidth: Option<f64>,
 }
 
 impl Table {
-    /// Seconds of all kinds.
+    /// Seconds of all kinds together.
     fn sum(&self) -> f64 {
         self.lines.iter().map(|line| line.seconds).sum()
     }
@@ -77,12 +77,12 @@ impl Table {
         })
     }
 
-    /// How much of the bandwidth a kind uses.
+    /// The share of the device's bandwidth that a kind uses.
     fn share(&self, line: &Line) -> Option<f64> {
         line.gigabytes().zip(self.bandwidth).map(|(rate, most)| rate * 1e9 / most)
     }
 
-    /// For people.
+    /// The table as text.
     pub fn text(&self) -> String {
         let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
         let wide = self.lines.iter().map(|line| line.label.len()).max().unwrap_or(0).max("variant".len());
@@ -128,7 +128,7 @@ impl Table {
         text + &format!("  {:<18} {:>5} {sum:>10.1} us; the step in one pass {whole:.1} us\n", "all", self.launches)
     }
 
-    /// A JSON line for each kind, and one for the step.
+    /// The table as JSON: a line for each kind, and one for the step.
     pub fn rows(&self) -> String {
         let step = self.name;
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! When each launch of a step ran, and sums by kernel.
+//! Traces, which say when each launch of a step ran, and their sums by kernel.
 
 use super::workload::greedy;
 use crate::Result;
@@ -13,11 +13,11 @@ use std::sync::atomic::AtomicBool;
 pub struct TracedStep {
     /// "decode step" or "prefill step".
     pub name: &'static str,
-    /// Its launches in order.
+    /// The launches, in order.
     spans: Vec<Span>,
 }
 
-/// Traces one decode step behind `session`, and one long step of a new prompt.
+/// Traces one step of a generated row after the tokens of `session`, and one step of a new prompt.
 ///
 /// # Errors
 /// The device has no timestamps, or failed.
@@ -34,7 +34,7 @@ pub fn trace(engine: &mut Engine, session: &mut Session, tokens: &[TokenId], can
     Ok([TracedStep { name: "decode step", spans: decode }, TracedStep { name: "prefill step", spans: prefill }])
 }
 
-/// `steps` as chrome://tracing and Perfetto read them, a thread for each.
+/// The steps in the format of chrome://tracing and Perfetto, a thread for each step.
 pub fn events(steps: &[TracedStep]) -> String {
     let mut events = Vec::new();
     for (thread, step) in (1..).zip(steps) {
@@ -51,7 +51,7 @@ pub fn events(steps: &[TracedStep]) -> String {
 }
 
 impl TracedStep {
-    /// The sums of the step and of each of its kernels, the longest first: lines for people.
+    /// Lines of text with the sums of the step and of each of its kernels, the longest first.
     pub fn sums(&self) -> Vec<String> {
         let mut sums: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
         for span in &self.spans {

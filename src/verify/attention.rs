@@ -1,4 +1,4 @@
-//! Attention: window keys, those of the step itself, compressed rows, and the rings that the step leaves.
+//! Cases of attention: keys of the window and of the step itself, compressed rows, and the rings after the step.
 
 use super::bench::{Bench, Output};
 use super::cached::{Paged, angles, cached, flat, pack, pool, rows_of, unpack};
@@ -28,7 +28,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     }
     let rows = Rows::Many(20);
     attention(bench, (4, rows, &runs(rows)), FEW_KEYS, (512, 8, 32), 1)?;
-    // Heads for cooperative matrices in steps of few rows: one part, several, and parts that take more stages than one.
+    // Heads for cooperative matrices: generated rows with one part, with several, and with parts that take several stages.
     for rows in [Rows::Few(1), Rows::Few(3)] {
         attention(bench, (128, rows, &runs(rows)), FEW_KEYS, (512, 64, 32), 1)?;
         attention(bench, (4, rows, &runs(rows)), (150, 100), (512, 32, 32), 1)?;
@@ -37,7 +37,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// V4 Flash behind 32,768 tokens: one row, a row of each of eight sessions, and a tile of a prompt's.
+/// V4 Flash after 32,768 tokens: one row, a row of each of eight sessions, and a tile of rows of a prompt.
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     const POSITION: u32 = 32_768;
     let c = Config::flash();
@@ -53,72 +53,165 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A window, and a choice of compressed rows.
+/// The keys that a row of the small cases sees: of its window, and chosen compressed rows.
 const FEW_KEYS: (usize, usize) = (40, 30);
 
-/// `runs`: (slot, first position, rows) of the step's sessions. `window` and `top_k`: keys of the window, and compressed rows, that a row sees at most.
+/// What a case reads, on the host. `window` and `top_k` are the largest numbers of window keys and of compressed rows that a row sees.
+struct Inputs {
+    ratio: u32,
+    window: usize,
+    top_k: usize,
+    dim: usize,
+    heads: usize,
+    rows: Vec<Row>,
+    slots: usize,
+    ring_rows: usize,
+    paged: Paged,
+    q_stride: usize,
+    q: Vec<f32>,
+    /// Keys of the step's rows.
+    fresh: Vec<f32>,
+    ring: Vec<f32>,
+    sinks: Vec<f32>,
+    turns: Vec<Vec<(f32, f32)>>,
+    /// Compressed rows that the indexer chose: every second of the visible ones, as many as fit.
+    selected: Vec<u32>,
+}
+
+impl Inputs {
+    /// Random inputs for the sessions of `runs`: (slot, first position, rows).
+    fn new(
+        bench: &mut Bench<'_>,
+        (ratio, runs): (u32, &[(u32, u32, u32)]),
+        (window, top_k): (usize, usize),
+        (dim, heads, rope): (usize, usize, usize),
+    ) -> Self {
+        let kv = bench.kernels.profile.kv;
+        let ring_rows = window + 16;
+        let page_rows = if ratio == 128 { 4 } else { 128 };
+        let rows = rows_of(runs);
+        let slots = runs.iter().map(|run| run.0 as usize + 1).fold(2, usize::max);
+        let pages_each = rows.iter().map(|row| compressed_rows(row, ratio)).max().unwrap_or(0).div_ceil(page_rows).max(3);
+        let paged = Paged::new(bench, dim, page_rows, slots, pages_each);
+        let (t, q_stride) = (rows.len(), heads * dim + 20);
+        let q = bench.floats(t * q_stride);
+        let round = |values: Vec<f32>| -> Vec<f32> { values.into_iter().map(|v| cached(kv, v)).collect() };
+        let fresh = round(bench.floats(t * dim));
+        let ring = round(bench.floats(slots * ring_rows * dim));
+        let sinks = bench.floats(heads);
+        let mut selected = vec![u32::MAX; t * top_k];
+        for (row, selected) in rows.iter().zip(selected.chunks_exact_mut(top_k)) {
+            let visible = compressed_rows(row, ratio);
+            if ratio == 4 && visible > top_k {
+                selected.iter_mut().enumerate().for_each(|(i, s)| *s = (visible - top_k + i) as u32 - i as u32 % 2);
+            }
+        }
+        let turns = angles(t * 2, rope);
+        Self { ratio, window, top_k, dim, heads, rows, slots, ring_rows, paged, q_stride, q, fresh, ring, sinks, turns, selected }
+    }
+
+    /// The number of keys that each row sees.
+    fn counts(&self) -> Vec<u32> {
+        let most = if self.ratio == 4 { self.top_k } else { usize::MAX };
+        let window = |row: &Row| row.position.min(self.window as u32 - 1) + 1;
+        self.rows.iter().map(|row| window(row) + compressed_rows(row, self.ratio).min(most) as u32).collect()
+    }
+
+    /// The keys that row `i` sees.
+    fn keys(&self, i: usize) -> Vec<&[f32]> {
+        let (row, dim) = (&self.rows[i], self.dim);
+        let mut keys: Vec<&[f32]> = Vec::new();
+        for position in (row.position + 1).saturating_sub(self.window as u32)..=row.position {
+            keys.push(if position >= row.first_position {
+                &self.fresh[(row.first_row + position - row.first_position) as usize * dim..][..dim]
+            } else {
+                &self.ring[(row.slot as usize * self.ring_rows + position as usize % self.ring_rows) * dim..][..dim]
+            });
+        }
+        let visible = compressed_rows(row, self.ratio);
+        if self.ratio == 4 && visible > self.top_k {
+            let selected = &self.selected[i * self.top_k..][..self.top_k];
+            keys.extend(selected.iter().map(|&s| self.paged.row(row.slot, s as usize)));
+        } else {
+            keys.extend((0..visible).map(|n| self.paged.row(row.slot, n)));
+        }
+        keys
+    }
+
+    /// What the reference makes of row `i`: the result of all heads, and the scores of each.
+    fn expected(&self, i: usize) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let (dim, keys) = (self.dim, self.keys(i));
+        let turn = &self.turns[2 * i + usize::from(self.ratio > 0)];
+        let mut q = self.q[i * self.q_stride..][..self.heads * dim].to_vec();
+        reference::normalise(&mut q, dim, 1e-6);
+        q.chunks_exact_mut(dim).for_each(|head| reference::rotate(head, turn));
+        let mut want = Vec::new();
+        for (q, &sink) in q.chunks_exact(dim).zip(&self.sinks) {
+            let mut out = reference::attention(q, &keys, sink);
+            reference::rotate_back(&mut out, turn);
+            want.extend(out);
+        }
+        (want, q.chunks_exact(dim).map(|q| keys.iter().map(|k| dot(q, k)).collect()).collect())
+    }
+
+    /// The rings after the step. They start as zeros, because the step's keys go into other rings than those that are read.
+    fn stored(&self) -> Vec<f32> {
+        let mut kept = vec![0f32; self.slots * self.ring_rows * self.dim];
+        for (row, key) in self.rows.iter().zip(self.fresh.chunks_exact(self.dim)) {
+            let place = row.slot as usize * self.ring_rows + row.position as usize % self.ring_rows;
+            kept[place * self.dim..][..self.dim].copy_from_slice(key);
+        }
+        kept
+    }
+}
+
+/// The number of compressed rows that `row` sees.
+fn compressed_rows(row: &Row, ratio: u32) -> usize {
+    (row.position + 1).checked_div(ratio).unwrap_or(0) as usize
+}
+
+/// A step of `runs`, each of which is (slot, first position, rows) of a session. `most` is (window, top_k) of [`Inputs`].
 fn attention(
     bench: &mut Bench<'_>,
     (ratio, step, runs): (u32, Rows, &[(u32, u32, u32)]),
-    (window, top_k): (usize, usize),
+    most: (usize, usize),
     (dim, heads, rope): (usize, usize, usize),
     segments: usize,
 ) -> Result<()> {
     let kv = bench.kernels.profile.kv;
-    let case = format!("ratio {ratio}, {step:?}, window {window}, {heads} heads of {dim}, {segments} buffers");
-    let ring_rows = window + 16;
-    let page_rows = if ratio == 128 { 4 } else { 128 };
-    let rows = rows_of(runs);
-    let slots = runs.iter().map(|run| run.0 as usize + 1).fold(2, usize::max);
-    let seen = |row: &Row| (row.position + 1).checked_div(ratio).unwrap_or(0) as usize;
-    let pages_each = rows.iter().map(seen).max().unwrap_or(0).div_ceil(page_rows).max(3);
-    let paged = Paged::new(bench, dim, page_rows, slots, pages_each);
-    let t = rows.len();
-    let q_stride = heads * dim + 20;
-    let raw = bench.floats(t * q_stride);
-    let round = |values: Vec<f32>| -> Vec<f32> { values.into_iter().map(|v| cached(kv, v)).collect() };
-    let fresh = round(bench.floats(t * dim));
-    let ring = round(bench.floats(slots * ring_rows * dim));
-    let sinks = bench.floats(heads);
-    let turns = angles(t * 2, rope);
-    // The indexer's choice: every second of the visible rows, as many as fit.
-    let mut selected = vec![u32::MAX; t * top_k];
-    for (row, selected) in rows.iter().zip(selected.chunks_exact_mut(top_k)) {
-        if ratio == 4 && seen(row) > top_k {
-            selected.iter_mut().enumerate().for_each(|(i, s)| *s = (seen(row) - top_k + i) as u32 - i as u32 % 2);
-        }
-    }
-    let keys_of = |row: &Row| row.position.min(window as u32 - 1) as usize + 1 + seen(row).min(if ratio == 4 { top_k } else { usize::MAX });
-    let counts: Vec<u32> = rows.iter().map(|row| keys_of(row) as u32).collect();
+    let case = format!("ratio {ratio}, {step:?}, window {}, {heads} heads of {dim}, {segments} buffers", most.0);
+    let inputs = Inputs::new(bench, (ratio, runs), most, (dim, heads, rope));
+    let (t, slots, ring_rows, paged) = (inputs.rows.len(), inputs.slots, inputs.ring_rows, &inputs.paged);
+    let counts = inputs.counts();
     let most_keys = counts.iter().copied().max().unwrap_or(0);
     let row_words = kv.words(dim as u32) as usize;
-    let ring_gpu = pool(bench, &pack(kv, &ring), row_words, (slots * ring_rows).div_ceil(segments))?;
+    let ring_gpu = pool(bench, &pack(kv, &inputs.ring), row_words, (slots * ring_rows).div_ceil(segments))?;
     let pages_gpu = paged.pool(bench, segments)?;
-    let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&paged.table)?];
-    let q_gpu = Strided { slice: bench.upload(&raw)?, stride: q_stride as u32, offset: 0, half: false };
-    let [sinks_gpu, kv_gpu] = [bench.upload(&sinks)?, bench.upload(&pack(kv, &fresh))?];
-    let [selected_gpu, angles_gpu] = [bench.upload(&selected)?, bench.upload(&flat(&turns))?];
-    // A split pool goes with a device that can bind little: fewer parts then, too.
+    let [rows_gpu, table_gpu] = [bench.upload(&inputs.rows)?, bench.upload(&paged.table)?];
+    let q_gpu = Strided::whole(&bench.upload(&inputs.q)?, inputs.q_stride as u32);
+    let [sinks_gpu, kv_gpu] = [bench.upload(&inputs.sinks)?, bench.upload(&pack(kv, &inputs.fresh))?];
+    let [selected_gpu, angles_gpu] = [bench.upload(&inputs.selected)?, bench.upload(&flat(&inputs.turns))?];
+    // Devices on which pools are split have small bindings, and so fewer parts.
     let max_parts = if segments == 1 { MAX_PARTS } else { 3 };
     let decode = if step.are_few() { t } else { 1 };
     let partial = bench.output(decode * max_parts as usize * heads * dim)?;
     let stats = bench.output((decode * max_parts as usize * heads * 2).max(t * heads.next_multiple_of(64) * 2))?;
-    // Scores of two rows at a time: more tiles than one.
+    // The scratch has room for the scores of two rows, so that a step takes several tiles of rows.
     let scores = bench.output((score_bytes(&bench.kernels.profile, heads as u32, most_keys, 2) / 4).max(1) as usize)?;
     let places = bench.output((scores.slice().bytes / 4) as usize)?;
-    let half = bench.takes_half(step);
-    let out = bench.elements(t * heads * dim, half)?;
+    let is_f16 = bench.takes_f16(step);
+    let out = bench.elements(t * heads * dim, is_f16)?;
     let sizes = Attention {
         heads: heads as u32,
         dim: dim as u32,
         rope: rope as u32,
         norm_eps: 1e-6,
-        window: window as u32,
+        window: inputs.window as u32,
         ratio,
-        top_k: if ratio == 4 { top_k as u32 } else { u32::MAX },
+        top_k: if ratio == 4 { inputs.top_k as u32 } else { u32::MAX },
         max_parts,
         ring_rows: ring_rows as u32,
-        page_rows: page_rows as u32,
+        page_rows: if ratio == 128 { 4 } else { 128 },
         max_pages: paged.pages_each(),
         ring: &ring_gpu,
         pages: Some(&pages_gpu),
@@ -126,89 +219,67 @@ fn attention(
         sinks: &sinks_gpu,
     };
     let int8 = bench.output_int8(step, heads * dim)?;
-    let [partial_slice, stats_slice] = [partial.slice(), stats.slice()];
-    let (scores_slice, places_slice) = (scores.slice(), places.slice());
-    let out_rows = Strided::whole(&out.slice(), (heads * dim) as u32).with_f16(half);
     let buffers = AttentionBuffers {
         rows: &rows_gpu,
         q: &q_gpu,
         kv: &kv_gpu,
         selected: &selected_gpu,
         angles: &angles_gpu,
-        partial: &partial_slice,
-        stats: &stats_slice,
-        scores: &scores_slice,
-        places: &places_slice,
-        out: &out_rows,
+        partial: &partial.slice(),
+        stats: &stats.slice(),
+        scores: &scores.slice(),
+        places: &places.slice(),
+        out: &Strided::whole(&out.slice(), (heads * dim) as u32).with_f16(is_f16),
         out_int8: int8.as_ref().map(|(_, quantized)| quantized),
     };
-    // The step's keys go into other rings than those that are read, so that both can be looked at.
-    let stored: Vec<Output> =
-        (0..segments).map(|_| bench.output_with(&vec![0.0; slots * ring_rows / segments * row_words])).collect::<Result<_>>()?;
-    let stored_pool = Pool { segments: stored.iter().map(Output::slice).collect(), held: (slots * ring_rows / segments) as u32 };
-    let live = bench.upload(&vec![1u32; slots])?;
+    let segment_rows = slots * ring_rows / segments;
+    let stored: Vec<Output> = (0..segments).map(|_| bench.output_with(&vec![0.0; segment_rows * row_words])).collect::<Result<_>>()?;
+    let stored_pool = Pool { segments: stored.iter().map(Output::slice).collect(), units_per_segment: segment_rows as u32 };
     let source = Strided::whole(&kv_gpu, row_words as u32);
-    let rings =
-        Rings { stores: vec![RingStore { ring: &stored_pool, size: ring_rows as u32, words: row_words as u32, source }], live: &live };
-    let own: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
-    let outputs: Vec<_> = own.iter().copied().chain(&stored).collect();
+    let store = RingStore { ring: &stored_pool, size: ring_rows as u32, words: row_words as u32, source };
+    let rings = Rings { stores: vec![store], live: &bench.upload(&vec![1u32; slots])? };
+    let scratch: Vec<_> = [&out, &partial, &stats, &scores, &places].into_iter().chain(int8.as_ref().map(|(output, _)| output)).collect();
+    let outputs: Vec<_> = scratch.iter().copied().chain(&stored).collect();
     let record = |pass: &mut Pass<'_>| record_attention(pass, &sizes, &buffers, &rings, &counts, |_: &mut Pass<'_>| ());
     let Some(mut made) = bench.run(&case, &outputs, step, record)? else { return Ok(()) };
-    let stored = Made::joined(made.split_off(own.len()));
-    let mut kept = vec![0f32; slots * ring_rows * dim];
-    for (row, key) in rows.iter().zip(fresh.chunks_exact(dim)) {
-        kept[(row.slot as usize * ring_rows + row.position as usize % ring_rows) * dim..][..dim].copy_from_slice(key);
-    }
-    bench.compare(&stored, &format!("{case}, rings"), &unpack(kv, &stored.words), &kept, Limit::EXACT);
+    let stored = Made::joined(made.split_off(scratch.len()));
+    bench.compare(&stored, &format!("{case}, rings"), &unpack(kv, &stored.words), &inputs.stored(), Limit::EXACT);
+    compare(bench, &case, &inputs, &made, is_f16);
+    Ok(())
+}
 
-    // The last row is compared in any case: of it some kernels leave more than their result.
+/// Compares what a run made with the reference: the result, what the cooperative kernels of prompts pass to each other, and the rounded
+/// result.
+fn compare(bench: &mut Bench<'_>, case: &str, inputs: &Inputs, made: &[Made], is_f16: bool) {
+    let (t, dim, columns) = (inputs.rows.len(), inputs.dim, inputs.heads * inputs.dim);
+    // The last row is always among them, because its scores are compared too.
     let some = sampled(t, 20);
     let (mut want, mut last_scores) = (Vec::new(), Vec::new());
     for &i in &some {
-        let row = &rows[i];
-        let turn = &turns[2 * i + usize::from(ratio > 0)];
-        let mut q = raw[i * q_stride..][..heads * dim].to_vec();
-        reference::normalise(&mut q, dim, 1e-6);
-        q.chunks_exact_mut(dim).for_each(|head| reference::rotate(head, turn));
-        let mut keys: Vec<&[f32]> = Vec::new();
-        for position in (row.position + 1).saturating_sub(window as u32)..=row.position {
-            keys.push(if position >= row.first_position {
-                &fresh[(row.first_row + position - row.first_position) as usize * dim..][..dim]
-            } else {
-                &ring[(row.slot as usize * ring_rows + position as usize % ring_rows) * dim..][..dim]
-            });
-        }
-        if ratio == 4 && seen(row) > top_k {
-            keys.extend(selected[i * top_k..][..top_k].iter().map(|&s| paged.row(row.slot, s as usize)));
-        } else {
-            keys.extend((0..seen(row)).map(|n| paged.row(row.slot, n)));
-        }
-        last_scores = q.chunks_exact(dim).map(|q| keys.iter().map(|k| dot(q, k)).collect()).collect();
-        for (q, &sink) in q.chunks_exact(dim).zip(&sinks) {
-            let mut out = reference::attention(q, &keys, sink);
-            reference::rotate_back(&mut out, turn);
-            want.extend(out);
-        }
+        let (row, scores) = inputs.expected(i);
+        want.extend(row);
+        last_scores = scores;
     }
-    let all = made[0].elements(half);
-    bench.compare(&made[0], &case, &rows_at(&all, &some, heads * dim, 0, heads * dim), &want, made[0].limit());
-    // Of the cooperative kernels the last row is what the scratch still holds, behind the one before it where rows are an even number.
+    let all = made[0].elements(is_f16);
+    bench.compare(&made[0], case, &rows_at(&all, &some, columns, 0, columns), &want, made[0].limit());
+    // The scratch of the cooperative kernels still holds the last tile, which is the last row, or the last two if their number is even.
     if let Some(padded) = made[3].by().and_then(|scores| scores.value("HEADS")) {
-        let columns = (score_bytes(&bench.kernels.profile, heads as u32, counts[t - 1], 1) / 4) as usize / padded as usize;
+        let last = *inputs.counts().last().unwrap_or(&0);
+        let score_columns = (score_bytes(&bench.kernels.profile, inputs.heads as u32, last, 1) / 4) as usize / padded as usize;
         let first = (1 - t % 2) * padded as usize;
-        compare_scores(bench, &case, (&last_scores, &sinks), (&made[3], &made[2]), (first, columns), dim);
+        compare_scores(bench, case, (&last_scores, &inputs.sinks), (&made[3], &made[2]), (first, score_columns), dim);
     }
     if let Some(int8) = made.get(5) {
-        bench.compare_int8(int8, &case, &all, heads * dim);
+        bench.compare_int8(int8, case, &all, columns);
     }
-    Ok(())
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32
 }
 
-/// What the cooperative kernels leave for each other of one row, whose heads start at `first` in rows of `columns` scores.
+/// Compares the scores of one row and their statistics, which the cooperative kernels pass to each other. Its heads start at `first`, in
+/// rows of `columns` scores.
 fn compare_scores(
     bench: &mut Bench<'_>,
     case: &str,

@@ -1,4 +1,4 @@
-//! What a kernel check stands on: a device, random inputs, outputs with guard bands, and runs that tell which launch made an output.
+//! The bench that cases run on: a device, random inputs, outputs with guard bands, and runs that find out which launch made an output.
 
 use super::outcome::{Limit, Made, Outcome, POISON, Report};
 use super::parts::{DISTINCT_EXPERTS, DISTINCT_ROWS};
@@ -9,14 +9,14 @@ use crate::kernels::{Experts, ExpertsSlice, KernelContext, Matrix, MatrixSlice, 
 use crate::quant::BlockFormat;
 use fastrand::Rng;
 
-/// Words behind an output that must stay untouched.
+/// Number of words after an output that no kernel may change.
 const GUARD: usize = 64;
 
-/// What becomes of the recordings of cases.
+/// What happens to the recordings of cases.
 pub enum Purpose<'g> {
-    /// They run, and what they make is compared with the reference.
+    /// They run, and their results are compared with the reference.
     Check(Report),
-    /// They go, with their cases' names, to somebody who measures them. No reference is computed.
+    /// They are handed to a collector, with the names of their cases. No reference is computed.
     Collect(&'g mut Collector<'g>),
 }
 
@@ -27,9 +27,9 @@ pub type Collector<'g> = dyn FnMut(&str, &Recording) -> Result<()> + 'g;
 pub struct Bench<'g> {
     /// The device.
     pub gpu: &'g Gpu,
-    /// What its kernels are chosen by.
+    /// Chooses the variants of kernels.
     pub kernels: KernelContext,
-    /// Where all inputs come from.
+    /// The source of all random inputs.
     pub rng: Rng,
     purpose: Purpose<'g>,
 }
@@ -41,19 +41,19 @@ pub struct Output {
 }
 
 impl Output {
-    /// What to bind: the guard band included, so that a kernel could reach it.
+    /// The range to bind. It includes the guard band, so that a kernel could write there.
     pub fn slice(&self) -> Slice {
         self.buffer.all()
     }
 }
 
 impl<'g> Bench<'g> {
-    /// For `gpu`, with kernels chosen by `kernels`.
+    /// A bench for `gpu`, on which `kernels` chooses variants.
     pub fn new(gpu: &'g Gpu, kernels: KernelContext, purpose: Purpose<'g>) -> Self {
         Self { gpu, kernels, rng: Rng::with_seed(0), purpose }
     }
 
-    /// What was found; nothing where recordings were collected.
+    /// What the checks found. It is empty if recordings were collected.
     pub fn into_report(self) -> Report {
         match self.purpose {
             Purpose::Check(report) => report,
@@ -61,58 +61,64 @@ impl<'g> Bench<'g> {
         }
     }
 
-    /// Rows of a piece of a prompt at a model's shapes. A device that runs shaders on the CPU would take minutes for as many as a GPU gets.
+    /// Whether results are compared with the reference: only then it has to be computed.
+    pub fn is_check(&self) -> bool {
+        matches!(self.purpose, Purpose::Check(_))
+    }
+
+    /// Number of rows of a prompt in cases with a model's shapes. A device that runs shaders on the CPU gets fewer, because it would take
+    /// minutes.
     pub fn piece(&self) -> u32 {
         if self.gpu.is_software() { 32 } else { 2048 }
     }
 
     /// Whether activations of `rows` may be f16: on devices with cooperative matrices kernels of long steps take them and leave them.
-    pub fn takes_half(&self, rows: Rows) -> bool {
-        !rows.are_few() && self.kernels.profile.uses_half()
+    pub fn takes_f16(&self, rows: Rows) -> bool {
+        !rows.are_few() && self.kernels.profile.uses_f16()
     }
 
-    /// `n` normal numbers around a mean that is not zero, so that a lost sign or offset shows.
+    /// `n` normally distributed numbers. Their mean is not zero, so that a lost sign or offset shows.
     pub fn floats(&mut self, n: usize) -> Vec<f32> {
         self.floats_around(0.1, 1.0, n)
     }
 
-    /// `n` numbers of this mean and standard deviation.
+    /// `n` normally distributed numbers with this mean and standard deviation.
     pub fn floats_around(&mut self, mean: f32, sd: f32, n: usize) -> Vec<f32> {
         let mut bytes = vec![0u8; n * 4];
         random_rows(BlockFormat::F32, sd, &mut self.rng, &mut bytes);
         bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b) + mean).collect()
     }
 
-    /// `values` in a buffer.
+    /// A buffer with `values`.
     pub fn upload<T: bytemuck::NoUninit>(&self, values: &[T]) -> Result<Slice> {
         Ok(self.gpu.buffer_with("input", values)?.all())
     }
 
-    /// `values` in a buffer as f16 where `half`.
-    pub fn upload_elements(&self, values: &[f32], half: bool) -> Result<Slice> {
-        if half {
+    /// A buffer with `values`, as f16 if `is_f16` and as f32 otherwise.
+    pub fn upload_elements(&self, values: &[f32], is_f16: bool) -> Result<Slice> {
+        if is_f16 {
             self.upload(&values.iter().map(|&v| half::f16::from_f32(v).to_bits()).collect::<Vec<u16>>())
         } else {
             self.upload(values)
         }
     }
 
-    /// An output of `values` elements.
-    pub fn elements(&self, values: usize, half: bool) -> Result<Output> {
-        self.output(if half { values / 2 } else { values })
+    /// An output of `values` elements, which are f16 if `is_f16` and f32 otherwise.
+    pub fn elements(&self, values: usize, is_f16: bool) -> Result<Output> {
+        self.output(if is_f16 { values / 2 } else { values })
     }
 
-    /// The elements to check a kernel with that can store both: f32, and f16 where shaders have it.
-    pub fn halves(&self) -> &'static [bool] {
+    /// The types of element with which to check a kernel that can store both: f32, and f16 if shaders have it. True stands for f16.
+    pub fn element_types(&self) -> &'static [bool] {
         if self.kernels.profile.caps.f16 { &[false, true] } else { &[false] }
     }
 
-    /// An output of `words` words, poisoned.
+    /// An output of `words` words, filled with [`POISON`].
     pub fn output(&self, words: usize) -> Result<Output> {
         Ok(Output { buffer: self.gpu.buffer_with("output", &vec![POISON; words + GUARD])?, words })
     }
 
-    /// An output that starts with `values` and is added to.
+    /// An output that holds `values` at first, for kernels that add to it or write only some of it.
     pub fn output_with(&self, values: &[f32]) -> Result<Output> {
         let mut words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
         words.extend([POISON; GUARD]);
@@ -142,12 +148,12 @@ impl<'g> Bench<'g> {
         Ok((bytes, Matrix { format, rows: rows as u32, columns: columns as u32, slices }))
     }
 
-    /// In how many slices a device holds `bytes` of weights.
+    /// The number of slices in which the device holds `bytes` of weights.
     pub fn slices(&self, bytes: usize) -> usize {
         bytes.div_ceil(self.gpu.caps().max_binding_bytes.saturating_sub(1024) as usize).max(1)
     }
 
-    /// How many of the experts of these formats one binding holds on a device.
+    /// The number of experts in these formats that one binding of the device can hold.
     pub fn experts_each(&self, formats: &[BlockFormat], (experts, rows, columns): (usize, usize, usize)) -> usize {
         let each: usize = formats.iter().map(|format| rows * format.row_bytes(columns).unwrap_or(0)).sum();
         let room = self.gpu.caps().max_binding_bytes.min(self.gpu.caps().max_buffer_bytes) as usize;
@@ -201,8 +207,8 @@ impl<'g> Bench<'g> {
         Ok((members, Experts { formats: formats.to_vec(), experts, rows, columns, slices }))
     }
 
-    /// Runs what `record` records for `rows` and returns what it made of `outputs`, or says in the outcomes that a guard band was written to. Nothing
-    /// where recordings are collected: the case ends there.
+    /// Runs what `record` records for `rows` and returns what it made of `outputs`, or says in the outcomes that a guard band was written
+    /// to. Nothing where recordings are collected: the case ends there.
     pub fn run(&mut self, case: &str, outputs: &[&Output], rows: Rows, record: impl FnOnce(&mut Pass<'_>)) -> Result<Option<Vec<Made>>> {
         let mut recording = Recording::new();
         record(&mut Pass { rec: &mut recording, kernels: &self.kernels, rows });
@@ -237,22 +243,23 @@ impl<'g> Bench<'g> {
         Ok(Some(made))
     }
 
-    /// Records a failure that is not a matter of size.
+    /// Reports a failure that is not an error of a value.
     pub fn fail(&mut self, kernel: &'static str, case: &str, failure: String) {
         self.push(Outcome::failed(kernel, case, failure));
     }
 
-    /// Compares `got`, floats that `made` holds, with the reference.
+    /// Compares floats of `made` with those of the reference.
     pub fn compare(&mut self, made: &Made, case: &str, got: &[f32], want: &[f32], limit: Limit) {
         self.note(made, case, Outcome::of_values(made.kernel(), case, got, want, limit));
     }
 
-    /// Compares `got`, choices that `made` holds, with the reference.
+    /// Compares choices of `made` with those of the reference.
     pub fn compare_ids(&mut self, made: &Made, case: &str, got: &[u32], want: &[u32]) {
         self.note(made, case, Outcome::of_choices(made.kernel(), case, got, want));
     }
 
-    /// Values that were there before are no result, however right they are.
+    /// Adds an outcome, which is a failure if no launch made the output: values that were there before are no result, even if they are
+    /// right.
     fn note(&mut self, made: &Made, case: &str, outcome: Outcome) {
         match made.by() {
             Some(_) => self.push(outcome),

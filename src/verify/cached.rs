@@ -1,4 +1,4 @@
-//! What a session's memory holds, as the host sees it: rounded values, rotation angles, rows of a step, pools and pages.
+//! The contents of a session's memory on the host: rounded values, rotation angles, rows of a step, pools and pages.
 
 use super::bench::Bench;
 use super::outcome::{Limit, as_floats};
@@ -7,7 +7,7 @@ use crate::kernels::{Pool, Row};
 use crate::num::KvType;
 use half::f16;
 
-/// What the cache keeps of a value.
+/// A value as the cache rounds it.
 pub fn cached(kv: KvType, value: f32) -> f32 {
     match kv {
         KvType::F16 => f16::from_f32(value).to_f32(),
@@ -15,7 +15,7 @@ pub fn cached(kv: KvType, value: f32) -> f32 {
     }
 }
 
-/// Rows as the cache stores them.
+/// Values as words of the cache.
 pub fn pack(kv: KvType, values: &[f32]) -> Vec<u32> {
     match kv {
         KvType::F16 => values
@@ -28,7 +28,7 @@ pub fn pack(kv: KvType, values: &[f32]) -> Vec<u32> {
     }
 }
 
-/// Cached rows as floats.
+/// Words of the cache as values.
 pub fn unpack(kv: KvType, words: &[u32]) -> Vec<f32> {
     match kv {
         KvType::F16 => words.iter().flat_map(|&w| [w as u16, (w >> 16) as u16]).map(|b| f16::from_bits(b).to_f32()).collect(),
@@ -36,7 +36,7 @@ pub fn unpack(kv: KvType, words: &[u32]) -> Vec<f32> {
     }
 }
 
-/// The limit for what goes into the cache.
+/// The limit for values that are stored in the cache.
 pub fn stored_limit(kv: KvType) -> Limit {
     match kv {
         KvType::F16 => Limit::HALF_STORED,
@@ -44,18 +44,18 @@ pub fn stored_limit(kv: KvType) -> Limit {
     }
 }
 
-/// (cos, sin) of some position for each of `rows` x `sets` rotations of `rope` channels.
+/// (cos, sin) of `count` rotations of `rope` channels, each of another position.
 pub fn angles(count: usize, rope: usize) -> Vec<Vec<(f32, f32)>> {
     let frequencies: Vec<f32> = (0..rope / 2).map(|i| 10_000f32.powf(-2.0 * i as f32 / rope as f32)).collect();
     (0..count).map(|i| crate::model::angles(i as u32 * 17 + 3, &frequencies)).collect()
 }
 
-/// Angles as they lie in GPU memory.
+/// Angles in the order of GPU memory.
 pub fn flat(angles: &[Vec<(f32, f32)>]) -> Vec<[f32; 2]> {
     angles.iter().flatten().map(|&(cos, sin)| [cos, sin]).collect()
 }
 
-/// Rows of a step: each (slot, first position, count) is a session's run.
+/// The rows of a step. Each run (slot, first position, count) belongs to one session.
 pub fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
     let mut rows = Vec::new();
     for &(slot, first_position, count) in runs {
@@ -72,13 +72,13 @@ pub fn rows_of(runs: &[(u32, u32, u32)]) -> Vec<Row> {
     rows
 }
 
-/// Buffers of `units` units of `words` words, `held` in each.
-pub fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, held: usize) -> Result<Pool> {
-    let segments = words.chunks(unit * held).map(|part| bench.upload(part)).collect::<Result<_>>()?;
-    Ok(Pool { segments, held: held as u32 })
+/// A pool of `words`, in units of `unit` words, `units_per_segment` in each segment.
+pub fn pool(bench: &Bench<'_>, words: &[u32], unit: usize, units_per_segment: usize) -> Result<Pool> {
+    let segments = words.chunks(unit * units_per_segment).map(|part| bench.upload(part)).collect::<Result<_>>()?;
+    Ok(Pool { segments, units_per_segment: units_per_segment as u32 })
 }
 
-/// Compressed rows of sessions, in shuffled pages.
+/// Random compressed rows of several sessions, in shuffled pages.
 pub struct Paged {
     dim: usize,
     page_rows: usize,
@@ -91,7 +91,7 @@ pub struct Paged {
 }
 
 impl Paged {
-    /// Random rows of `dim` values for `sessions` sessions with `each` pages of `page_rows` rows.
+    /// Makes rows of `dim` values for `sessions` sessions with `each` pages of `page_rows` rows.
     pub fn new(bench: &mut Bench<'_>, dim: usize, page_rows: usize, sessions: usize, each: usize) -> Self {
         let kv = bench.kernels.profile.kv;
         let count = sessions * each;
@@ -101,18 +101,18 @@ impl Paged {
         Self { dim, page_rows, each, table, words: pack(kv, &values), values }
     }
 
-    /// Row `i` of a session, as the cache keeps it.
+    /// Row `i` of a session, as the cache rounds it.
     pub fn row(&self, slot: u32, i: usize) -> &[f32] {
         let page = self.table[slot as usize * self.each + i / self.page_rows] as usize;
         &self.values[(page * self.page_rows + i % self.page_rows) * self.dim..][..self.dim]
     }
 
-    /// Pages of each session.
+    /// The number of pages of each session.
     pub fn pages_each(&self) -> u32 {
         self.each as u32
     }
 
-    /// The pages in `segments` buffers.
+    /// The pages as a pool of `segments` segments.
     pub fn pool(&self, bench: &Bench<'_>, segments: usize) -> Result<Pool> {
         pool(bench, &self.words, self.words.len() / self.table.len(), self.table.len().div_ceil(segments))
     }

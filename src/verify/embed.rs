@@ -1,4 +1,4 @@
-//! Embedding, and the draft block's sum of an embedding and streams.
+//! Cases of the embedding, and of the draft block's sum of embedding and streams.
 
 use super::bench::Bench;
 use super::outcome::Limit;
@@ -17,7 +17,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     mtp_join(bench, 72, 3)
 }
 
-/// Rows as wide as V4 Flash has them, of a vocabulary that is shorter.
+/// Rows of the width of V4 Flash, with a shorter vocabulary.
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     let dim = Config::flash().dim as usize;
     for tokens in [1, bench.piece()] {
@@ -32,7 +32,7 @@ fn embed(bench: &mut Bench<'_>, format: BlockFormat, (count, dim): (usize, usize
     let case = format!("{tokens} of {format} {count}x{dim} in {slices} slices");
     let (bytes, table) = bench.matrix(format, count, dim, slices)?;
     let ids: Vec<u32> = (0..tokens).map(|t| (t * 8 + 1) % count as u32).collect();
-    // The last row takes the id that the sampler left for its slot.
+    // The last row takes the id that the sampler drew for its slot.
     let rows: Vec<Row> = (0..tokens)
         .map(|t| Row { slot: t % 3, token: if t + 1 == tokens { SAMPLED } else { ids[t as usize] }, ..Row::default() })
         .collect();
@@ -47,7 +47,7 @@ fn embed(bench: &mut Bench<'_>, format: BlockFormat, (count, dim): (usize, usize
         view(&table, &bytes).row(id as usize, &mut row);
         want.extend(row.repeat(4));
     }
-    // Formats with a minimum multiply and subtract in one step on the GPU, in two on the CPU.
+    // Formats with a minimum need a multiplication and a subtraction, which the GPU may do with one rounding and the CPU does with two.
     let limit = if matches!(format, BlockFormat::Q2K | BlockFormat::Q2Kx4 | BlockFormat::Q4K) { Limit::F32 } else { Limit::EXACT };
     bench.compare(&made[0], &case, &made[0].floats(), &want, limit);
     Ok(())

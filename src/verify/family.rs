@@ -5,18 +5,18 @@ use super::{attention, compressor, embed, hc, indexer, kv, linear, moe, norm, ro
 use crate::Result;
 use std::str::FromStr;
 
-/// Shapes of cases.
+/// The shapes of the cases to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shapes {
-    /// Small ones that reach every branch.
+    /// Small shapes that reach every branch.
     Tiny,
-    /// Those of V4 Flash.
+    /// The shapes of V4 Flash.
     Flash,
     /// Both.
     All,
 }
 
-/// Kernels that are checked together: a folder of shaders, or two that the same functions record.
+/// Kernels that are checked together: those of a folder of shaders, or of two folders whose kernels the same functions record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Embedding.
@@ -41,15 +41,15 @@ pub enum Family {
     Moe,
     /// The choice of a token.
     Sample,
-    /// The yardstick of the benchmarks.
+    /// Reading memory, with which benchmarks compare kernels.
     Stream,
 }
 
-/// Cases of a family.
+/// Runs cases of a family.
 pub type Cases = fn(&mut Bench<'_>) -> Result<()>;
 
 impl Family {
-    /// All of them.
+    /// All families.
     pub const ALL: [Self; 12] = [
         Self::Embed,
         Self::Norm,
@@ -65,7 +65,7 @@ impl Family {
         Self::Stream,
     ];
 
-    /// `embed`, `norm`, ...
+    /// The name of the family: `embed`, `norm` and so on.
     pub fn name(self) -> &'static str {
         match self {
             Self::Embed => "embed",

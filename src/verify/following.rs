@@ -1,4 +1,4 @@
-//! The streams behind a sub-layer, for kernels that leave them in the launch that makes the sub-layer's result.
+//! The update of the streams after a sub-layer, for cases of kernels with a fused hc_mix.
 
 use super::bench::{Bench, Output};
 use crate::Result;
@@ -6,7 +6,7 @@ use crate::gpu::Slice;
 use crate::kernels::{HcResidual, HcUpdate, HcWeights, Rows, hc_mix_words};
 use crate::quant::BlockFormat;
 
-/// What may follow a matrix in its launch: streams of `tokens` rows of `dim` channels, and where they and their mix go.
+/// The arguments of a fused hc_mix: streams of `tokens` rows of `dim` channels, and the outputs for the updated streams and their mix.
 pub struct Following {
     weights: HcWeights,
     streams: Slice,
@@ -16,7 +16,7 @@ pub struct Following {
 }
 
 impl Following {
-    /// With random values.
+    /// Makes them with random values.
     pub fn new(bench: &mut Bench<'_>, dim: usize, tokens: usize) -> Result<Self> {
         let (_, mix) = bench.matrix(BlockFormat::F16, 24, 4 * dim, 1)?;
         let (streams, post) = (bench.floats(tokens * 4 * dim), bench.floats(tokens * 32));
@@ -29,12 +29,12 @@ impl Following {
         Ok(Self { weights, streams, post, outputs, slices })
     }
 
-    /// What is left.
+    /// The outputs: the updated streams and their mix.
     pub fn outputs(&self) -> [&Output; 2] {
         self.outputs.each_ref()
     }
 
-    /// Behind the result `y`.
+    /// The update with the sub-layer's result `y`.
     pub fn update<'a>(&'a self, y: &'a Slice) -> HcUpdate<'a> {
         let [next, mix] = &self.slices;
         HcUpdate { weights: &self.weights, x: &self.streams, residual: HcResidual { post: &self.post, y, next }, mix }

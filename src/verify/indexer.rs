@@ -1,4 +1,4 @@
-//! The indexer: scores of compressed rows, and the best of them.
+//! Cases of the indexer: scores of compressed rows, and the choice of the highest.
 
 use super::bench::Bench;
 use super::cached::{Paged, angles, flat, rows_of};
@@ -8,9 +8,9 @@ use crate::kernels::{IndexQueries, IndexScore, Rows, Scores, Strided, record_ind
 use crate::model::Config;
 use crate::reference;
 
-/// Heads that kernels stage at a time, and more; a few rows, and more than workgroups take at a time.
+/// As many heads as kernels stage at a time, and more. A few rows, and more rows than a workgroup takes at a time.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
-    // (Slot, first position, rows) of sessions. The row of a step that comes first is left out.
+    // Each run is (slot, first position, rows) of a session. The first row of each step is not scored.
     let (one, few, many) = ([(1, 200, 2)], [(1, 200, 3), (0, 380, 2), (1, 2, 2)], [(1, 200, 11), (0, 330, 19), (1, 2, 7)]);
     let small = |dim, heads, segments| Sizes { dim, heads, rope: dim / 2, page_rows: 32, pages_each: 3, segments };
     for (dim, segments) in [(64, 1), (128, 1), (128, 2)] {
@@ -45,7 +45,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Of the indexer, and of the pages that hold its keys.
+/// Sizes of the indexer and of the pages that hold its keys.
 #[derive(Clone, Copy)]
 struct Sizes {
     dim: usize,
@@ -56,7 +56,7 @@ struct Sizes {
     segments: usize,
 }
 
-/// `runs`: the sessions of a step of this kind.
+/// Scores of a step of this kind. `runs` are its sessions.
 fn index(bench: &mut Bench<'_>, sizes: Sizes, kind: fn(u32) -> Rows, runs: &[(u32, u32, u32)]) -> Result<()> {
     let Sizes { dim, heads, rope, page_rows, pages_each, segments } = sizes;
     let columns = page_rows * pages_each;
@@ -73,8 +73,8 @@ fn index(bench: &mut Bench<'_>, sizes: Sizes, kind: fn(u32) -> Rows, runs: &[(u3
     let pages = paged.pool(bench, segments)?;
     let [rows_gpu, table_gpu] = [bench.upload(&rows)?, bench.upload(&paged.table)?];
     let angles_gpu = bench.upload(&flat(&turns))?;
-    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 4, half: false };
-    let hw_gpu = Strided { slice: bench.upload(&hw)?, stride: hw_stride as u32, offset: 4, half: false };
+    let q_gpu = Strided { slice: bench.upload(&q)?, stride: q_stride as u32, offset: 4, is_f16: false };
+    let hw_gpu = Strided { slice: bench.upload(&hw)?, stride: hw_stride as u32, offset: 4, is_f16: false };
     let scores = bench.output_with(&vec![7.0; count * columns])?;
     let sizes = IndexScore {
         heads: heads as u32,
@@ -108,7 +108,7 @@ fn index(bench: &mut Bench<'_>, sizes: Sizes, kind: fn(u32) -> Rows, runs: &[(u3
     Ok(())
 }
 
-/// The best `k` of `columns` scores: for rows that leave no honest choice or see fewer, or for `plain` rows that see all.
+/// The `k` highest of `columns` scores: for rows whose scores are special or that see fewer, or for `plain` rows that see all.
 fn top_k(bench: &mut Bench<'_>, k: usize, columns: usize, plain: Option<usize>) -> Result<()> {
     let all = columns * 4 - 1;
     let positions = plain.map_or_else(|| vec![all, all, all, k * 4 + 7, k * 4 + 3, 2, columns * 2], |rows| vec![all; rows]);

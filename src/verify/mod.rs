@@ -1,8 +1,9 @@
-//! The kernels' cases. A case has random inputs, which are the same each time, the recording that computes something of them, and the reference
-//! that says what it should be. [`check`] compares the two on a device; [`collect`] hands the recordings to somebody who measures them.
+//! The kernels' cases. A case has random inputs, which are the same each time, the recording that computes something of them, and the
+//! reference that says what it should be. [`check`] compares the two on a device; [`collect`] hands the recordings to somebody who measures
+//! them.
 //!
-//! A family is a file or folder: its `tiny` cases reach every branch of its kernels with little work, its `flash` cases have the shapes of V4
-//! Flash. There the reference computes some rows and tokens only, spread over all.
+//! A family is a file or folder: its `tiny` cases reach every branch of its kernels with little work, its `flash` cases have the shapes of
+//! V4 Flash. There the reference computes some rows and tokens only, spread over all.
 
 mod attention;
 mod bench;
@@ -32,23 +33,23 @@ use bench::{Bench, Purpose};
 pub use family::{Family, Shapes};
 pub use outcome::{Outcome, Report};
 
-/// Which cases of which kernels.
+/// Which cases to run, and with which kernels.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection {
-    /// Type of cached rows.
+    /// The type of cached rows.
     pub kv: KvType,
-    /// Kernels of f32 activations, without cooperative matrices.
+    /// Selects kernels with f32 activations, without cooperative matrices.
     pub exact: bool,
-    /// Shapes of the cases.
+    /// The shapes of the cases.
     pub shapes: Shapes,
-    /// Only this family.
+    /// The only family to run; None for all.
     pub family: Option<Family>,
 }
 
 /// Runs the selected cases on `gpu` and compares them with the reference.
 ///
 /// # Errors
-/// The device failed; a kernel that computes something else than the reference is an outcome, not an error.
+/// The device failed. A kernel that differs from the reference is an outcome and not an error.
 pub fn check(gpu: &Gpu, selection: Selection) -> Result<Report> {
     let bench = Bench::new(gpu, KernelContext::new(gpu, selection.kv, selection.exact)?, Purpose::Check(Report::default()));
     Ok(run(bench, selection)?.into_report())
@@ -57,7 +58,7 @@ pub fn check(gpu: &Gpu, selection: Selection) -> Result<Report> {
 /// Gives each case's name and recording to `collector`, while the buffers that the recording names are alive and hold its inputs.
 ///
 /// # Errors
-/// The device failed, or `collector` says so.
+/// The device or `collector` failed.
 pub fn collect(gpu: &Gpu, selection: Selection, collector: &mut dyn FnMut(&str, &Recording) -> Result<()>) -> Result<()> {
     run(Bench::new(gpu, KernelContext::new(gpu, selection.kv, selection.exact)?, Purpose::Collect(collector)), selection)?;
     Ok(())
@@ -67,7 +68,7 @@ fn run<'g>(mut bench: Bench<'g>, selection: Selection) -> Result<Bench<'g>> {
     for family in Family::ALL.into_iter().filter(|own| selection.family.is_none_or(|only| only == *own)) {
         for (cases, shapes) in family.cases().into_iter().zip([Shapes::Tiny, Shapes::Flash]) {
             if [shapes, Shapes::All].contains(&selection.shapes) {
-                // A family's inputs do not depend on what ran before it.
+                // The seed is set again, so that the inputs of a family do not depend on the families before it.
                 bench.rng.seed(0);
                 cases(&mut bench)?;
             }

@@ -1,15 +1,15 @@
-//! What a run made and which launch made it, how far it may be from the reference, and the verdict on it.
+//! The result of a run and the launch that made it, the limits of its difference from the reference, and the verdict.
 
 use crate::gpu::Variant;
 use std::collections::BTreeSet;
 
-/// Fills outputs and the guard bands behind them before a kernel runs: a NaN that no kernel computes.
+/// The word that fills outputs and their guard bands before a kernel runs: a NaN that no kernel computes.
 pub const POISON: u32 = 0x7fc0_dead;
 
-/// Stands in outcomes for the kernel of what no launch writes to.
+/// The name of the kernel in outcomes of an output that no launch may write to.
 pub const NOTHING: &str = "nothing";
 
-/// How far a kernel may be from the reference, and why.
+/// The largest allowed difference from the reference. Each constant says why there is a difference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
     /// Mean squared error over mean square of the reference.
@@ -19,41 +19,42 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// f32 sums in another order than the reference's f64 ones.
+    /// Sums are f32 and in another order, and those of the reference are f64.
     pub const F32: Self = Self { nmse: 1e-11, max: 1e-4 };
-    /// f16 operands: each product is off by up to 2^-10, the sum of many by less.
+    /// Operands are f16: the relative error of each product is up to 2^-10, that of a sum of many is less.
     pub const HALF: Self = Self { nmse: 2e-6, max: 2e-2 };
-    /// One rounding to f16 at the end.
+    /// The result is rounded to f16 once, at the end.
     pub const HALF_STORED: Self = Self { nmse: 1e-6, max: 5e-3 };
-    /// Values rounded to int8: one that lies between two codes may go to either, a step of up to 1/127 of the block's largest.
+    /// Values are rounded to int8. A value halfway between two codes may get either; they differ by up to 1/127 of the block's largest
+    /// value.
     pub const INT8: Self = Self { nmse: 1e-6, max: 6e-2 };
-    /// Copies and choices.
+    /// Copies and choices must be equal.
     pub const EXACT: Self = Self { nmse: 0.0, max: 0.0 };
 }
 
-/// What a run left in an output, and which launch made it.
+/// The contents of an output after a run, and the launch that made them.
 ///
-/// Whatever the caller of a `record_*` function expects to run, this is read off the recording: what made an output is the last launch that
-/// binds its buffer where the kernel may write.
+/// The launch is found in the recording, whatever the caller of a `record_*` function expects: it is the last one that binds the output's
+/// buffer where the kernel may write.
 #[derive(Clone, Debug)]
 pub struct Made {
     /// The output's words.
     pub words: Vec<u32>,
-    /// The launch that made them; none if no launch may write to the output.
+    /// The variant of the launch that made them. None if no launch may write to the output.
     by: Option<Variant>,
     /// Whether that launch or one before it rounds to f16.
     rounds: bool,
 }
 
 impl Made {
-    /// What `launches`, the variants that ran and for each whether it may write to the output, left in it.
+    /// The contents `words` of an output. `launches` are the variants that ran, each with whether it may write to the output.
     pub fn new(words: Vec<u32>, launches: &[(&Variant, bool)]) -> Self {
         let last = launches.iter().rposition(|(_, writes)| *writes);
         let rounds = launches.iter().take(last.map_or(0, |i| i + 1)).any(|(variant, _)| ROUNDING.iter().any(|flag| variant.has(flag)));
         Self { words, by: last.map(|i| launches[i].0.clone()), rounds }
     }
 
-    /// An output that several buffers hold one after another. What one kernel made all of is its.
+    /// Joins outputs that hold one result in several buffers. It counts as made by a kernel if that made all of them.
     pub fn joined(parts: Vec<Self>) -> Self {
         let first = parts.first().and_then(|part| part.by.clone());
         let by = first.filter(|first| parts.iter().all(|part| part.kernel() == first.kernel()));
@@ -61,7 +62,7 @@ impl Made {
         Self { words: parts.into_iter().flat_map(|part| part.words).collect(), by, rounds }
     }
 
-    /// The kernel that made it, or [`NOTHING`].
+    /// The name of the kernel that made it, or [`NOTHING`].
     pub fn kernel(&self) -> &'static str {
         self.by.as_ref().map_or(NOTHING, Variant::kernel)
     }
@@ -71,7 +72,7 @@ impl Made {
         self.by.as_ref()
     }
 
-    /// The limit for what it was computed with: f32 throughout, or with roundings to f16.
+    /// The limit for f32 kernels, or that for f16 operands if a launch rounded to f16.
     pub fn limit(&self) -> Limit {
         if self.rounds { Limit::HALF } else { Limit::F32 }
     }
@@ -81,10 +82,10 @@ impl Made {
         as_floats(&self.words)
     }
 
-    /// The words as floats, or as pairs of f16 where `half`.
-    pub fn elements(&self, half: bool) -> Vec<f32> {
+    /// The words as floats, or as pairs of f16 where `is_f16`.
+    pub fn elements(&self, is_f16: bool) -> Vec<f32> {
         let pair = |&word: &u32| [word as u16, (word >> 16) as u16].map(|bits| half::f16::from_bits(bits).to_f32());
-        if half { self.words.iter().flat_map(pair).collect() } else { self.floats() }
+        if is_f16 { self.words.iter().flat_map(pair).collect() } else { self.floats() }
     }
 }
 
@@ -107,12 +108,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// A failure that is not a matter of size.
+    /// A failure that is not an error of a value.
     pub fn failed(kernel: &'static str, case: &str, failure: String) -> Self {
         Self { kernel, case: case.into(), nmse: f64::NAN, max: f64::NAN, failure: Some(failure) }
     }
 
-    /// Of `got`, which `kernel` made, against the reference's `want`.
+    /// Compares the values `got`, which `kernel` made, with `want`, those of the reference.
     pub fn of_values(kernel: &'static str, case: &str, got: &[f32], want: &[f32], limit: Limit) -> Self {
         let square = |v: f64| v * v;
         let mean_square = want.iter().map(|&w| square(f64::from(w))).sum::<f64>() / want.len().max(1) as f64;
@@ -134,7 +135,7 @@ impl Outcome {
         Self { kernel, case: case.into(), nmse, max, failure }
     }
 
-    /// Of choices that `kernel` made.
+    /// Compares the choices `got`, which `kernel` made, with `want`, those of the reference.
     pub fn of_choices(kernel: &'static str, case: &str, got: &[u32], want: &[u32]) -> Self {
         let failure = match got.iter().zip(want).position(|(g, w)| g != w) {
             Some(i) => Some(format!("choice {i} is {}, expected {}", got[i], want[i])),

@@ -1,13 +1,13 @@
-//! Weights as the reference sees them, and the parts of large inputs and results that it computes.
+//! Views of weights for the reference, and the parts of large inputs and results that it computes.
 
 use crate::kernels::{Experts, Matrix};
 use crate::quant::BlockFormat;
 use crate::reference;
 
-/// Rows of a matrix that differ: a prime, so that rows at distances that are powers of two do.
+/// Number of different rows of a large matrix. It is a prime, so that rows whose distance is a power of two differ.
 pub const DISTINCT_ROWS: usize = 4099;
 
-/// Experts of a stack that differ. Neighbours of any expert do, and those at distances that are powers of two.
+/// Number of different experts of a large stack. It is a prime, so that experts whose distance is a power of two differ.
 pub const DISTINCT_EXPERTS: usize = 13;
 
 /// The reference's view of one expert of `stack`, whose `member` was made of `bytes` by `Bench::experts`.
@@ -18,15 +18,15 @@ pub fn expert_of<'a>(stack: &Experts, member: usize, bytes: &'a [u8], expert: u3
     all.part((expert % distinct * stack.rows) as usize, stack.rows as usize)
 }
 
-/// At most `most` of `0..count`, spread evenly and with the first and the last among them: what is compared where all would take the reference
-/// too long.
+/// At most `most` of `0..count`, spread evenly and with the first and the last among them: what is compared where all would take the
+/// reference too long.
 pub fn sampled(count: usize, most: usize) -> Vec<usize> {
     if count <= most { (0..count).collect() } else { (0..most).map(|i| i * (count - 1) / (most - 1)).collect() }
 }
 
-/// The most tokens and the most rows of weights for which results are compared.
+/// The largest number of tokens for which results are compared.
 pub const MOST_TOKENS: usize = 130;
-/// See [`MOST_TOKENS`].
+/// The largest number of rows of weights for which results are compared.
 pub const MOST_ROWS: usize = 256;
 
 /// The named rows of a matrix, by themselves.

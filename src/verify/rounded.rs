@@ -1,4 +1,4 @@
-//! Activations rounded to int8: as inputs, as outputs, and how they are compared.
+//! Activations rounded to int8, as inputs and as outputs, and their comparison.
 
 use super::bench::{Bench, Output};
 use super::outcome::{Limit, Made};
@@ -24,14 +24,15 @@ impl Bench<'_> {
         Ok(Quantized { slice: self.upload(&words_of(x, columns))?, columns: columns as u32 })
     }
 
-    /// Room for `rows` of `columns` values, if a kernel would leave them rounded.
+    /// An output for `rows` of `columns` rounded values, if kernels of this device round them.
     pub fn output_int8(&self, rows: Rows, columns: usize) -> Result<Option<(Output, Quantized)>> {
         let output = self.output((rows.count() * Quantized::words(columns as u32)) as usize)?;
         let quantized = Quantized::new(&self.kernels.profile, &output.slice(), columns as u32, rows);
         Ok(quantized.map(|q| (output, q)))
     }
 
-    /// Compares a rounded result with the f32 one. Returns what the kernel left: a value halfway between two codes may go to either.
+    /// Compares a rounded result with the f32 one. Returns the values that the kernel wrote, because a value halfway between two codes may
+    /// get either.
     pub fn compare_int8(&mut self, made: &Made, case: &str, exact: &[f32], columns: usize) -> Vec<f32> {
         let case = format!("{case}, int8");
         let mut got = Vec::new();

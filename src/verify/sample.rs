@@ -1,4 +1,4 @@
-//! The sampler: every way of choosing a token, rows that have none to choose, and masks.
+//! Cases of the sampler: every way of drawing a token, rows from which none can be drawn, and masks.
 
 use super::bench::Bench;
 use crate::Result;
@@ -6,7 +6,7 @@ use crate::kernels::{NO_MASK, NO_TOKEN, Rows, SampleBuffers, Sampler, record_sam
 use crate::model::{Config, Sampling};
 use crate::reference;
 
-/// Vocabularies that one workgroup holds, and that it does not.
+/// A vocabulary smaller than the largest workgroup, and a larger one.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     sample(bench, 500, 12)?;
     sample(bench, 4099, 12)
@@ -82,7 +82,8 @@ fn sample(bench: &mut Bench<'_>, vocabulary: usize, rows: u32) -> Result<()> {
                     }
                 }
             }
-            // f32 sums may put a draw that falls on a border to the other side of it; greedy choices have no such excuse.
+            // A draw that falls on the border between two tokens may get the other one, because sums are f32. A greedy choice must be
+            // equal.
             let drawn = (0..rows).filter(|r| ![1, 2].contains(r)).count();
             let needed = if sampling.temperature == 0.0 { drawn } else { drawn - 1 };
             if agreed < needed {

@@ -1,4 +1,4 @@
-//! What reads memory and nothing else: the yardstick of the benchmarks.
+//! Cases of the kernel that reads memory and does nothing else.
 
 use super::bench::Bench;
 use super::outcome::POISON;
@@ -10,13 +10,13 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     stream(bench, 3, 1900)
 }
 
-/// More than caches hold.
+/// A buffer larger than the caches.
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     stream(bench, 2112, if bench.gpu.is_software() { 1 << 18 } else { 6 << 20 })
 }
 
-/// An invocation writes its number only if all that it reads adds up to a certain word: here one of each of three workgroups meets it, in
-/// another turn and another component each.
+/// An invocation writes its number only if everything that it reads adds up to a certain word. In these inputs that happens in one
+/// invocation of each of three workgroups, each time in another turn and another component.
 fn stream(bench: &mut Bench<'_>, workgroups: usize, vectors: usize) -> Result<()> {
     const WRITES: u32 = 0x9e37_79b9;
     let case = format!("{vectors} vectors by {workgroups} workgroups");

@@ -1,4 +1,4 @@
-//! With a GPU, or its software stand-in: every kernel against the reference, on every adapter found, in every way of opening it.
+//! On a GPU or a software driver: every kernel is compared with the reference, on every adapter, in every way of opening it.
 
 use dwarfstar::gpu::{AdapterKind, Caps, Gpu, OpenOptions, Recording, adapters};
 use dwarfstar::num::KvType;
@@ -15,7 +15,7 @@ pub fn each(options: OpenOptions, mut run: impl FnMut(&Gpu)) {
     }
 }
 
-/// What one way of opening an adapter found.
+/// What the checks found on one adapter that was opened in one way.
 pub struct Found {
     name: String,
     pub caps: Caps,
@@ -70,7 +70,7 @@ const BEST: OpenOptions = OpenOptions { portable: false, checks: false, binding_
 const FAST: (KvType, bool) = (KvType::F16, false);
 const EXACT: (KvType, bool) = (KvType::F32, true);
 
-/// All that a device offers.
+/// The way that uses everything a device offers.
 static WHOLE: Way = Way::new(BEST, &[FAST, EXACT]);
 static CHECKED: Way = Way::new(OpenOptions { checks: true, ..BEST }, &[FAST]);
 static PORTABLE: Way = Way::new(OpenOptions { portable: true, ..BEST }, &[FAST, EXACT]);
@@ -86,7 +86,7 @@ pub fn all_are_software() -> bool {
     adapters().iter().all(|adapter| adapter.kind == AdapterKind::Software)
 }
 
-/// Families whose shapes of V4 Flash take a CPU no longer than tiny ones.
+/// Families whose cases with the shapes of V4 Flash take a CPU no longer than the tiny ones.
 const LIGHT: [Family; 5] = [Family::Norm, Family::Kv, Family::Compressor, Family::Router, Family::Stream];
 
 #[test]

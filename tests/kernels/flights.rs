@@ -1,4 +1,4 @@
-//! Work in flight that is polled, waited for or dropped, and buffers that are dropped while work uses them.
+//! Work in flight is polled, waited for or dropped, and buffers are dropped while work uses them.
 
 use super::adapters::each;
 use dwarfstar::gpu::{Gpu, OpenOptions, Recording, Slice, Variant, adapters};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const COLUMNS: u32 = 1024;
 
-/// Reads all of `source`, and writes one word of each workgroup into `sums`.
+/// Records a read of all of `source`, which writes one word of each workgroup into `sums`.
 fn read(recording: &mut Recording, source: Slice, sums: Slice, workgroups: u32) {
     let words = (source.bytes / 16) as u32;
     recording.dispatch(Variant::new("stream_read").constant("WG", 256), &words, vec![source, sums], [workgroups, 1, 1]);

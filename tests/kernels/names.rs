@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Names that are set on many kernels at once, some of which do not read them. A name that every kernel reads is no exception and fails.
+/// Names that are set on many kernels at once, some of which do not read them. A name that every such kernel reads must not stand here.
 const SET_ON_MANY: &[(&str, &str)] = &[
     ("SUBGROUP", "KernelProfile::variant sets it on every kernel of a device with subgroups, whether it reduces by them or not"),
     ("DEPTH", "CoopShape::variant sets it on every cooperative kernel, and index_score_few stages whole rows"),
@@ -23,7 +23,7 @@ pub struct Shader {
     pub text: String,
 }
 
-/// All shader files: kernels, and what they import.
+/// All shader files: kernels and the files that they import.
 pub fn shaders() -> Vec<Shader> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
     let (mut shaders, mut folders) = (Vec::new(), vec![root.clone()]);
@@ -47,7 +47,7 @@ impl Shader {
         self.text.lines().enumerate().map(|(i, line)| (i + 1, line.split("//").next().unwrap_or(line)))
     }
 
-    /// The first word of lines with a directive, what stands behind it, and where.
+    /// For each line with a directive its first word, the words after it, and the number of the line.
     fn directives(&self) -> impl Iterator<Item = (&str, Vec<&str>, usize)> {
         self.code().filter(|(_, line)| line.trim_start().starts_with('#')).filter_map(|(number, line)| {
             let mut words = line.split_whitespace();
@@ -55,13 +55,13 @@ impl Shader {
         })
     }
 
-    /// Whether it may import `path`: a name that `#each` completes stands for all files that begin so.
+    /// Whether it may import `path`. A name that `#each` completes stands for all files whose names begin with it.
     fn imports(&self, path: &str) -> bool {
         let names = self.directives().filter(|(word, ..)| *word == "#import").filter_map(|(_, words, _)| words.first().copied());
         names.into_iter().any(|name| name.split_once('$').map_or(name == path, |(beginning, _)| path.starts_with(beginning)))
     }
 
-    /// Names whose presence or value decides which lines there are, and where.
+    /// Names in directives, whose presence or value decides which lines are kept, and the numbers of their lines.
     fn asked(&self) -> impl Iterator<Item = (&str, usize)> {
         self.directives().filter_map(|(word, words, number)| {
             let at = match word {
@@ -84,7 +84,7 @@ impl Shader {
 /// The names that variants of each kernel set.
 type Names<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
-/// Each kernel's own file, and all that is put together with it.
+/// For each kernel its file and all files that it imports, directly or through another.
 fn kernels(shaders: &[Shader]) -> Vec<(&str, Vec<&Shader>)> {
     let own = shaders.iter().filter(|shader| !shader.path.starts_with("lib/"));
     own.map(|shader| {
@@ -101,7 +101,7 @@ fn kernels(shaders: &[Shader]) -> Vec<(&str, Vec<&Shader>)> {
     .collect()
 }
 
-/// Names that the host sets on a kernel that neither its file nor an import of it reads.
+/// Names that the host sets on a kernel although neither its file nor an import reads them.
 fn unread(shaders: &[Shader], set: &Names, exempt: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (kernel, files) in kernels(shaders) {
@@ -112,7 +112,7 @@ fn unread(shaders: &[Shader], set: &Names, exempt: &[&str]) -> Vec<String> {
     wrong
 }
 
-/// Names that a file asks for and that no variant of any kernel with this file in it sets.
+/// Names in directives of a file that no variant of any kernel with this file sets.
 fn unset(shaders: &[Shader], set: &Names) -> Vec<String> {
     let kernels = kernels(shaders);
     let mut wrong = Vec::new();
@@ -125,7 +125,7 @@ fn unset(shaders: &[Shader], set: &Names) -> Vec<String> {
     wrong
 }
 
-/// What all variants on all kinds of devices set.
+/// The names that the variants of each kernel set on all kinds of devices.
 fn set() -> Names<'static> {
     let mut set = Names::new();
     for device in devices() {
@@ -157,7 +157,7 @@ fn what_a_shader_asks_for_is_set_by_the_host() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Two kernels of one import: what is read and asked for where.
+/// Two kernels with a common import, for tests with planted mistakes.
 fn planted() -> Vec<Shader> {
     let shader = |path: &str, text: &str| Shader { path: path.to_string(), text: text.to_string() };
     vec![
@@ -176,7 +176,7 @@ fn a_misspelt_flag_is_found_on_both_sides() {
     };
     let right = set(["RUN_32", "WIDE"]);
     assert_eq!((unread(&planted(), &right, &[]), unset(&planted(), &right)), (vec![], vec![]));
-    // Written otherwise by the host than in the kernel, or in an import of an import.
+    // The host spells a name in another way than the kernel, or than an import of an import.
     let wrong = set(["RUN32", "WIDE"]);
     assert_eq!(unread(&planted(), &wrong, &[]), ["a/double: RUN32 is set and never read"]);
     assert_eq!(unset(&planted(), &wrong), ["a/double:3: RUN_32 is set by no variant"]);

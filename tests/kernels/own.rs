@@ -1,8 +1,8 @@
-//! Kernels that a program brings along: they run as the built-in ones do, and are not saved with a recording.
+//! Kernels that a program brings along run like the built-in ones, and are not saved with a recording.
 
 use dwarfstar::gpu::{Gpu, OpenOptions, Recording, SavedRecording, Variant, adapters, grid_1d};
 
-/// Imports a built-in file, takes a constant and parameters.
+/// A kernel that imports a built-in file and has a constant and parameters.
 const TRIPLE: &str = "
 struct Params { values: u32, shift: f32 }
 @group(0) @binding(auto) var<storage, read> x: array<f32>;
@@ -21,7 +21,7 @@ fn triple(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocatio
 }
 ";
 
-/// `values` numbers from 1 on, tripled and shifted, and behind them their sum: one workgroup of 64.
+/// Runs [`TRIPLE`] with one workgroup of 64: the numbers from 1 to `values`, tripled and shifted, and after them their sum.
 fn tripled(gpu: &Gpu, values: u32, shift: f32) -> Recording {
     let numbers: Vec<f32> = (1..=values).map(|i| i as f32).collect();
     let x = gpu.buffer_with("x", &numbers).unwrap();

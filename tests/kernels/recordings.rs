@@ -1,4 +1,4 @@
-//! Recordings as text: saved with their inputs, loaded on another device, and refused where they are damaged.
+//! Recordings are saved with their inputs, loaded on another device, and refused if they are damaged.
 
 use super::adapters::each;
 use dwarfstar::gpu::{Binding, Buffer, Caps, Cooperative, Gpu, OpenOptions, Recording, SavedRecording, Variant, adapters};

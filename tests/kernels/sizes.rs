@@ -1,4 +1,4 @@
-//! Without a GPU: the sizes that a kernel's header states, of its `struct Params` and of workgroup memory, are those of its variants.
+//! Without a GPU: a kernel's header states the sizes of `struct Params` and of workgroup memory that its variants have.
 
 use super::names::{Shader, shaders};
 use super::translate::{devices, params, parse};
@@ -17,14 +17,14 @@ fn wrong_size(shader: &Shader, bytes: u32) -> Option<String> {
     (!is_right).then(|| format!("shaders/{}.wgsl:{}: expected `{wanted}`, found `{line}`", shader.path, i + 1))
 }
 
-/// The KiB of workgroup memory that a kernel's header speaks of.
+/// The KiB of workgroup memory that a kernel's header states.
 fn stated_kib(shader: &Shader) -> Option<u32> {
     let header: Vec<&str> = shader.text.lines().take_while(|line| line.starts_with("//")).collect();
     let before = header.iter().find_map(|line| line.split_once(" KiB workgroup memory"))?.0;
     before.rsplit(' ').next()?.parse().ok()
 }
 
-/// Bytes of workgroup memory.
+/// Size of the workgroup memory of `module` in bytes.
 pub fn workgroup_bytes(module: &naga::Module) -> u32 {
     let own = module.global_variables.iter().filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup);
     own.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum()

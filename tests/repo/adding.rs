@@ -1,5 +1,5 @@
-//! doc/adding.md goes through examples file by file: its tables name all files that name the example, and no others. Commands are in
-//! doc/using.md.
+//! The tables of doc/adding.md name all files that name the example of their section, and no others. The table of doc/using.md has a row
+//! for every command.
 
 use super::architecture::code;
 use super::{Breach, File, assert_none, planted, read};
@@ -29,8 +29,7 @@ fn examples(page: &str) -> Vec<Example<'_>> {
     found
 }
 
-/// Whether the file is called like one of `names`, or a line of its code has one as a word. Comments are no code, nor are unit tests behind
-/// their mark.
+/// Whether the file has one of `names` as its own name or as a word in its code. Comments and unit tests do not count.
 fn names_one(file: &File, names: &BTreeSet<&str>) -> bool {
     let stem = file.path.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or("");
     let code = file.text.lines().take_while(|line| *line != "#[cfg(test)]").map(|line| line.split("//").next().unwrap_or(line));

@@ -1,5 +1,5 @@
-//! doc/architecture.md describes the code as it is: its drawing of the rooms is the table of imports, its lists of files are complete, and what
-//! it names is there.
+//! doc/architecture.md describes the code as it is: its drawing of the rooms equals the table of imports, its lists of files are complete,
+//! and everything that it names exists.
 
 use super::imports::{MAY_IMPORT, Row, floors};
 use super::{Breach, File, assert_none, planted, read};
@@ -24,7 +24,7 @@ fn drawing(page: &str) -> Vec<(usize, &str)> {
     lines.skip_while(|(_, line)| *line != "```rooms").skip(1).take_while(|(_, line)| *line != "```").collect()
 }
 
-/// Where the drawing differs from `table`. A line is a floor, rooms on it, and behind an arrow what each of them may import.
+/// Where the drawing differs from `table`. A line has a floor, the rooms on it, and after an arrow the rooms that each of them may import.
 fn drawn_otherwise(page: &str, table: &[Row]) -> Vec<Breach> {
     let floors = floors(table).unwrap_or_else(|rooms| panic!("{rooms:?} stand on no floor"));
     let names = |list: &str| list.split(',').map(|name| name.trim().to_string()).filter(|name| !name.is_empty()).collect::<BTreeSet<_>>();
@@ -55,7 +55,7 @@ fn drawn_otherwise(page: &str, table: &[Row]) -> Vec<Breach> {
     breaches
 }
 
-/// What stands in code type outside of blocks of code, with the number of its line.
+/// The texts in code type outside of blocks of code, with the numbers of their lines.
 pub(super) fn code(page: &str) -> Vec<(usize, &str)> {
     let mut is_block = false;
     let mut found = Vec::new();
@@ -131,7 +131,7 @@ fn names_of_nothing(page: &str, files: &[File], sources: &[File]) -> Vec<Breach>
 /// Programs, shaders and tests; and with them what else the page may name.
 fn repository() -> (Vec<File>, Vec<File>) {
     let sources = [read("src", "rs"), read("shaders", "wgsl"), read("tests", "rs")].concat();
-    // What this file plants is no name of anything.
+    // This file is left out, because the names in its planted mistakes are no names of the program.
     let sources: Vec<File> = sources.into_iter().filter(|file| !file.path.ends_with("tests/repo/architecture.rs")).collect();
     let this = planted(&[("tests/repo/architecture.rs", "")]);
     let files = [sources.clone(), this, read("doc", "md"), read("benches", "txt")].concat();

@@ -50,7 +50,7 @@ fn circles(files: &[File]) -> Vec<Breach> {
     for (from, to_all) in &graph {
         let ways = to_all.iter().filter_map(|(to, line)| Some((way(&graph, to, from)?, line)));
         let Some((back, line)) = ways.min_by_key(|(back, _)| back.len()) else { continue };
-        // Files that all reach each other form many circles: the first is reported.
+        // Files that all reach each other may form many circles, of which the first is reported.
         let knot = graph.keys().filter(|file| way(&graph, from, file).is_some() && way(&graph, file, from).is_some());
         if seen.insert(knot.collect::<Vec<_>>()) {
             breaches.push(Breach::new(from, *line, format!("files import each other in a circle: {from} -> {}", back.join(" -> "))));
@@ -71,7 +71,7 @@ fn a_circle_of_files_is_found() {
         let files = [("lib.rs", "mod a;\n"), ("a/mod.rs", root), ("a/first.rs", first), ("a/second.rs", second), ("a/third.rs", third)];
         planted(&files.map(|(path, text)| (&*format!("src/{path}").leak(), text)))
     };
-    // Through the re-exports of the room, which themselves lead nobody back.
+    // The circle leads through the re-exports of the room, which form none themselves.
     let (first, second, third) = ("pub struct First;\n", "use super::First;\npub struct Second;\n", "use super::{Second, Whole};\n");
     assert_eq!(circles(&room(first, second, third)), []);
     let back = "pub struct First;\n\npub type Other =\n    super::third::Third;\n";

@@ -1,4 +1,4 @@
-//! What documents point to is there: targets of links, headings that they name, and paths in code type. The data of the tests are listed.
+//! Everything that documents point to exists: targets of links, headings, and paths in code type. The manifest lists the tests' data.
 
 use super::architecture::code;
 use super::{Breach, File, assert_none, planted};
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Entries of the repository's root that are no part of it.
+/// Entries of the root folder that do not belong to the repository.
 const NOT_OURS: &[&str] = &["target", ".git"];
 
 /// The paths of all files and folders of the repository; those of folders end with a slash.
@@ -96,14 +96,14 @@ fn dead_links(documents: &[File], paths: &BTreeSet<String>) -> Vec<Breach> {
     breaches
 }
 
-/// Words in code type that begin like paths of the repository and are none. A file of `shaders/lib/` may be called as imports call it.
+/// Words in code type that begin like paths of the repository and are none. A file of `shaders/lib/` may have the name that imports use.
 fn dead_paths(documents: &[File], paths: &BTreeSet<String>) -> Vec<Breach> {
     let tops: Vec<&str> = paths.iter().filter(|path| path.find('/') == Some(path.len() - 1)).map(String::as_str).collect();
     let mut breaches = Vec::new();
     for document in documents {
         for (line, code) in code(&document.text) {
             for word in code.split(|c: char| c.is_whitespace() || ",;:()\"'".contains(c)) {
-                // What stands for several names, or for one that the reader chooses.
+                // A pattern stands for several names, or for one that the reader chooses.
                 let is_pattern = word.contains(['*', '<', '{', '$', '|']);
                 let shader = word.strip_prefix("lib/").map(|name| format!("shaders/lib/{}.wgsl", name.trim_end_matches(".wgsl")));
                 let path = shader.unwrap_or_else(|| word.to_string());

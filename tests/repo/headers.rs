@@ -3,7 +3,7 @@
 
 use super::{Breach, File, assert_none, planted, read};
 
-/// The lines of a header behind the first, by their first words.
+/// The lines of a header after the first, by their first words.
 const LINES: [&str; 7] = ["in", "out", "params", "grid", "needs", "cost", "source"];
 
 /// The entries of the header of a file under shaders/lib/, in this order. `declares` may be missing.
@@ -30,7 +30,7 @@ fn name(file: &File) -> &str {
     file.path.rsplit('/').next().unwrap_or("").trim_end_matches(".wgsl")
 }
 
-/// Kernel files whose header lacks a line, has them in another order or leaves one empty, or that name the kernel otherwise.
+/// Kernel files whose header lacks a line, has the lines in another order, leaves one empty, or has another name of the kernel.
 fn headers(kernels: &[File]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for file in kernels {

@@ -1,10 +1,10 @@
-//! Who may import whom: rooms stand on floors, and import only what is below.
+//! Which room may import which: rooms stand on floors, and import only rooms below.
 
 use super::modules::{Modules, room_of};
 use super::{Breach, File, assert_none, planted, read};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rooms that a room may import besides itself and what everyone may.
+/// The rooms that each room may import, besides itself and [`EVERYONE_MAY`].
 pub const MAY_IMPORT: &[Row] = &[
     ("num", &[]),
     ("error", &[]),
@@ -25,7 +25,7 @@ pub const MAY_IMPORT: &[Row] = &[
     ("cli", &["convert", "engine", "gguf", "gpu", "hf", "kernels", "measure", "model", "quant", "reference", "text", "verify"]),
 ];
 
-/// Rooms of the ground: every other room may import them, and they import nothing.
+/// The rooms of floor 0: every other room may import them, and they import nothing.
 const EVERYONE_MAY: &[&str] = &["num", "error", "progress", "debug"];
 
 pub type Row = (&'static str, &'static [&'static str]);
@@ -109,7 +109,7 @@ fn a_circle_of_rooms_is_found() {
     assert_eq!(floors(&table), Err(vec!["a"]));
 }
 
-/// A small house with the text of one file `changed`: the engine may import the room gpu, and nobody the engine.
+/// A few files, of which `changed` gets another text. The engine may import the room gpu, and nobody may import the engine.
 fn house(changed: &str, text: &str) -> Vec<File> {
     let mut files = vec![
         ("src/lib.rs", "pub mod engine;\npub mod error;\npub mod gpu;\npub use error::Error;\n"),

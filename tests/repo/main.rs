@@ -1,4 +1,4 @@
-//! The house rules that a compiler cannot enforce: who imports whom, where the environment is read, how shaders are written.
+//! The rules that a compiler cannot enforce: which room imports which, where the environment is read, how shaders are written.
 //!
 //! A rule is a function from files to breaches. Its test runs it on the repository, which has none, and on a few files with a planted
 //! breach, which it must find, in the right line.
@@ -70,7 +70,7 @@ fn read(folder: &str, extension: &str) -> Vec<File> {
     found
 }
 
-/// The repository keeps a rule.
+/// Asserts that the repository keeps a rule.
 fn assert_none(breaches: &[Breach]) {
     let lines: Vec<String> = breaches.iter().map(|breach| format!("{breach:?}")).collect();
     assert!(lines.is_empty(), "{} in breach of the rule\n{}", lines.len(), lines.join("\n"));

@@ -1,4 +1,4 @@
-//! What only one place may touch: the environment, and the types of wgpu.
+//! Only one place may read the environment, and only one may name types of wgpu.
 
 use super::modules::{Modules, Target};
 use super::{Breach, File, assert_none, planted, read};

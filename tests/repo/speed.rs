@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 const TABLE: &str = "benches/results/nvidia-h200/2026-11-30-peers.csv";
 const PICTURE: &str = "doc/speed.svg";
 
-/// How far the length of a bar may be from its share of the longest one, in units of the picture: lengths have one digit behind the point.
+/// The largest rounding error of a bar's length, in units of the picture: lengths have one decimal.
 const ROUNDING: f64 = 0.051;
 
 /// Length of the longest bar of each measurement.
@@ -24,7 +24,7 @@ fn cells(table: &str) -> BTreeMap<(String, String), String> {
     rows.flat_map(|row| (1..row.len()).map(|i| cell(&row, i)).collect::<Vec<_>>()).filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// What stands between `before` and `after` in `line`.
+/// The text between `before` and `after` in `line`.
 fn between<'a>(line: &'a str, before: &str, after: &str) -> &'a str {
     line.split_once(before).and_then(|(_, rest)| rest.split_once(after)).map_or("", |(found, _)| found)
 }

@@ -1,8 +1,8 @@
-//! What holds for the text of every file: its length, and that it is finished.
+//! No file is too long, and none has a mark of unfinished work.
 
 use super::{Breach, File, assert_none, planted, read};
 
-/// Lines of a file. Tables are exempt.
+/// The largest number of lines of a file. Tables are exempt.
 const LONGEST: usize = 700;
 const TABLES: &[&str] = &["src/quant/iq2_xxs_grid.rs"];
 

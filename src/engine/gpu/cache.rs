@@ -81,7 +81,7 @@ fn allocate(gpu: &Gpu, label: &str, size: PoolSize) -> Result<Pool> {
         let units = size.units_per_segment.min(size.units - first);
         Ok(gpu.buffer(label, units * size.unit)?.all())
     });
-    Ok(Pool { segments: segments.collect::<Result<_>>()?, held: size.units_per_segment as u32 })
+    Ok(Pool { segments: segments.collect::<Result<_>>()?, units_per_segment: size.units_per_segment as u32 })
 }
 
 /// The state of all sessions.

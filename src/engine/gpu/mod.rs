@@ -227,7 +227,7 @@ impl Backend for GpuBackend {
             cache: &self.cache,
             buffers: &self.buffers,
             data: &data,
-            keeps_f16: step.kind == RowKind::Prompt && self.kernels.profile.uses_half() && !self.taps_need_f32(taps),
+            keeps_f16: step.kind == RowKind::Prompt && self.kernels.profile.uses_f16() && !self.taps_need_f32(taps),
         };
         let streams = &self.buffers.streams;
         let mut ticket = GpuTicket { submissions: Vec::new(), samples: 0, output: StepOutput::default() };

@@ -163,7 +163,7 @@ impl StepCounts {
             index_scores,
             attention_scores: (attention_row * rows).min((SCORE_BYTES / attention_row.max(1)).max(1) * attention_row),
             // 64 heads are a multiple of every tile of cooperative matrices.
-            coop_stats: if profile.uses_half() { u64::from(c.heads.next_multiple_of(64)) * rows * 8 } else { 0 },
+            coop_stats: if profile.uses_f16() { u64::from(c.heads.next_multiple_of(64)) * rows * 8 } else { 0 },
             mix: mix(Rows::Few(few)).max(mix(Rows::Many(capacity.rows))),
             // Every 4th row of a session closes a window of 4, every 128th row one of 128. Each session may start just before such a row.
             windows: rows / 4 + rows / 128 + 2 * u64::from(capacity.sessions) + 2,

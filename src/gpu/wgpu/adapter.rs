@@ -1,4 +1,4 @@
-//! What wgpu finds on a machine, what each device can do, and how it is opened.
+//! The adapters that wgpu finds, what each can do, and how it is opened.
 
 use super::device::Device;
 use super::disk_cache::DiskCache;
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 pub fn adapters() -> Vec<Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::PRIMARY;
-    // No flags: the default ones add a validation dispatch before every indirect one and cap buffers at 4 GiB.
+    // The default flags would add a validation dispatch before every indirect one and cap buffers at 4 GiB.
     descriptor.flags = wgpu::InstanceFlags::empty();
     let instance = wgpu::Instance::new(descriptor);
     let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
@@ -40,7 +40,7 @@ impl Adapter {
         format!("{} {}", self.info.driver, self.info.driver_info).trim().to_string()
     }
 
-    /// Its kind.
+    /// The kind of device.
     pub fn kind(&self) -> AdapterKind {
         match self.info.device_type {
             wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
@@ -50,12 +50,12 @@ impl Adapter {
         }
     }
 
-    /// What it offers in full.
+    /// What the device can do, if all of it is used.
     pub fn caps(&self) -> Caps {
         caps_of(&self.raw, &self.info, self.kind())
     }
 
-    /// Memory that it can hold buffers in, bytes, where the driver tells.
+    /// Size in bytes of the memory for buffers, if the driver reports it.
     pub fn memory_bytes(&self) -> Option<u64> {
         memory_of(&self.raw)
     }
@@ -110,7 +110,7 @@ impl Adapter {
     }
 }
 
-/// The largest device-local heap.
+/// The size of the largest device-local heap.
 #[cfg(not(target_vendor = "apple"))]
 fn memory_of(raw: &wgpu::Adapter) -> Option<u64> {
     const DEVICE_LOCAL: u32 = 1;
@@ -123,7 +123,7 @@ fn memory_of(raw: &wgpu::Adapter) -> Option<u64> {
     heaps.filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max()
 }
 
-/// wgpu does not tell.
+/// wgpu does not report the size on these systems.
 #[cfg(target_vendor = "apple")]
 fn memory_of(_: &wgpu::Adapter) -> Option<u64> {
     None
@@ -143,10 +143,10 @@ fn features_for(caps: &Caps) -> wgpu::Features {
 fn caps_of(raw: &wgpu::Adapter, info: &wgpu::AdapterInfo, kind: AdapterKind) -> Caps {
     let (features, limits) = (raw.features(), raw.limits());
     let has = |f| features.contains(f);
-    // For Metal wgpu names the range of all devices; those of Apple have 32 lanes.
+    // On Metal wgpu reports a range that holds for all devices. The devices of Apple have subgroups of 32.
     let is_apple = info.backend == wgpu::Backend::Metal && info.name.starts_with("Apple");
     let (least, most) = if is_apple { (32, 32) } else { (info.subgroup_min_size, info.subgroup_max_size) };
-    // A cooperative matrix belongs to a whole subgroup, so that its size must be known.
+    // A whole subgroup holds a cooperative matrix, so the subgroup size must be known exactly.
     let cooperative = if least == most && has(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) && has(wgpu::Features::SHADER_F16) {
         let shapes = raw.cooperative_matrix_properties();
         let square = |n: u32| {
@@ -168,14 +168,14 @@ fn caps_of(raw: &wgpu::Adapter, info: &wgpu::AdapterInfo, kind: AdapterKind) -> 
     };
     Caps {
         subgroup: (has(wgpu::Features::SUBGROUP) && least >= 8 && least.is_power_of_two()).then_some(least),
-        // Metal has no such instruction: there it becomes a dozen others.
+        // Metal has no such instruction and emulates it with a dozen others.
         dot_int8: info.backend != wgpu::Backend::Metal,
         f16: has(wgpu::Features::SHADER_F16),
         cooperative,
         immediates: has(wgpu::Features::IMMEDIATES) && limits.max_immediate_size >= 128,
         timestamps: has(wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
         unified_memory: kind != AdapterKind::Discrete || info.backend == wgpu::Backend::Metal,
-        // Shaders address a binding by bytes in a u32.
+        // Shaders address the bytes of a binding with a u32.
         max_binding_bytes: limits.max_storage_buffer_binding_size.min((2 << 30) - 4),
         max_buffer_bytes: limits.max_buffer_size,
         workgroup_bytes: limits.max_compute_workgroup_storage_size,

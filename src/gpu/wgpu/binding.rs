@@ -1,4 +1,4 @@
-//! Bind groups, made on first use and kept while all their buffers are.
+//! Bind groups, made on first use and kept as long as all their buffers live.
 
 use super::device::Device;
 use super::memory::{Held, Memory};
@@ -9,17 +9,17 @@ use crate::{Error, Result};
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
-/// What is bound: buffer, offset and length of each binding.
+/// Buffer, offset and length of each binding of a group.
 type Bound = Vec<(u64, u64, u64)>;
 
 /// The bind groups that were made so far.
 #[derive(Default)]
 pub struct BindGroups {
-    /// By the pipeline's number.
+    /// The groups of each pipeline, by the pipeline's number.
     made: Vec<HashMap<Bound, wgpu::BindGroup>>,
-    /// The newest key: its memory serves the next look-up.
+    /// The key of the newest look-up, kept so that the next one needs no allocation.
     key: Bound,
-    /// How many buffers had been freed when groups were last swept.
+    /// The number of buffers that had been freed at the last sweep.
     swept_at: u64,
 }
 
@@ -47,7 +47,7 @@ impl BindGroups {
         Ok(group)
     }
 
-    /// Drops the groups of freed buffers: they would keep the memory alive.
+    /// Drops the groups of freed buffers, because they would keep the memory alive.
     pub fn sweep(&mut self, held: &Held) {
         if held.freed() != self.swept_at {
             self.made.iter_mut().for_each(|made| made.retain(|bound, _| bound.iter().all(|&(id, ..)| held.has(id))));

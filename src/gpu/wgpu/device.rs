@@ -1,4 +1,4 @@
-//! An opened device: where its errors go.
+//! An opened device, which collects its errors.
 
 use crate::gpu::caps::Caps;
 use crate::gpu::lock::lock;
@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 pub struct Device {
     /// The device.
     pub raw: wgpu::Device,
-    /// Where its work goes.
+    /// The queue that work is submitted to.
     pub queue: wgpu::Queue,
-    /// What it can do, under the options it was opened with.
+    /// What the device can do, under the options with which it was opened.
     pub caps: Caps,
     /// Whether shaders are compiled with bounds checks.
     pub checks: bool,
@@ -36,7 +36,7 @@ impl Device {
         Self { raw, queue, caps, checks, failure }
     }
 
-    /// Notes a failure of a call that returns none.
+    /// Notes a failure in a call that cannot return an error. The next call that can returns it.
     pub fn fail(&self, error: &Error) {
         let what = match error {
             Error::Device(what) => what.clone(),
@@ -45,12 +45,12 @@ impl Device {
         lock(&self.failure).get_or_insert(what);
     }
 
-    /// An empty list of commands.
+    /// Makes an empty command encoder.
     pub fn encoder(&self, label: &str) -> wgpu::CommandEncoder {
         self.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
     }
 
-    /// A buffer.
+    /// Makes a buffer.
     ///
     /// # Errors
     /// No memory left.
@@ -59,12 +59,12 @@ impl Device {
         self.guarded(&what, || self.raw.create_buffer(descriptor))
     }
 
-    /// Runs `make`, and turns what wgpu reports meanwhile into an error about `what`.
+    /// Runs `make`, and turns the errors that wgpu reports meanwhile into an error about `what`.
     pub fn guarded<T>(&self, what: &str, make: impl FnOnce() -> T) -> Result<T> {
         let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation]
             .map(|filter| self.raw.push_error_scope(filter));
         let made = make();
-        // Scopes close in the reverse order of opening.
+        // wgpu wants error scopes closed in the reverse order of opening.
         let errors = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).collect::<Vec<_>>();
         match errors.first() {
             Some(error) => Err(Error::Device(format!("{what}: {}", one_line(error)))),

@@ -1,23 +1,24 @@
-//! Compiled kernels on disk, where a backend gives them out (Vulkan): a driver that keeps none of its own compiles each kernel once, not
-//! once a process.
+//! Keeps compiled kernels on disk, if the backend hands them out (Vulkan). A driver without a cache of its own then compiles each kernel
+//! once and not once in every process.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// A file that has grown beyond this is started anew: nothing ever leaves a driver's cache, and kernels change.
+/// A file larger than this is started anew. Kernels change, and a driver never removes old ones from its cache.
 const MOST_BYTES: u64 = 256 << 20;
 
 /// A device's compiled kernels and their file in the user's cache folder.
 pub struct DiskCache {
     raw: wgpu::PipelineCache,
     path: PathBuf,
-    /// What the file held.
+    /// The contents of the file when it was read.
     read: Vec<u8>,
 }
 
 impl DiskCache {
-    /// None where the backend has no such thing, or the user no cache folder. A file that does not suit the device is as good as none.
+    /// Opens the device's cache. None if the backend has no such cache, or the user no cache folder. A file that does not suit the device
+    /// is ignored.
     pub fn open(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<Self> {
         let name = wgpu::util::pipeline_cache_key(info).filter(|_| device.features().contains(wgpu::Features::PIPELINE_CACHE))?;
         let path = dirs::cache_dir()?.join("dwarfstar").join(name);
@@ -30,15 +31,15 @@ impl DiskCache {
         Some(Self { raw, path, read })
     }
 
-    /// To compile with.
+    /// The cache that pipelines are compiled with.
     pub fn raw(&self) -> &wgpu::PipelineCache {
         &self.raw
     }
 
-    /// Writes the file if there is anything new.
+    /// Writes the file if the cache has changed.
     ///
     /// # Errors
-    /// No room, no right: nothing is left behind, and the file stays as it was.
+    /// The file cannot be written. It stays as it was, and no temporary file is left.
     fn save(&self) -> io::Result<()> {
         let Some(data) = self.raw.get_data().filter(|data| *data != self.read) else { return Ok(()) };
         let folder = self.path.parent().unwrap_or(&self.path);
@@ -52,7 +53,7 @@ impl DiskCache {
 
 impl Drop for DiskCache {
     fn drop(&mut self) {
-        // Another process finds its kernels compiled or compiles them: nothing that works depends on it.
+        // Without the file the next process compiles its kernels again, which is slower and not wrong.
         if let Err(error) = self.save() {
             tracing::debug!("compiled kernels were not kept: {error}");
         }

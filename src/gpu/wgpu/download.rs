@@ -1,21 +1,21 @@
-//! Results on their way to the host: mapped staging memory, used again once it was read.
+//! Staging memory through which results reach the host. It is used again after it was read.
 
 use super::device::Device;
 use crate::gpu::lock::lock;
 use crate::{Error, Result};
 use std::sync::Mutex;
 
-/// Staging buffers that are kept while nobody needs them.
+/// The largest number of idle staging buffers that are kept.
 const MOST_IDLE: usize = 8;
 
-/// Staging memory that is not in use. What a dropped ticket held is not among it: the device may still write there.
+/// Idle staging buffers. The buffer of a dropped ticket never comes back here, because the device may still write to it.
 #[derive(Default)]
 pub struct Downloads {
     idle: Mutex<Vec<wgpu::Buffer>>,
 }
 
 impl Downloads {
-    /// Staging memory for `bytes` bytes.
+    /// Takes or makes a staging buffer of at least `bytes` bytes.
     ///
     /// # Errors
     /// No memory left.
@@ -31,7 +31,7 @@ impl Downloads {
         device.buffer(&wgpu::BufferDescriptor { label: Some("download"), size, usage, mapped_at_creation: false })
     }
 
-    /// Reads parts of the given lengths, each of which starts at a multiple of 4, out of mapped `staging`, and keeps that for others.
+    /// Reads parts of these lengths out of mapped `staging`, and keeps the buffer for later downloads. Each part starts at a multiple of 4.
     ///
     /// # Errors
     /// It is not mapped.

@@ -13,7 +13,7 @@ pub struct Memory {
     held: Arc<Mutex<Held>>,
 }
 
-/// What has a handle. wgpu keeps memory that submitted work uses until that is done, so that nothing here has to wait.
+/// The buffers that have a handle. wgpu keeps memory alive as long as submitted work uses it, so a buffer can be dropped here at once.
 #[derive(Default)]
 pub struct Held {
     buffers: HashMap<u64, wgpu::Buffer>,
@@ -22,7 +22,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// What `buffer` is a handle of.
+    /// The buffer behind the handle `buffer`.
     ///
     /// # Errors
     /// It belongs to another device.
@@ -30,17 +30,17 @@ impl Held {
         self.buffers.get(&buffer.id()).ok_or_else(|| Error::Device(format!("buffer {} belongs to another device", buffer.label())))
     }
 
-    /// Whether a handle of buffer `id` is left.
+    /// Whether buffer `id` still has a handle.
     pub fn has(&self, id: u64) -> bool {
         self.buffers.contains_key(&id)
     }
 
-    /// Bytes of all buffers.
+    /// Size of all buffers in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// How many buffers were freed so far.
+    /// The number of buffers that were freed so far.
     pub fn freed(&self) -> u64 {
         self.freed
     }
@@ -52,19 +52,19 @@ impl Owner for Mutex<Held> {
         let gone = held.buffers.remove(&id);
         held.bytes -= gone.as_ref().map_or(0, wgpu::Buffer::size);
         held.freed += 1;
-        // The driver frees memory in its own time, while others may go on.
+        // The driver may take a while to free the memory, so the lock is released before.
         drop(held);
         drop(gone);
     }
 }
 
 impl Memory {
-    /// None yet.
+    /// The memory of `device`, without any buffer yet.
     pub fn new(device: Arc<Device>) -> Self {
         Self { device, held: Arc::default() }
     }
 
-    /// A storage buffer of `bytes` bytes, zeroed by wgpu before its first use.
+    /// Makes a storage buffer of `bytes` bytes, which wgpu zeroes before its first use.
     ///
     /// # Errors
     /// No memory left.
@@ -79,12 +79,12 @@ impl Memory {
         Ok(buffer)
     }
 
-    /// The buffers. No handle may be dropped while this is locked.
+    /// Locks the buffers. While they are locked no handle may be dropped, because that takes the same lock.
     pub fn held(&self) -> MutexGuard<'_, Held> {
         lock(&self.held)
     }
 
-    /// Writes `bytes` at the start of `slice`, before whatever is submitted next. What goes wrong is told by the next call that can fail.
+    /// Writes `bytes` at the start of `slice`, before the next submission runs. A failure is returned by the next call that can fail.
     pub fn write(&self, slice: &Slice, bytes: &[u8]) {
         let raw = match self.held().raw(&slice.buffer) {
             Ok(raw) => raw.clone(),
@@ -99,7 +99,8 @@ impl Memory {
         }
     }
 
-    /// Copies ranges of buffers onto ranges of the same length, through memory of its own: a command may not copy within a buffer.
+    /// Copies ranges of buffers onto ranges of the same length. It copies through a temporary buffer, because a command cannot copy within
+    /// a buffer.
     ///
     /// # Errors
     /// No memory left.

@@ -1,11 +1,11 @@
-//! Parameters of launches on devices without immediates: one uniform buffer, a place in it for each launch of a recording.
+//! Parameters of launches on devices without immediates: one uniform buffer, in which each launch of a recording has a place.
 
 use super::device::Device;
 use crate::gpu::recording::{Dispatch, PARAMS_BYTES};
 use crate::{Error, Result};
 use std::num::NonZeroU64;
 
-/// Bytes between two launches' parameters: the largest alignment that a device may ask for.
+/// Distance in bytes between the parameters of two launches: the largest alignment that a device may require.
 const STRIDE: usize = 256;
 
 /// The uniform buffer and its bind group.
@@ -13,7 +13,7 @@ const STRIDE: usize = 256;
 pub struct Params(Option<(wgpu::Buffer, wgpu::BindGroup)>);
 
 impl Params {
-    /// Writes the parameters of all `dispatches`, before whatever is submitted next, and returns what to bind with `layout`.
+    /// Writes the parameters of all `dispatches`, before the next submission runs, and returns the bind group of `layout`.
     ///
     /// # Errors
     /// Parameters longer than a launch may have; no memory left.
@@ -35,7 +35,7 @@ impl Params {
         Ok(group)
     }
 
-    /// Where the parameters of launch `i` start.
+    /// Byte offset of the parameters of launch `i`.
     pub fn offset(i: usize) -> u32 {
         (i * STRIDE) as u32
     }

@@ -13,11 +13,11 @@ use std::sync::Arc;
 pub struct Pipeline {
     /// The pipeline.
     pub raw: wgpu::ComputePipeline,
-    /// Its bindings.
+    /// The layout of its bindings.
     pub layout: wgpu::BindGroupLayout,
-    /// Of each binding, whether the kernel may write to it.
+    /// Whether the kernel may write to each binding.
     pub writes: Vec<bool>,
-    /// Size of its parameters.
+    /// Size of its parameters in bytes.
     pub params_bytes: usize,
     /// Its number among all that were compiled.
     pub id: usize,
@@ -27,16 +27,16 @@ pub struct Pipeline {
 pub struct Compiler {
     device: Arc<Device>,
     disk: Option<DiskCache>,
-    /// Where a device without immediates finds the parameters of a launch.
+    /// The layout of the bind group of parameters, on a device without immediates.
     pub params_layout: Option<wgpu::BindGroupLayout>,
 }
 
-/// What was compiled so far.
+/// The kernels that were compiled so far.
 #[derive(Default)]
 pub struct Pipelines(HashMap<Variant, Arc<Pipeline>>);
 
 impl Pipelines {
-    /// How many there are.
+    /// The number of compiled kernels.
     pub fn count(&self) -> usize {
         self.0.len()
     }
@@ -56,7 +56,7 @@ impl Pipelines {
 }
 
 impl Compiler {
-    /// For `device`, whose compiled kernels are kept in `disk`.
+    /// Makes the compiler of `device`, which keeps compiled kernels in `disk`.
     pub fn new(device: Arc<Device>, disk: Option<DiskCache>) -> Self {
         let params_layout = (!device.caps.immediates).then(|| {
             device.raw.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -119,7 +119,7 @@ impl Compiler {
     }
 }
 
-/// The storage bindings of group 0, in order, read off the shader so that they are not typed twice.
+/// The storage bindings of group 0 in order, as the shader declares them.
 fn reflect(module: &naga::Module) -> Vec<wgpu::BindGroupLayoutEntry> {
     let mut entries: Vec<_> = module
         .global_variables
@@ -147,7 +147,7 @@ fn may_be_written(entry: &wgpu::BindGroupLayoutEntry) -> bool {
     matches!(entry.ty, wgpu::BindingType::Buffer { ty: wgpu::BufferBindingType::Storage { read_only: false }, .. })
 }
 
-/// The size of the kernel's `Params`, 0 if it has none.
+/// The size in bytes of the shader's `Params`, 0 if it has none.
 fn params_bytes(module: &naga::Module) -> u32 {
     let holds_params = |space| matches!(space, naga::AddressSpace::Immediate | naga::AddressSpace::Uniform);
     let params = module.global_variables.iter().find(|(_, v)| holds_params(v.space));

@@ -5,10 +5,10 @@ use super::submission::Submission;
 use crate::gpu::recording::{Recording, Span};
 use crate::{Error, Result};
 
-/// Timestamps in one query set at most.
+/// The largest number of timestamps in one query set.
 const MOST_QUERIES: usize = 4096;
 
-/// Timestamps on their way back.
+/// A query set of timestamps, and the buffers through which they reach the host.
 struct Clock {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
@@ -17,7 +17,7 @@ struct Clock {
 }
 
 impl Queue {
-    /// Runs `recording` in `count` passes, one right behind the other, and returns the seconds that each took.
+    /// Runs `recording` in `count` passes one after another, and returns the seconds that each took.
     ///
     /// # Errors
     /// The device failed meanwhile.

@@ -1,4 +1,4 @@
-//! Executes recordings: one encoder, one compute pass, one submit; results come back through mapped staging memory.
+//! Executes recordings with one encoder, one compute pass and one submit. Results come back through mapped staging memory.
 
 use super::binding::BindGroups;
 use super::device::Device;
@@ -24,7 +24,7 @@ pub struct Queue {
     downloads: Downloads,
 }
 
-/// What launches need, made on first use.
+/// What launches need and what is made on first use.
 #[derive(Default)]
 struct Cache {
     pipelines: Pipelines,
@@ -36,23 +36,23 @@ struct Cache {
 pub struct Flight {
     submission: Submission,
     staging: Option<wgpu::Buffer>,
-    /// Byte lengths of the downloads, which lie one after another in `staging`.
+    /// Lengths in bytes of the downloads, which lie one after another in `staging`.
     lengths: Vec<u64>,
 }
 
-/// Timestamps of a pass.
+/// The timestamps to take in a pass.
 #[derive(Clone, Copy)]
 pub enum Stamps<'a> {
     /// None.
     None,
-    /// Before the first launch and after the last, from this query on.
+    /// One before the first launch and one after the last, into this query and the next.
     Around(&'a wgpu::QuerySet, u32),
-    /// Before the first launch and after each.
+    /// One before the first launch and one after each launch.
     Each(&'a wgpu::QuerySet),
 }
 
 impl Queue {
-    /// For an opened device, whose compiled kernels are kept in `disk`.
+    /// Makes the queue of an opened device, which keeps compiled kernels in `disk`.
     pub fn new(device: Device, disk: Option<DiskCache>) -> Self {
         let device = Arc::new(device);
         let (memory, compiler) = (Memory::new(device.clone()), Compiler::new(device.clone(), disk));
@@ -64,12 +64,12 @@ impl Queue {
         &self.device
     }
 
-    /// Its storage buffers.
+    /// The storage buffers of the device.
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// How many kernels were compiled so far.
+    /// The number of kernels that were compiled so far.
     pub fn compiled(&self) -> usize {
         lock(&self.cache).pipelines.count()
     }
@@ -101,7 +101,7 @@ impl Queue {
         Ok(Flight { submission, staging, lengths })
     }
 
-    /// One pass with all launches.
+    /// Encodes one pass with all launches of `recording`.
     ///
     /// # Errors
     /// As [`Queue::submit`].
@@ -177,7 +177,7 @@ impl Queue {
         flight.staging.map_or_else(|| Ok(Vec::new()), |staging| self.downloads.read(staging, &flight.lengths))
     }
 
-    /// Of each binding of `variant`, in order, whether the kernel may write to it.
+    /// Whether the kernel may write to each binding of `variant`, in order.
     ///
     /// # Errors
     /// A shader that does not compile.
@@ -185,8 +185,8 @@ impl Queue {
         Ok(lock(&self.cache).pipelines.get(&self.compiler, variant)?.writes.clone())
     }
 
-    /// How many launches of `recording` wait for all before them; others may run beside the one before. In one pass a launch waits if a
-    /// buffer that it uses was used by one before and either may write to it, whichever parts of it they bind.
+    /// The number of launches of `recording` that wait for all launches before them. The others may overlap with the launch before. Within
+    /// a pass a launch waits if an earlier one used the same buffer and either of them may write to it, whichever ranges of it they bind.
     ///
     /// # Errors
     /// A shader that does not compile.
@@ -207,7 +207,7 @@ impl Queue {
 }
 
 impl Flight {
-    /// Calls `callback` once the flight has landed or the device has failed, out of whatever polls the device next.
+    /// Calls `callback` when the flight has landed or the device has failed. Whoever polls the device next makes the call.
     pub fn when_done(&self, callback: Callback) {
         self.submission.when_done(callback);
     }

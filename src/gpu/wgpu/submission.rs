@@ -1,20 +1,20 @@
-//! Submitted work, and how it is told that it is done.
+//! Submitted work, and how others learn that it is done.
 
 use super::device::Device;
 use crate::gpu::lock::lock;
 use crate::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// What to call when work is done.
+/// A function to call when work is done.
 pub type Callback = Box<dyn FnOnce() + Send>;
 
-/// Work on its way to the device. It may be dropped at any time.
+/// Work that was submitted to the device. If it is dropped, the work is done all the same.
 pub struct Submission {
     index: wgpu::SubmissionIndex,
     arrival: Arc<Arrival>,
 }
 
-/// Whether work is done, for all who want to know.
+/// Whether work is done, shared by everybody who waits for it.
 #[derive(Default)]
 struct Arrival {
     state: Mutex<State>,
@@ -23,12 +23,12 @@ struct Arrival {
 
 #[derive(Default)]
 struct State {
-    /// None while the device is at it.
+    /// None as long as the device is not done.
     outcome: Option<Result<(), String>>,
     callbacks: Vec<Callback>,
 }
 
-/// The device's end of an arrival. Dropped unused, it says so: nobody waits for ever.
+/// The device's end of an [`Arrival`]. If wgpu drops it unused, it reports that as an error, so that nobody waits for ever.
 struct Signal(Arc<Arrival>);
 
 impl Signal {
@@ -49,7 +49,7 @@ impl Drop for Signal {
 }
 
 impl Submission {
-    /// Submits what `encoder` holds and asks that `map` be mapped for the host once the device is done with it.
+    /// Submits the commands of `encoder`, and has `map` mapped for the host when the device is done with it.
     pub fn send(device: &Device, encoder: wgpu::CommandEncoder, map: Option<(wgpu::MapMode, wgpu::BufferSlice<'_>)>) -> Self {
         let index = device.queue.submit([encoder.finish()]);
         let arrival = Arc::new(Arrival::default());
@@ -63,7 +63,7 @@ impl Submission {
         Self { index, arrival }
     }
 
-    /// Whether the device is done and the memory mapped. Never blocks.
+    /// Whether the device is done and the memory is mapped. It never blocks.
     ///
     /// # Errors
     /// The device failed meanwhile.
@@ -73,8 +73,8 @@ impl Submission {
         lock(&self.arrival.state).outcome.clone().map_or(Ok(false), |outcome| outcome.map(|()| true).map_err(Error::Device))
     }
 
-    /// Calls `callback` once the device is done or has failed, at once if that is so already. The call comes out of whatever polls the
-    /// device next, on its thread.
+    /// Calls `callback` when the device is done or has failed, which may be at once. Whoever polls the device next makes the call, on its
+    /// own thread.
     pub fn when_done(&self, callback: Callback) {
         let mut state = lock(&self.arrival.state);
         if state.outcome.is_none() {
@@ -84,7 +84,7 @@ impl Submission {
         callback();
     }
 
-    /// Waits until the device is done and the memory mapped.
+    /// Waits until the device is done and the memory is mapped.
     ///
     /// # Errors
     /// The device failed meanwhile.
@@ -92,7 +92,8 @@ impl Submission {
         let poll = wgpu::PollType::Wait { submission_index: Some(self.index), timeout: None };
         device.raw.poll(poll).map_err(|e| Error::Device(e.to_string()))?;
         device.healthy()?;
-        // Another thread that polls may have taken this submission's callback with its own, and be about to call it.
+        // Another thread may have polled the device at the same time, and be about to call this submission's callback together with its
+        // own.
         let state = lock(&self.arrival.state);
         let settled = self.arrival.settled.wait_while(state, |state| state.outcome.is_none());
         settled.unwrap_or_else(PoisonError::into_inner).outcome.clone().map_or(Ok(()), |outcome| outcome.map_err(Error::Device))

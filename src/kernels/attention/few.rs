@@ -1,5 +1,6 @@
-//! Attention in one kernel. Rows of a decode step split their keys into parts that run side by side, on cooperative matrices where the device
-//! and the heads allow it, and are merged; rows of a prompt take all their keys at once, on devices without the kernels of `long`.
+//! Attention in one kernel. A generated row has its keys split into parts, which workgroups take side by side, and which `attention_merge`
+//! puts together. They run on cooperative matrices where the device and the heads allow it. A row of a prompt takes all its keys in one
+//! workgroup, on devices that cannot run the kernels of `long`.
 
 use super::keys::{Attention, AttentionBuffers, Heads, Segments, keys_variant, sample_heads, sample_segments};
 use crate::gpu::{Binding, Variant};
@@ -22,18 +23,19 @@ kernels! {
 }
 
 impl Attention<'_> {
-    /// Parts of a row that sees `keys` keys: as in `lib/attention/parts`, a function of the row's own position alone.
+    /// Number of parts of a row that sees `keys` keys. As in `lib/attention/parts`, it depends on the row's position and on nothing else of
+    /// the step.
     fn parts(&self, profile: &KernelProfile, keys: u32) -> u32 {
         keys.div_ceil(split_keys(profile, self.sizes())).min(self.max_parts)
     }
 }
 
-/// Heads that one workgroup serves.
+/// Number of heads of a workgroup.
 fn heads_each(heads: u32) -> u32 {
     [8, 4, 2].into_iter().find(|n| heads.is_multiple_of(*n)).unwrap_or(1)
 }
 
-/// Keys that `attention` stages at a time.
+/// Number of keys that `attention` stages in workgroup memory at a time.
 fn staged_keys(kv: KvType) -> u32 {
     match kv {
         KvType::F16 => 16,
@@ -44,14 +46,14 @@ fn staged_keys(kv: KvType) -> u32 {
 fn attention_variant(profile: &KernelProfile, heads: Heads, page_rows: u32, segments: Segments, whole: bool) -> Variant {
     let each = heads_each(heads.heads);
     let keys = staged_keys(profile.kv);
-    // Channels of a key that one load fetches.
+    // Channels of a key in one load of 16 bytes.
     let channels = match profile.kv {
         KvType::F16 => 8,
         KvType::F32 => 4,
     };
     let (lanes, words) = (WG / each, heads.dim / channels);
     let words_each = words.div_ceil(lanes);
-    // Sums are exchanged among at least eight lanes.
+    // The kernel exchanges sums among eight lanes at least.
     let subgroup = profile.caps.subgroup.filter(|&size| size >= 8);
     let variant = Variant::new("attention")
         .constant("WG", WG)
@@ -72,24 +74,25 @@ fn attention_variant(profile: &KernelProfile, heads: Heads, page_rows: u32, segm
     keys_variant(variant, heads.dim, page_rows, segments)
 }
 
-/// Heads of a workgroup of `attention_coop`, its keys of a stage, and its subgroups, each for sixteen channels.
+/// Shape of a workgroup of `attention_coop`: its heads, the keys that it stages at a time, and its subgroups, each of which takes sixteen
+/// channels.
 const COOP_HEADS: u32 = 16;
 const COOP_KEYS: u32 = 64;
 const COOP_SUBGROUPS: u32 = 8;
 
-/// The device's matrices, where `attention_coop` is written for them and for heads like these.
+/// The device's cooperative matrices, if `attention_coop` supports them and these heads.
 fn coop_shape(profile: &KernelProfile, heads: Heads) -> Option<CoopShape> {
     let shape = profile.cooperative().filter(|shape| (shape.size, shape.subgroup, shape.depth) == (16, 32, 64))?;
     let whole = heads.heads.is_multiple_of(COOP_HEADS) && heads.dim.is_multiple_of(COOP_SUBGROUPS * shape.size) && heads.dim <= 512;
     (whole && heads.rope.is_multiple_of(4) && profile.kv == KvType::F16).then_some(shape)
 }
 
-/// Keys that a part has at least where a row has several.
+/// The least number of keys of a part, if a row has several parts.
 fn split_keys(profile: &KernelProfile, heads: Heads) -> u32 {
     if coop_shape(profile, heads).is_some() { COOP_KEYS } else { 32 }
 }
 
-/// The cooperative kernel for steps of few rows, where the device and the sizes allow it.
+/// The variant of `attention_coop`, if the device and the sizes allow it.
 fn attention_coop_variant(profile: &KernelProfile, heads: Heads, page_rows: u32, segments: Segments) -> Option<Variant> {
     let shape = coop_shape(profile, heads)?;
     let wg = COOP_SUBGROUPS * shape.subgroup;
@@ -110,7 +113,7 @@ fn attention_coop_variant(profile: &KernelProfile, heads: Heads, page_rows: u32,
     Some(keys_variant(variant, heads.dim, page_rows, segments))
 }
 
-/// Parts of each row's attention, to be merged.
+/// Records the attention of each row in parts, which [`record_merge`] puts together.
 pub fn record_parts(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, keys: &[u32]) {
     let profile = pass.profile();
     let (variant, heads_each, staged) = match attention_coop_variant(profile, sizes.sizes(), sizes.page_rows, sizes.segments()) {
@@ -125,7 +128,7 @@ pub fn record_parts(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &Attent
     pass.rec.cost(cost::attention(pass.profile(), sizes.heads, sizes.dim, keys, false));
 }
 
-/// Attention of each row over all its keys at once.
+/// Records the attention of each row over all its keys at once.
 pub fn record_whole(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, keys: &[u32]) {
     let (variant, heads_each, staged) = plain(pass.profile(), sizes, true);
     let bindings = bindings(sizes, buffers, [sizes.sinks.into(), (&buffers.out.slice).into()]);
@@ -134,7 +137,7 @@ pub fn record_whole(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &Attent
     pass.rec.cost(cost::attention(pass.profile(), sizes.heads, sizes.dim, keys, true));
 }
 
-/// The variant of `attention`, the heads that a workgroup serves, and the keys that it stages at a time.
+/// The variant of `attention`, the number of heads of a workgroup, and the number of keys that it stages at a time.
 fn plain(profile: &KernelProfile, sizes: &Attention<'_>, whole: bool) -> (Variant, u32, u32) {
     let variant = attention_variant(profile, sizes.sizes(), sizes.page_rows, sizes.segments(), whole);
     (variant, heads_each(sizes.heads), staged_keys(profile.kv))
@@ -158,14 +161,14 @@ fn params(sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, staged: u32) ->
     }
 }
 
-/// What both kernels bind, with two of their own between the inputs and the pools.
+/// The bindings of both kernels. `between` are those that only one of them has, between the inputs and the pools.
 fn bindings(sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, between: [Binding; 2]) -> Vec<Binding> {
     let mut bindings = bind([buffers.rows, &buffers.q.slice, buffers.kv, buffers.selected, buffers.angles]);
     bindings.extend(between.into_iter().chain(sizes.pools()));
     bindings
 }
 
-/// Puts the parts together, and writes as many rings as one launch can beside it.
+/// Records the merge of all parts. The same launch writes as many rings as it can; further launches write the rest.
 pub fn record_merge(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, rings: &Rings<'_>) {
     let mut ring_parts = rings.parts().into_iter();
     let first = ring_parts.next().map(RingPart::filled);
@@ -190,15 +193,15 @@ pub fn record_merge(pass: &mut Pass<'_>, sizes: &Attention<'_>, buffers: &Attent
     ring_parts.for_each(|part| record_ring_part(pass, part, buffers.rows));
 }
 
-/// `rings`: whether it writes rings, too. Layers have different numbers of them but share one variant, because code that is not in the
-/// instruction cache any more is fetched whenever the kernel starts.
+/// The variant of `attention_merge`. With `rings` it writes rings too. Layers have different numbers of rings and share one variant,
+/// because every further variant would start with a cold instruction cache.
 fn merge_variant(profile: &KernelProfile, heads: Heads, rings: bool) -> Variant {
     let variant = profile.variant("attention_merge").constant("DIM", heads.dim).constant("MAX_PARTS", heads.max_parts);
     let variant = variant.constant("SPLIT_KEYS", split_keys(profile, heads)).constant("PARTS_EACH", heads.max_parts.div_ceil(2));
     if rings { variant.constant("RINGS", RINGS as u32) } else { variant }
 }
 
-const _: () = assert!(WG * 2 >= 512, "an invocation owns one pair of a head of up to 512 channels");
+const _: () = assert!(WG * 2 >= 512, "each invocation merges one pair of channels of a head, which may have 512 channels");
 
 fn attention_variants(profile: &KernelProfile) -> Vec<Variant> {
     let (heads, mut all) = (sample_heads(), Vec::new());

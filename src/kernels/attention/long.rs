@@ -1,4 +1,4 @@
-//! Attention of long steps on cooperative matrices, in three kernels: scores, their maxima and sums, and values.
+//! Attention of prompts on cooperative matrices, in three kernels: scores, their maxima and sums, and values.
 
 use super::keys::{Attention, AttentionBuffers, Heads, Segments, keys_variant, sample_heads, sample_segments};
 use super::q_rope::{QRope, record_q_rope};
@@ -21,19 +21,26 @@ kernels! {
     }
 }
 
-/// Subgroups of a cooperative kernel's workgroup over the heads, and over keys or channels; each makes two by two matrices.
+/// Subgroups of a workgroup: along the heads, and along the keys or channels. Each makes two by two matrices of the result.
 const COOP_SUBGROUPS: [u32; 2] = [2, 4];
 
-/// Heads as the cooperative kernels count them: whole tiles.
+/// The number of heads, rounded up to whole tiles.
 fn padded_heads(shape: CoopShape, heads: u32) -> u32 {
     heads.next_multiple_of(COOP_SUBGROUPS[0] * 2 * shape.size)
 }
 
-/// The cooperative kernels' variants: scores, stats, values.
-fn coop_variants(profile: &KernelProfile, shape: CoopShape, heads: Heads, page_rows: u32, segments: Segments, half: bool) -> [Variant; 3] {
+/// The variants of the three kernels, in order: scores, stats, values.
+fn coop_variants(
+    profile: &KernelProfile,
+    shape: CoopShape,
+    heads: Heads,
+    page_rows: u32,
+    segments: Segments,
+    is_f16: bool,
+) -> [Variant; 3] {
     let [over_heads, over_keys] = COOP_SUBGROUPS;
     let padded = padded_heads(shape, heads.heads);
-    // Vectors of four that an invocation stages of its workgroup's heads, and of its keys or channels.
+    // Number of vec4 loads with which an invocation stages its share of the workgroup's heads, or of its keys or channels.
     let pieces = |subgroups: u32| (subgroups * 2 * shape.size * shape.depth / 4).div_ceil(over_heads * over_keys * shape.subgroup);
     let coop = |kernel| {
         let variant = shape.variant(kernel).flag_if(profile.kv == KvType::F16, "KV_F16");
@@ -42,10 +49,10 @@ fn coop_variants(profile: &KernelProfile, shape: CoopShape, heads: Heads, page_r
         keys_variant(variant, heads.dim, page_rows, segments).constant("PAGE_ROWS", page_rows)
     };
     let stats = profile.variant("attention_stats").constant("LANES", profile.lanes().0).constant("HEADS", padded);
-    [coop("attention_scores"), stats, coop("attention_values").flag("PLACED").flag_if(half, "Y_F16")]
+    [coop("attention_scores"), stats, coop("attention_values").flag("PLACED").flag_if(is_f16, "Y_F16")]
 }
 
-/// Bytes of scores that `rows` rows of up to `keys` keys take in the cooperative kernels; 0 on devices that run none.
+/// Size in bytes of the scores of `rows` rows of up to `keys` keys. It is 0 on devices that do not run these kernels.
 pub fn score_bytes(profile: &KernelProfile, heads: u32, keys: u32, rows: u32) -> u64 {
     let scores = |shape| u64::from(padded_heads(shape, heads)) * u64::from(columns(shape, keys));
     profile.cooperative().map_or(0, |shape| scores(shape) * u64::from(rows) * 4)
@@ -55,12 +62,12 @@ fn columns(shape: CoopShape, keys: u32) -> u32 {
     keys.next_multiple_of(COOP_SUBGROUPS[1] * 2 * shape.size)
 }
 
-/// In tiles of rows, whose scores fit the buffer for them.
+/// Records the three kernels for all rows. They take a tile of rows at a time: as many as have room for their scores in the buffer.
 pub fn record_cooperative(pass: &mut Pass<'_>, shape: CoopShape, sizes: &Attention<'_>, buffers: &AttentionBuffers<'_>, keys: &[u32]) {
     let (t, padded) = (keys.len() as u32, padded_heads(shape, sizes.heads));
     let rotation = QRope { heads: sizes.heads, dim: sizes.dim, rope: sizes.rope, compressed: sizes.ratio > 0, norm_eps: sizes.norm_eps };
     record_q_rope(pass, rotation, buffers.angles, buffers.q);
-    let variants = coop_variants(pass.profile(), shape, sizes.sizes(), sizes.page_rows, sizes.segments(), buffers.out.half);
+    let variants = coop_variants(pass.profile(), shape, sizes.sizes(), sizes.page_rows, sizes.segments(), buffers.out.is_f16);
     let [tile_h, tile_k] = COOP_SUBGROUPS.map(|n| n * 2 * shape.size);
     let most = keys.iter().copied().max().unwrap_or(1);
     let tile = (buffers.scores.bytes / score_bytes(pass.profile(), sizes.heads, most, 1)).clamp(1, u64::from(t)) as u32;
@@ -93,10 +100,11 @@ pub fn record_cooperative(pass: &mut Pass<'_>, shape: CoopShape, sizes: &Attenti
     }
 }
 
-/// All variants of the three kernels, which are chosen together.
+/// All variants of the three kernels. Those that are chosen together stand together.
 fn variants(profile: &KernelProfile) -> Vec<[Variant; 3]> {
     let Some(shape) = profile.cooperative() else { return Vec::new() };
-    let both = |(page_rows, segments)| [false, true].map(|half| coop_variants(profile, shape, sample_heads(), page_rows, segments, half));
+    let both =
+        |(page_rows, segments)| [false, true].map(|is_f16| coop_variants(profile, shape, sample_heads(), page_rows, segments, is_f16));
     sample_segments().flat_map(both).collect()
 }
 

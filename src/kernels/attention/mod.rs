@@ -1,4 +1,4 @@
-//! Attention over the sliding window and compressed rows: one key, which is the value too, for all heads.
+//! Attention over the sliding window and compressed rows. All heads share one key, which is the value too.
 
 pub(super) mod few;
 mod keys;
@@ -12,8 +12,9 @@ pub use q_rope::{QRope, record_q_rope};
 use super::kv::{Rings, record_ring_store};
 use super::pass::Pass;
 
-/// `out[t, h]` = attention of query head h over the keys that row t sees; then `rings`, which it may have read, take the newest rows.
-/// `keys`: how many keys each row sees (T). `beside` records what the rings take and attention does not wait for.
+/// Records attention and then the rings: `out[t, h]` = attention of query head h over the keys that row t sees. The newest rows go into
+/// `rings` only afterwards, because attention reads the keys there. `keys` is the number of keys that each row sees (T). `beside` records
+/// launches that compute what the rings store and that can run at the same time as attention.
 pub fn record_attention(
     pass: &mut Pass<'_>,
     sizes: &Attention<'_>,

@@ -1,4 +1,4 @@
-//! Query heads, normalised and rotated, for the kernels of `long`; `attention` does both by itself.
+//! Normalises and rotates query heads for the kernels of `long`. The kernels of `few` do both themselves.
 
 use crate::gpu::{Slice, Variant};
 use crate::kernels::context::{KernelProfile, Strided};
@@ -8,18 +8,18 @@ kernels! {
     QRopeParams for "q_rope" in variants { dim: u32, rope: u32, x_stride: u32, x_offset: u32, angle_set: u32, eps: f32 }
 }
 
-/// Sizes of a head rotation.
+/// Sizes of the query heads.
 #[derive(Clone, Copy, Debug)]
 pub struct QRope {
     /// H.
     pub heads: u32,
     /// K.
     pub dim: u32,
-    /// Rotated channels, the last of a head.
+    /// Number of rotated channels, the last of a head.
     pub rope: u32,
-    /// The angles of layers with compressed rows instead of the plain ones.
+    /// Whether the layer has compressed rows: such layers rotate by other angles.
     pub compressed: bool,
-    /// Epsilon of N0 over the head.
+    /// Epsilon of the norm of a head, which has no weight (N0).
     pub norm_eps: f32,
 }
 

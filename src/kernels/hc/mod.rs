@@ -1,4 +1,4 @@
-//! Hyper-connections: the residual of a sub-layer with the mix of a row's four streams, and the next sub-layer's input.
+//! Hyper-connections: the update of a row's four streams with a sub-layer's result, their mix, and the next sub-layer's input.
 
 pub(super) mod mix;
 pub(super) mod pre;

@@ -1,4 +1,4 @@
-//! The input of a sub-layer or of the head, made of the streams: `hc_pre`.
+//! `hc_pre` computes the input of a sub-layer or of the head from the streams.
 
 use super::mix::with_mix_sums;
 use super::prefetch::{PrefetchRange, prefetch_binding, prefetch_places, with_prefetch};
@@ -14,8 +14,8 @@ kernels! {
     HcPreParams for "hc_pre" in variants { rows: u32, hc_eps: f32, norm_eps: f32, padding: u32, prefetch: [u32; 4] }
 }
 
-/// hc_pre for rows of `dim` channels out of `step`, whose mix of `outputs` it reads. The workgroups of few rows have the device to
-/// themselves: they are as large as the row allows.
+/// The variant for rows of `dim` channels and a mix of `outputs` outputs. Few rows are few workgroups, which are made as large as the row
+/// allows.
 fn hc_pre_variant(profile: &KernelProfile, (dim, outputs): (u32, u32), is_wanted: bool, step: Rows) -> Variant {
     let most = if step.are_few() { profile.caps.invocations.min(1024) } else { WG };
     let wg = (dim / 4).next_power_of_two().clamp(WG, most.max(WG));
@@ -24,37 +24,37 @@ fn hc_pre_variant(profile: &KernelProfile, (dim, outputs): (u32, u32), is_wanted
     with_mix_sums(profile, variant, dim, step)
 }
 
-/// Rows of a step that hc_pre makes.
+/// The rows for which hc_pre runs.
 #[derive(Clone, Copy, Debug)]
 pub enum HcRows<'a> {
-    /// All of them (T).
+    /// All rows of the step (T).
     All,
-    /// Those that a list names, `.1` of them.
+    /// The rows in a list, which has `.1` entries.
     Wanted(&'a Slice, u32),
 }
 
-/// How the input of a sub-layer or of the head is made of the streams.
+/// Arguments of hc_pre.
 #[derive(Clone, Copy, Debug)]
 pub struct HcPreInput<'a> {
-    /// The set of the sub-layer or head that reads the input.
+    /// Weights of the sub-layer or head that reads the input.
     pub weights: &'a HcWeights,
     /// The mix of the streams (T, slices, 32).
     pub mix: &'a Slice,
     /// The streams (T, 4, D) f32.
     pub x: &'a Slice,
-    /// The input (R, D).
+    /// Output: the input of the sub-layer or head (R, D).
     pub normed: &'a Strided,
-    /// The input rounded.
+    /// Output rounded to int8.
     pub normed_int8: Option<&'a Quantized>,
-    /// Added to the weights of streams.
+    /// Added to the weights of the streams.
     pub hc_eps: f32,
     /// Epsilon of both norms.
     pub norm_eps: f32,
-    /// The sink of a prefetch: a word that nobody reads.
+    /// Sink of the prefetch, one word: see [`Binding::Prefetch`].
     pub prefetch_sink: &'a Slice,
 }
 
-/// `N(sum_j pre[j] X[j])` for `rows` of the step, and a prefetch of `weights_ahead`.
+/// Records `N(sum_j pre[j] X[j])` for `rows` of the step, and a prefetch of `weights_ahead` in the same launch.
 pub fn record_hc_pre(pass: &mut Pass<'_>, input: &HcPreInput<'_>, weights_ahead: &[PrefetchRange], rows: HcRows<'_>) {
     let step = pass.rows;
     let (wanted, rows) = match rows {
@@ -81,10 +81,10 @@ fn variants(profile: &KernelProfile) -> Vec<Variant> {
     let few = [24, 4].map(|outputs| hc_pre_variant(profile, (4096, outputs), outputs == 4, Rows::Few(1)));
     let mut all = plain.to_vec();
     all.extend(few.map(|variant| with_prefetch(variant, PrefetchRange::MOST)));
-    if profile.uses_half() {
+    if profile.uses_f16() {
         all.push(with_f16_output(hc_pre_variant(profile, (4096, 24), false, Rows::Many(17))));
     }
-    // Rounding is tried on devices that would not choose it too, where it can run.
+    // The list has the rounding variants for every device that can run them, even one that would not choose them.
     if profile.caps.subgroup.is_some() {
         all.extend(plain.map(|variant| with_int8_output(variant, true)));
     }

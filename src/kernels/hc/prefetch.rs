@@ -1,4 +1,5 @@
-//! Weights that a decode step reads soon: one idle workgroup touches each 2 MiB page of them, since all weights exceed the TLB's reach.
+//! Prefetch of weights that a decode step reads soon. The weights together exceed the TLB's reach, so one more workgroup of a short launch
+//! touches each 2 MiB page of them ahead of use.
 
 use crate::gpu::{Binding, Slice, Variant};
 use crate::kernels::matrix::Matrix;
@@ -12,10 +13,11 @@ pub struct PrefetchRange {
 }
 
 impl PrefetchRange {
-    /// Most of them in a launch.
+    /// The largest number of ranges in a launch.
     pub const MOST: usize = 2;
 
-    /// What each of the first arenas holds of `matrices`, which are placed one after another.
+    /// A range for each arena that holds some of `matrices`, at most [`PrefetchRange::MOST`]. The matrices of an arena must lie one after
+    /// another.
     pub fn of(matrices: &[&Matrix]) -> Vec<Self> {
         let runs = matrices.chunk_by(|a, b| a.slices[0].arena.buffer.same(&b.slices[0].arena.buffer));
         let range = |run: &[&Matrix]| {
@@ -27,18 +29,18 @@ impl PrefetchRange {
     }
 }
 
-/// `variant` of a kernel that prefetches so many ranges.
+/// Makes `variant` prefetch `ranges` ranges.
 pub fn with_prefetch(variant: Variant, ranges: usize) -> Variant {
     if ranges > 0 { variant.constant("PREFETCH", ranges as u32) } else { variant }
 }
 
-/// What `lib/rows/prefetch` binds, if there is anything to prefetch. `sink`: see [`Binding::Prefetch`].
+/// The binding of `lib/rows/prefetch`, if there is anything to prefetch. For `sink` see [`Binding::Prefetch`].
 pub fn prefetch_binding(ranges: &[PrefetchRange], sink: Option<&Slice>) -> Option<Binding> {
     let slices = || ranges.iter().map(|range| range.arena.clone()).collect();
     (!ranges.is_empty()).then(|| Binding::Prefetch { ranges: slices(), sink: sink.cloned() })
 }
 
-/// The parameter that says where the ranges lie in their bindings: first byte and bytes of each.
+/// The parameter that locates the ranges in their bindings: first byte and number of bytes of each.
 pub fn prefetch_places(ranges: &[PrefetchRange]) -> [u32; 4] {
     let mut places = [0; 2 * PrefetchRange::MOST];
     places.chunks_exact_mut(2).zip(ranges).for_each(|(place, range)| place.copy_from_slice(&[range.base, range.bytes]));

@@ -1,4 +1,4 @@
-//! How the streams of a row leave a sub-layer: `hc_sinkhorn`.
+//! `hc_sinkhorn` computes the weights with which a row's streams and a sub-layer's result make the updated streams.
 
 use super::mix::with_mix_sums;
 use super::prefetch::{PrefetchRange, prefetch_binding, prefetch_places, with_prefetch};
@@ -18,7 +18,8 @@ fn hc_sinkhorn_variant(profile: &KernelProfile, dim: u32, step: Rows) -> Variant
     with_mix_sums(profile, profile.variant("hc_sinkhorn"), dim, step)
 }
 
-/// What the residual of a sub-layer needs besides its result, and a prefetch of `weights_ahead`. mix (T, slices, 32) -> post (T, 32).
+/// Records the weights of a sub-layer's residual, and a prefetch of `weights_ahead` in the same launch. mix (T, slices, 32) -> post (T,
+/// 32).
 pub fn record_hc_sinkhorn(
     pass: &mut Pass<'_>,
     weights: &HcWeights,

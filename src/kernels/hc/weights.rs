@@ -3,13 +3,13 @@
 use crate::gpu::Slice;
 use crate::kernels::matrix::Matrix;
 
-/// One hyper-connection set: of a sub-layer (24 outputs) or of the head (4).
+/// The hyper-connection weights of a sub-layer (24 outputs) or of the head (4 outputs).
 #[derive(Clone, Debug)]
 pub struct HcWeights {
     /// fn [24 or 4, 4D].
     pub mix: Matrix,
-    /// base, then scale: 24 + 3 or 4 + 1 floats.
+    /// base, followed by scale: 24 + 3 or 4 + 1 floats.
     pub base_scale: Slice,
-    /// The norm weight that follows, D floats.
+    /// Weight of the norm of the sub-layer's or head's input, D floats.
     pub norm: Slice,
 }

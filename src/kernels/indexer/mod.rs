@@ -1,4 +1,4 @@
-//! The indexer of ratio-4 layers: scores of compressed rows, and the best of them.
+//! The indexer of layers of ratio 4: it scores the compressed rows and chooses those with the highest scores for attention.
 
 pub(super) mod score;
 pub(super) mod top_k;

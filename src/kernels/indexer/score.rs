@@ -1,4 +1,4 @@
-//! Scores of compressed rows.
+//! Scores of compressed rows, in three kernels: for any device, and on cooperative matrices for prompts and for generated rows.
 
 use crate::gpu::{Slice, Variant};
 use crate::kernels::context::{CoopShape, KernelProfile, Strided, WG};
@@ -15,45 +15,45 @@ kernels! {
     }
 }
 
-/// Sizes of the indexer and where its rows lie.
+/// Sizes of the indexer, and the memory that holds its keys.
 #[derive(Clone, Debug)]
 pub struct IndexScore<'a> {
-    /// Indexer heads.
+    /// Number of indexer heads.
     pub heads: u32,
-    /// Their dim, at most 128.
+    /// Channels of a head, at most 128.
     pub dim: u32,
-    /// Rotated channels, the last of a head.
+    /// Number of rotated channels, the last of a head.
     pub rope: u32,
-    /// Tokens in a window.
+    /// Tokens of a window.
     pub ratio: u32,
-    /// Rows in a page.
+    /// Number of keys in a page.
     pub page_rows: u32,
-    /// Pages in a session's table.
+    /// Number of entries in a session's page table.
     pub max_pages: u32,
-    /// Index rows (pages, page_rows, dim).
+    /// Keys (pages, page_rows, dim), one for each compressed row.
     pub pages: &'a Pool,
     /// Page table (slots, max_pages).
     pub page_table: &'a Slice,
 }
 
-/// A kernel that reads pages: rows of `dim` values, `page_rows` in a page.
-pub(in crate::kernels) fn pages_variant(variant: Variant, dim: u32, page_rows: u32, segments: u32, held: u32) -> Variant {
+/// Makes `variant` read pages of `page_rows` rows of `dim` values. The pool has `segments` segments of `pages_each` pages.
+pub(in crate::kernels) fn pages_variant(variant: Variant, dim: u32, page_rows: u32, segments: u32, pages_each: u32) -> Variant {
     let variant = variant.constant("PAGE_PAIRS", dim / 2).constant("PAGES_SEGMENTS", segments);
-    if segments > 1 { variant.flag("PAGES_SPLIT").constant("SEGMENT_ROWS", held * page_rows) } else { variant }
+    if segments > 1 { variant.flag("PAGES_SPLIT").constant("SEGMENT_ROWS", pages_each * page_rows) } else { variant }
 }
 
-/// The same with the size of a page as a constant.
-fn fixed_pages_variant(variant: Variant, dim: u32, page_rows: u32, segments: u32, held: u32) -> Variant {
-    pages_variant(variant, dim, page_rows, segments, held).constant("PAGE_ROWS", page_rows)
+/// Like [`pages_variant`], with the size of a page as a constant.
+fn fixed_pages_variant(variant: Variant, dim: u32, page_rows: u32, segments: u32, pages_each: u32) -> Variant {
+    pages_variant(variant, dim, page_rows, segments, pages_each).constant("PAGE_ROWS", page_rows)
 }
 
-/// The variant, and the compressed rows of a workgroup: as many as take 16 KiB.
-fn index_score_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segments: u32, held: u32) -> (Variant, u32) {
+/// The variant for any device, and the number of compressed rows of a workgroup: 16 KiB of keys of 128 channels.
+fn index_score_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segments: u32, pages_each: u32) -> (Variant, u32) {
     let tile = match profile.kv {
         KvType::F16 => 64,
         KvType::F32 => 32,
     };
-    // 16 heads at a time.
+    // A workgroup takes 16 heads at a time.
     let variant = profile
         .kv_variant("index_score")
         .constant("DIM", dim)
@@ -61,13 +61,13 @@ fn index_score_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segmen
         .constant("EACH", 16 * tile / WG)
         .constant("KEY_PIECES", (tile * dim / 4).div_ceil(WG))
         .constant("QUERY_PIECES", (16 * dim / 4).div_ceil(WG));
-    (fixed_pages_variant(variant, dim, page_rows, segments, held), tile)
+    (fixed_pages_variant(variant, dim, page_rows, segments, pages_each), tile)
 }
 
-/// Rows of a step that a workgroup of the cooperative kernel takes past its compressed rows.
+/// Number of rows of a step that a workgroup of the cooperative kernel scores its compressed rows for.
 const COOP_TOKENS: u32 = 8;
 
-/// The cooperative matrices to score with, where they divide what is to be multiplied.
+/// The device's cooperative matrices, if they divide the operands evenly.
 fn coop_shape(profile: &KernelProfile, dim: u32) -> Option<CoopShape> {
     let shape = profile.cooperative()?;
     let depth = shape.depth.min(dim);
@@ -75,10 +75,10 @@ fn coop_shape(profile: &KernelProfile, dim: u32) -> Option<CoopShape> {
     fits.then_some(CoopShape { depth, ..shape })
 }
 
-/// The cooperative variant, where the device has one: a workgroup of [`WG`] scores as many compressed rows.
-fn index_score_coop_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segments: u32, held: u32) -> Option<Variant> {
+/// The variant for prompts, if the device has cooperative matrices. A workgroup scores [`WG`] compressed rows.
+fn index_score_coop_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segments: u32, pages_each: u32) -> Option<Variant> {
     let shape = coop_shape(profile, dim)?;
-    // As many heads at a time as leave their keys' products room.
+    // A workgroup takes as many heads at a time as it has workgroup memory for their products.
     let heads = profile.cooperative()?.depth;
     let variant = shape
         .variant("index_score_coop")
@@ -89,15 +89,15 @@ fn index_score_coop_variant(profile: &KernelProfile, dim: u32, page_rows: u32, s
         .constant("BLOCKS", shape.subgroup / shape.size)
         .constant("CHUNKS", dim / shape.depth)
         .constant("HEAD_BLOCKS", heads / shape.size);
-    Some(fixed_pages_variant(variant, dim, page_rows, segments, held))
+    Some(fixed_pages_variant(variant, dim, page_rows, segments, pages_each))
 }
 
-/// The variant for the few rows of a decode step on cooperative matrices, and the compressed rows of a workgroup; none on devices without
-/// matrices of 16 x 16, and for other caches.
-fn index_score_few_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segments: u32, held: u32) -> Option<(Variant, u32)> {
+/// The variant for generated rows on cooperative matrices, and the number of compressed rows of a workgroup. It needs matrices of 16 x 16
+/// and an f16 cache.
+fn index_score_few_variant(profile: &KernelProfile, dim: u32, page_rows: u32, segments: u32, pages_each: u32) -> Option<(Variant, u32)> {
     let shape = profile.cooperative()?;
     let tile = 4 * shape.size;
-    // Operands, a product of each subgroup, weights and sums.
+    // Workgroup memory: both operands, a product of each subgroup, weights, and sums.
     let bytes = 2 * tile * (dim + 8) * 2 + WG / shape.subgroup * shape.size * shape.size * 4 + 5 * tile * 4;
     let suits = shape.size == 16 && shape.subgroup == 32 && profile.kv == KvType::F16 && dim.is_multiple_of(shape.size);
     if !suits || bytes > profile.caps.workgroup_bytes {
@@ -111,17 +111,17 @@ fn index_score_few_variant(profile: &KernelProfile, dim: u32, page_rows: u32, se
         .constant("DIM", dim)
         .constant("KEY_PIECES", (tile * dim / 8).div_ceil(WG))
         .constant("QUERY_PIECES", (tile * dim / 4).div_ceil(WG));
-    Some((fixed_pages_variant(variant, dim, page_rows, segments, held), tile))
+    Some((fixed_pages_variant(variant, dim, page_rows, segments, pages_each), tile))
 }
 
-/// What a step's rows are scored by.
+/// The indexer's queries of a step.
 #[derive(Clone, Debug)]
 pub struct IndexQueries<'a> {
-    /// T rows of (heads, dim), not rotated yet.
+    /// T rows of (heads, dim), before rotation.
     pub q: &'a Strided,
     /// Rotations (T, 2, R/2).
     pub angles: &'a Slice,
-    /// T rows of raw head weights.
+    /// T rows of head weights, before scaling.
     pub head_weights: &'a Strided,
 }
 
@@ -130,15 +130,15 @@ pub struct IndexQueries<'a> {
 pub struct Scores<'a> {
     /// Rows of the step (T).
     pub rows: &'a Slice,
-    /// The first row that is scored.
+    /// Index in the step of the first row that is scored.
     pub first: u32,
     /// The scores (scored rows, columns) f32.
     pub scores: &'a Slice,
-    /// Compressed rows that the last of the rows sees.
+    /// Number of compressed rows that the last scored row sees.
     pub columns: u32,
 }
 
-/// Scores of `rows`, which begin at row `scores.first` of a step of the pass's kind.
+/// Records the scores of `rows`, which start at row `scores.first` of a step of the pass's kind.
 pub fn record_index_score(pass: &mut Pass<'_>, sizes: &IndexScore<'_>, queries: &IndexQueries<'_>, scores: &Scores<'_>, rows: &[Row]) {
     let step = pass.rows;
     let &IndexScore { heads, dim, rope, ratio, page_rows, max_pages, pages, .. } = sizes;
@@ -166,11 +166,11 @@ pub fn record_index_score(pass: &mut Pass<'_>, sizes: &IndexScore<'_>, queries: 
         pass.rec.by_position();
         pass.rec.cost(cost::index_score(pass.profile(), heads, dim, columns, step.with_count(count)));
     };
-    let (segments, held) = (pages.segments.len() as u32, pages.held);
+    let (segments, pages_each) = (pages.segments.len() as u32, pages.units_per_segment);
     let count = rows.len() as u32;
-    match index_score_coop_variant(pass.profile(), dim, page_rows, segments, held) {
+    match index_score_coop_variant(pass.profile(), dim, page_rows, segments, pages_each) {
         Some(variant) if !step.are_few() => {
-            // A workgroup's rows are of one session.
+            // The rows of a workgroup read the pages of one session.
             let mut first_row = first;
             for run in rows.chunk_by(|a, b| a.slot == b.slot) {
                 record(pass, variant.clone(), first_row, run.len() as u32, [WG, COOP_TOKENS]);
@@ -178,9 +178,9 @@ pub fn record_index_score(pass: &mut Pass<'_>, sizes: &IndexScore<'_>, queries: 
             }
         }
         _ => {
-            // By the device and the model alone: a row's bits must not depend on the step.
-            let few = index_score_few_variant(pass.profile(), dim, page_rows, segments, held).filter(|_| step.are_few());
-            let (variant, tile) = few.unwrap_or_else(|| index_score_variant(pass.profile(), dim, page_rows, segments, held));
+            // Device and model alone decide: a row's bits must not depend on the other rows of the step.
+            let few = index_score_few_variant(pass.profile(), dim, page_rows, segments, pages_each).filter(|_| step.are_few());
+            let (variant, tile) = few.unwrap_or_else(|| index_score_variant(pass.profile(), dim, page_rows, segments, pages_each));
             record(pass, variant, first, count, [tile, 1]);
         }
     }

@@ -1,4 +1,4 @@
-//! Window keys, normalised and rotated.
+//! Normalises and rotates window keys.
 
 use crate::gpu::{Slice, Variant};
 use crate::kernels::context::{KernelProfile, Strided};
@@ -13,15 +13,15 @@ kernels! {
 pub struct KvRow {
     /// K.
     pub dim: u32,
-    /// Rotated channels.
+    /// Number of rotated channels, the last of the key.
     pub rope: u32,
-    /// The angles of layers with compressed rows instead of the plain ones.
+    /// Whether the layer has compressed rows: such layers rotate by other angles.
     pub compressed: bool,
     /// Epsilon of the norm.
     pub eps: f32,
 }
 
-/// `kv[t] = RoPE(N(x[t]; weight))` as cached. x: T rows, weight (K), angles (T, 2, R/2) -> kv (T, K) of the cache's type.
+/// Records `kv[t] = RoPE(N(x[t]; weight))`. x: T rows, weight (K), angles (T, 2, R/2) -> kv (T, K) of the cache's type.
 pub fn record_kv_row(pass: &mut Pass<'_>, sizes: KvRow, x: &Strided, weight: &Slice, angles: &Slice, kv: &Slice) {
     let params = KvRowParams {
         dim: sizes.dim,

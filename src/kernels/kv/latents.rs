@@ -1,4 +1,5 @@
-//! What attention makes of the projections of its input: low-rank queries, window keys, and the rows of windows that close.
+//! What becomes of the projections of attention's input: normalised low-rank queries, window keys, and the compressed rows of windows that
+//! close.
 
 use super::kv_row::{KvRow, record_kv_row};
 use crate::gpu::{Binding, Slice, Variant};
@@ -15,47 +16,48 @@ kernels! {
     }
 }
 
-/// Low-rank queries on their way through a norm.
+/// Low-rank queries and their norm.
 #[derive(Clone, Debug)]
 pub struct LowQueries<'a> {
-    /// As projected: T rows.
+    /// Projections: T rows.
     pub x: Strided,
-    /// Their width.
+    /// Number of channels.
     pub rank: u32,
-    /// The norm's weight (rank).
+    /// Weight of the norm (rank).
     pub norm: &'a Slice,
-    /// Normed (T, rank).
+    /// Output: normalised queries (T, rank).
     pub y: &'a Strided,
 }
 
-/// The projections of attention's input, and what becomes of them.
+/// The projections of attention's input, and the outputs that are computed from them.
 #[derive(Clone, Debug)]
 pub struct Latents<'a> {
-    /// Low-rank queries, where what multiplies them does not normalise them itself.
+    /// Low-rank queries. None if the kernel that multiplies them normalises them itself.
     pub queries: Option<LowQueries<'a>>,
-    /// Window keys as projected: T rows, of the same matrix of activations as the queries.
+    /// Projections of window keys: T rows of the same matrix of activations as the queries.
     pub keys: Strided,
-    /// Their sizes.
+    /// Sizes of a window key.
     pub key: KvRow,
-    /// Their norm weight (K).
+    /// Weight of the keys' norm (K).
     pub kv_norm: &'a Slice,
     /// Rotations (T, 2, R/2).
     pub angles: &'a Slice,
-    /// Window keys (T, K) of the cache's type.
+    /// Output: window keys (T, K) of the cache's type.
     pub kv: &'a Slice,
-    /// The layer's compressor and then the indexer's, where there are such, each with its values and gates, all in one matrix of activations.
+    /// The layer's compressor and then the indexer's, as far as the layer has them. Beside each are its values and gates; all lie in one
+    /// matrix of activations.
     pub compressors: Vec<(Compress<'a>, Strided)>,
-    /// Windows that close, of the layer's ratio.
+    /// The windows that close in this step, of the layer's ratio.
     pub windows: Windows<'a>,
 }
 
 impl Latents<'_> {
-    /// The compressors that have something to do.
+    /// The compressors, if any window closes.
     fn closing(&self) -> &[(Compress<'_>, Strided)] {
         if self.windows.count > 0 { &self.compressors } else { &[] }
     }
 
-    /// The range of all small vectors that one launch reads, where one binding can hold it.
+    /// The range that spans the norm weights and `ape`, if they lie in one buffer and one binding can hold it.
     fn vectors(&self, kernels: &KernelContext) -> Option<Slice> {
         let own = self.compressors.iter().flat_map(|(sizes, _)| [sizes.ape, sizes.norm]);
         let vectors: Vec<&Slice> = self.queries.iter().map(|q| q.norm).chain([self.kv_norm]).chain(own).collect();
@@ -73,7 +75,8 @@ fn latents_variant(profile: &KernelProfile, queries: bool, closing: Option<(u32,
     }
 }
 
-/// Low-rank queries, window keys and compressed rows of `rows`: in one launch where rows are few and no pool is split, else in one for each.
+/// Records low-rank queries, window keys and compressed rows. For few rows and pools of one segment it is one launch, otherwise one for
+/// each.
 pub fn record_latents(pass: &mut Pass<'_>, latents: &Latents<'_>) {
     let whole = latents.compressors.iter().all(|(sizes, _)| sizes.pages.segments.len() == 1 && sizes.frontier.segments.len() == 1);
     if let (true, true, Some(vectors)) = (pass.rows.are_few(), whole, latents.vectors(pass.kernels)) {

@@ -1,4 +1,5 @@
-//! What attention keeps of a row: window keys in rings, and compressed rows, made beside the low-rank queries from the same projections.
+//! What attention keeps of a row: window keys in rings, and compressed rows in pages. The low-rank queries are here too, because one launch
+//! computes all three from the same projections.
 
 pub(super) mod kv_row;
 pub(super) mod latents;

@@ -1,4 +1,4 @@
-//! The rings that keep a session's newest rows.
+//! Rings, which keep a session's newest rows.
 
 use crate::gpu::{Binding, Slice, Variant};
 use crate::kernels::context::{KernelProfile, Strided, WG};
@@ -9,46 +9,46 @@ kernels! {
     RingStoreParams for "ring_store" in variants { sources: [[u32; 4]; 3], places: [[u32; 4]; 3] }
 }
 
-/// A ring, and what goes into it.
+/// A ring, and the rows that go into it.
 #[derive(Clone, Debug)]
 pub struct RingStore<'a> {
-    /// (slots, size, words).
+    /// The ring (slots, size, words).
     pub ring: &'a Pool,
-    /// Rows of a session.
+    /// Number of rows of a session.
     pub size: u32,
-    /// Words of a row.
+    /// Size of a row in words.
     pub words: u32,
-    /// T rows.
+    /// Rows of the step (T).
     pub source: Strided,
 }
 
 /// The rings of a layer, and which sessions may write to them.
 #[derive(Clone, Debug)]
 pub struct Rings<'a> {
-    /// The rings.
+    /// Each ring with its rows.
     pub stores: Vec<RingStore<'a>>,
-    /// Which slots are live (slots).
+    /// Live words (slots): the rings of a slot whose word is 0 are not written.
     pub live: &'a Slice,
 }
 
-/// Rings that one launch can write.
+/// The largest number of rings that one launch can write.
 pub const RINGS: usize = 3;
 
-/// What one launch writes: up to three rings, or parts of rings that several bindings hold.
+/// What one launch writes: up to three rings, or segments of rings that are split.
 pub struct RingPart {
-    /// Its parameters, as `lib/attention/ring_row` has them.
+    /// Parameters `sources` and `places` of `lib/attention/ring_row`.
     pub sources: [[u32; 4]; RINGS],
     pub places: [[u32; 4]; RINGS],
-    /// `live`, then source and ring of each.
+    /// Bindings: `live`, then source and ring of each.
     pub bindings: Vec<Binding>,
-    /// How many.
+    /// Number of rings or segments.
     pub rings: u32,
-    /// Workgroups that the longest row takes.
+    /// Number of workgroups that the longest row takes.
     pub workgroups: u32,
 }
 
 impl RingPart {
-    /// With bindings for as many rings as a launch can write; those that are not there have rows of no words.
+    /// The same part with bindings for [`RINGS`] rings. The additional ones have rows of 0 words and are not written.
     pub fn filled(mut self) -> Self {
         let last = self.bindings.split_at(self.bindings.len() - 2).1;
         let unused: Vec<_> = last.iter().flat_map(Binding::slices).cloned().map(Binding::Unused).collect();
@@ -71,7 +71,7 @@ impl Rings<'_> {
             };
             for (n, (store, i, segment)) in several.iter().enumerate() {
                 part.sources[n] = [store.words, store.source.stride, store.source.offset, store.size];
-                part.places[n] = [*i as u32 * store.ring.held, store.ring.held, 0, 0];
+                part.places[n] = [*i as u32 * store.ring.units_per_segment, store.ring.units_per_segment, 0, 0];
                 part.bindings.extend(bind([&store.source.slice, segment]));
             }
             part
@@ -80,12 +80,12 @@ impl Rings<'_> {
     }
 }
 
-/// The newest rows of each live session into its rings.
+/// Records that the newest rows of each live session go into its rings.
 pub fn record_ring_store(pass: &mut Pass<'_>, rings: &Rings<'_>, rows: &Slice) {
     rings.parts().into_iter().for_each(|part| record_ring_part(pass, part, rows));
 }
 
-/// One part of [`record_ring_store`].
+/// Records one part of [`record_ring_store`].
 pub fn record_ring_part(pass: &mut Pass<'_>, part: RingPart, rows: &Slice) {
     let params = RingStoreParams { sources: part.sources, places: part.places };
     let bindings = [rows.into()].into_iter().chain(part.bindings).collect();

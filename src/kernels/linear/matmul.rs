@@ -1,4 +1,4 @@
-//! The matrix products of long steps: plain tiles, or cooperative matrices where the device has them.
+//! Matrix products for rows of a prompt, in tiles: on cooperative matrices if the device has them.
 
 use super::parts::{Grouping, launches, parts, row_table};
 use crate::gpu::{Binding, Slice, Variant};
@@ -22,7 +22,7 @@ pub fn record_matmul(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Groupi
     let t = pass.t();
     let tile = Tile::choose(pass.profile(), t);
     let columns = matrices[0].columns;
-    // The parts of a launch read the same columns, or each the next ones.
+    // The parts of a launch all read the same columns, or each part reads the group of columns after that of the part before.
     let step = u32::from(grouping != Grouping::Shared);
     for run in launches(&parts(matrices, grouping), step) {
         let params = MatmulParams {
@@ -41,12 +41,13 @@ pub fn record_matmul(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Groupi
         bindings.extend(bind([&x.slice, &y.slice]));
         bindings.extend(pass.kernels.tables(&formats));
         let tiles = run.iter().map(|p| p.rows.div_ceil(tile.rows)).sum();
-        pass.launch(tile.variant(&formats, columns, x.half, y.half), &params, bindings, [tiles, t.div_ceil(tile.tokens), 1]);
+        pass.launch(tile.variant(&formats, columns, x.is_f16, y.is_f16), &params, bindings, [tiles, t.div_ceil(tile.tokens), 1]);
         pass.rec.cost(cost::linear(run, columns, grouping.rows(), (x, y), t));
     }
 }
 
-/// `y` = the weights of a matrix in one slice, rounded to f16 as cooperative kernels stage them; for `verify`. -> y (R, C rounded up to runs of 32) f32.
+/// Records a decoding of the weights of `matrix`, which has one slice, rounded to f16 as cooperative kernels stage them. `verify` compares
+/// the result. -> y (R, C rounded up to runs of 32) f32.
 pub fn record_decode_runs(pass: &mut Pass<'_>, matrix: &Matrix, y: &Slice) {
     let (formats, slice) = ([matrix.format], &matrix.slices[0]);
     let params = DecodeRunsParams { base: slice.base, columns: matrix.columns, format: matrix.format as u32 };
@@ -59,7 +60,7 @@ fn decode_runs_variant(formats: &[BlockFormat]) -> Variant {
     with_formats(with_runs(variant, formats), formats)
 }
 
-/// Formats whose runs `lib/formats/runs` loads as they are stored, and decodes later.
+/// Formats that `lib/formats/runs` supports: it loads runs of weights as they are stored, and decodes them later.
 const RUNS: [BlockFormat; 7] = [
     BlockFormat::F16,
     BlockFormat::Q8_0,
@@ -70,46 +71,47 @@ const RUNS: [BlockFormat; 7] = [
     BlockFormat::Q2Kx4,
 ];
 
-/// Those of which it fetches four runs at a time.
+/// Formats of which it loads four runs at a time.
 const WIDE_RUNS: [BlockFormat; 2] = [BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4];
 const WIDE_COLUMNS: u32 = 128;
 
-/// `variant` of a kernel that imports `lib/formats/runs`, which some of `formats` cannot use.
+/// Makes `variant`, which imports `lib/formats/runs`, use it for weights in `formats` if all of them allow it.
 fn with_runs(variant: Variant, formats: &[BlockFormat]) -> Variant {
     variant.flag_if(!formats.iter().all(|f| RUNS.contains(f)), "DECODED")
 }
 
-/// A matmul's workgroup: which kernel, and the part of y that it makes.
+/// The kernel of a matrix product, and the tile of y that one of its workgroups computes.
 pub struct Tile {
     pub variant: Variant,
-    /// Rows of x.
+    /// Rows of x, which are rows of y.
     pub tokens: u32,
-    /// Rows of W.
+    /// Rows of W, which are columns of y.
     pub rows: u32,
-    /// Operands are rounded to f16.
-    pub half: bool,
+    /// Whether operands are rounded to f16, for cooperative matrices.
+    pub is_f16: bool,
 }
 
 impl Tile {
-    /// The tile for experts that meet `mean` rows each, some more and some fewer: with a little room, so that most need one tile. A full
-    /// large tile costs 0.7 times as much a token, but just above the small tile's size nearly half of it is empty.
+    /// The tile for experts that get `mean` rows each on average. It has some room above the mean, so that most experts need one tile only.
+    /// A full large tile costs 0.7 times as much per row as a small one, but just above the small tile's size nearly half of it is empty.
     pub fn for_experts(profile: &KernelProfile, mean: u32) -> Self {
         let (roomy, few) = (mean + mean / 4, Self::few(profile));
         Self::choose(profile, if mean + mean / 32 <= few { roomy.min(few) } else { roomy })
     }
 
-    /// Most rows of a small cooperative tile.
+    /// The largest number of rows of a small cooperative tile.
     fn few(profile: &KernelProfile) -> u32 {
         profile.cooperative().map_or(0, |shape| 4 * shape.size)
     }
 
-    /// The tile on a device for matrices that meet `tokens` rows each: cooperative where it has the matrices and the workgroup memory.
+    /// The tile for matrices that are multiplied with `tokens` rows each. It is cooperative if the device has the matrices and the
+    /// workgroup memory.
     pub fn choose(profile: &KernelProfile, tokens: u32) -> Self {
         let Some(shape) = profile.cooperative() else {
-            return Self { variant: Variant::new("matmul"), tokens: 64, rows: 64, half: false };
+            return Self { variant: Variant::new("matmul"), tokens: 64, rows: 64, is_f16: false };
         };
-        // Of weights that few tokens share, as little as possible of the tile should be empty; and what they share is then decoded best by
-        // small workgroups, of which others go on while one waits.
+        // With few rows the tile should have few empty ones. Most of the time then goes into decoding weights, which small workgroups do
+        // best: while one waits for memory, others on the same processor go on.
         let few = Self::few(profile) >= tokens;
         let (subgroups_t, subgroups_w) = (if few { 1 } else { 2 }, 4);
         let shape = if few { CoopShape { depth: 32, ..shape } } else { shape };
@@ -124,11 +126,11 @@ impl Tile {
             .constant("X_PIECES", (tile_t * shape.depth / 8).div_ceil(invocations))
             .flag_if(tile_w * shape.depth == 32 * invocations, "RUN_32")
             .constant("W_PIECES", tile_w * shape.depth / 8 / invocations);
-        Self { variant, tokens: tile_t, rows: tile_w, half: true }
+        Self { variant, tokens: tile_t, rows: tile_w, is_f16: true }
     }
 
-    /// The variant for rows of `columns` weights in `formats`, and for rows of f16 where x or y are.
-    pub fn variant(&self, formats: &[BlockFormat], columns: u32, x_half: bool, y_half: bool) -> Variant {
+    /// The variant for rows of `columns` weights in `formats`, with f16 elements of x or y where these say so.
+    pub fn variant(&self, formats: &[BlockFormat], columns: u32, x_is_f16: bool, y_is_f16: bool) -> Variant {
         let variant = match self.variant.value("DEPTH") {
             Some(depth) => {
                 let is_wide = formats.iter().all(|f| *f == formats[0]) && WIDE_RUNS.contains(&formats[0]);
@@ -137,28 +139,28 @@ impl Tile {
             }
             None => self.variant.clone(),
         };
-        let variant = variant.flag_if(x_half, "X_F16").flag_if(y_half, "Y_F16");
-        let variant = if self.half { with_runs(variant, formats) } else { variant };
+        let variant = variant.flag_if(x_is_f16, "X_F16").flag_if(y_is_f16, "Y_F16");
+        let variant = if self.is_f16 { with_runs(variant, formats) } else { variant };
         with_row_entries(variant, formats)
     }
 
-    /// How the kernel binds the arena of its weights: cooperative ones by words and by 16 bytes.
+    /// The binding of the arena of weights. Cooperative kernels declare it twice, as words and as vectors of 16 bytes.
     pub fn weights(&self, arena: &Slice) -> Binding {
-        if self.half { Binding::Twice(arena.clone()) } else { arena.into() }
+        if self.is_f16 { Binding::Twice(arena.clone()) } else { arena.into() }
     }
 }
 
 fn matmul_variants(profile: &KernelProfile) -> Vec<Variant> {
     let tiles = [16, 64, 128].map(|tokens| Tile::choose(profile, tokens));
-    let tiles = if tiles[0].half { &tiles[..] } else { &tiles[..1] };
+    let tiles = if tiles[0].is_f16 { &tiles[..] } else { &tiles[..1] };
     let mut all = Vec::new();
     for formats in format_sets() {
         for (i, flags) in [&[][..], &["EXPERTS"], &["EXPERTS", "GATE_UP"]].iter().enumerate() {
             for (j, tile) in tiles.iter().enumerate() {
-                let half = tile.half && (i + j) % 2 == 1;
-                // Whole stages, and rows that end within one.
-                for columns in if tile.half { &[4096, 264][..] } else { &[4096] } {
-                    all.push(flags.iter().fold(tile.variant(formats, *columns, half, half), |v, flag| v.flag(flag)));
+                let is_f16 = tile.is_f16 && (i + j) % 2 == 1;
+                // Rows whose columns fill whole stages, and rows that end within a stage.
+                for columns in if tile.is_f16 { &[4096, 264][..] } else { &[4096] } {
+                    all.push(flags.iter().fold(tile.variant(formats, *columns, is_f16, is_f16), |v, flag| v.flag(flag)));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Matrices times the few rows of a decode step, in f32: any format on any device.
+//! Matrix-vector products for generated rows in f32: any format on any device.
 
 use super::parts::{Grouping, launches, parts, row_table, with_row_table};
 use crate::gpu::{Variant, grid_1d};
@@ -19,7 +19,7 @@ kernels! {
 /// See [`record_linear`](super::record_linear).
 pub fn record_matvec(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided) {
     let (columns, tokens) = (matrices[0].columns, pass.t());
-    // Rows find their group's columns themselves, so that parts need not be cut where another group begins.
+    // The shader finds the group of columns of each row, so parts need not be cut where a group begins.
     for parts in launches(&parts(matrices, Grouping::Shared), 0) {
         let (rows, ends_bases) = row_table(parts);
         let params = MatvecParams {
@@ -42,7 +42,7 @@ pub fn record_matvec(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Groupi
     }
 }
 
-/// The variant, and the rows of a workgroup.
+/// The variant, and the number of rows of a workgroup.
 fn matvec_variant(profile: &KernelProfile, formats: &[BlockFormat], tokens: u32) -> (Variant, u32) {
     let (variant, rows) = profile.lanes_variant("matvec", tokens.next_power_of_two());
     (with_row_table(variant, formats), rows)

@@ -1,4 +1,4 @@
-//! Matrices times activations rounded to int8: the fast twin of `matvec` for decode steps.
+//! Matrix-vector products with activations rounded to int8: the fast twin of `matvec`.
 
 use super::parts::{Grouping, Part, launches, parts, row_table, with_row_table};
 use super::record_linear;
@@ -19,22 +19,23 @@ kernels! {
     }
 }
 
-/// Columns of a row of weights for one lane, where there are lanes enough: two loads of 16 bytes of Q8_0.
+/// Number of columns of a row that one lane multiplies, if there are enough lanes: two loads of 16 bytes of Q8_0.
 const COLUMNS_EACH: u32 = 32;
 
-/// Subgroups that share a row at most.
+/// The largest number of subgroups that share a row.
 const MOST_SUBGROUPS: u32 = 4;
 
-/// Lanes that share a row of weights where 32 rows of a workgroup make a block of the result.
+/// Number of lanes that share a row in variants that round their result: their workgroups compute 32 rows, which are a block of the result.
 const LANES_QUANTIZING: u32 = 32;
 
-/// Loads of weights that a lane has in flight: more need registers that other workgroups could use.
+/// Number of loads of weights that a lane has in flight. More of them would take registers from other workgroups.
 const UNROLL: u32 = 4;
 
-/// Formats of which `matvec_int8` loads 16 bytes at a time.
+/// Formats that `matvec_int8` reads in loads of 16 bytes.
 const WIDE: [BlockFormat; 2] = [BlockFormat::Q8_0x8, BlockFormat::F16];
 
-/// As [`record_linear`], on rounded x where that is faster. Rounds y too if asked to; says whether it did.
+/// Like [`record_linear`], with rounded x if that is faster. It also rounds y if `y_int8` is given and the rows allow it. Returns whether y
+/// was rounded.
 pub fn record_linear_int8(
     pass: &mut Pass<'_>,
     matrices: &[&Matrix],
@@ -43,7 +44,7 @@ pub fn record_linear_int8(
     (y, y_int8): (&Strided, Option<&Quantized>),
 ) -> bool {
     let (all, columns) = (parts(matrices, Grouping::Shared), matrices[0].columns);
-    // A launch makes whole blocks of y, or none.
+    // A launch can round y only if it computes whole blocks of it.
     let y_int8 = y_int8.filter(|_| launches(&all, 0).all(|l| l[0].y_row.is_multiple_of(32) && row_table(l).0.is_multiple_of(32)));
     let has_use = |x: &&Quantized| columns.is_multiple_of(UNIT) && x.columns.is_multiple_of(columns);
     let Some(x_int8) = x_int8.filter(has_use).filter(|_| y_int8.is_some() || all.iter().any(|p| WIDE.contains(&p.format))) else {
@@ -56,8 +57,8 @@ pub fn record_linear_int8(
     y_int8.is_some()
 }
 
-/// `y` = the rows of `matrix` times x as [`record_linear_int8`] makes them, and [`record_hc_mix`](crate::kernels::record_hc_mix) in the same
-/// launch, where that can be. Says whether it was. x: T rows -> y of `update` (T, D), the streams and their mix.
+/// Records the same product as [`record_linear_int8`] and [`record_hc_mix`](crate::kernels::record_hc_mix) in one launch. Returns false and
+/// records nothing if matrix or device do not allow it. x: T rows -> y of `update` (T, D), the streams and their mix.
 pub fn record_linear_with_hc_mix(
     pass: &mut Pass<'_>,
     matrix: &Matrix,
@@ -120,8 +121,8 @@ fn launch_matvec_int8(
     pass.rec.cost(cost::linear(parts, columns, grouping.rows(), (x, y), tokens));
 }
 
-/// Rows of weights that a team of lanes multiplies `tokens` rows of x by at once, so that it reads these from caches once for all: as many as
-/// registers allow, of one matrix and one group of columns.
+/// Number of rows of weights that a team of lanes multiplies at once, so that it loads the `tokens` rows of x once for all of them. It is
+/// limited by registers, and the rows must belong to one matrix and one group of columns.
 fn rows_each(parts: &[Part<'_>], grouping: Grouping, y_offset: u32, tokens: u32) -> u32 {
     let most = match tokens {
         0..=2 => 1,
@@ -133,7 +134,7 @@ fn rows_each(parts: &[Part<'_>], grouping: Grouping, y_offset: u32, tokens: u32)
     most.min(1 << borders.trailing_zeros().min(2))
 }
 
-/// For up to `each` rows a team. Returns the rows of a workgroup, too.
+/// The variant for teams of up to `each` rows, and the number of rows of a workgroup.
 fn matvec_int8_variant(
     profile: &KernelProfile,
     formats: &[BlockFormat],
@@ -142,10 +143,10 @@ fn matvec_int8_variant(
     tokens: u32,
     each: u32,
 ) -> (Variant, u32) {
-    // What a team adds up, and in which order, follows from the matrix alone.
+    // The matrix alone decides how many lanes share a row, and so in which order its products are added.
     let (wg, lanes, each) = if quantize {
         let lanes = LANES_QUANTIZING.min(profile.caps.invocations / 32);
-        // Eight invocations round a block of 32 rows.
+        // Eight invocations round each block of 32 rows, one block for each token.
         let each = each.min(32 * lanes / (8 * tokens.next_power_of_two()));
         (32 * lanes / each, lanes, each)
     } else {
@@ -155,7 +156,7 @@ fn matvec_int8_variant(
     (with_row_table(variant, formats), wg / lanes * each)
 }
 
-/// `variant` for rows of which each group has columns of its own.
+/// Makes `variant` read the columns of each row's group.
 fn with_row_groups(variant: Variant, grouping: Grouping) -> Variant {
     match grouping {
         Grouping::Shared => variant,
@@ -163,23 +164,25 @@ fn with_row_groups(variant: Variant, grouping: Grouping) -> Variant {
     }
 }
 
-/// For a matrix of Q8_0 by eight whose workgroups update the streams too: four rows a team, as many teams as make a slice.
+/// The variant with a fused hc_mix, for a matrix of Q8_0 by eight. A team takes four rows, and a workgroup has as many teams as a slice
+/// needs.
 fn hc_mix_variant(profile: &KernelProfile, columns: u32, tokens: u32) -> (Variant, u32) {
     let (lanes, each) = (lanes(profile, columns), 4);
     let variant = team_variant(profile, columns, tokens, (FUSED_CHANNELS / each * lanes, lanes, each));
     (with_row_table(with_hc_mix(variant, tokens.next_power_of_two()), &[BlockFormat::Q8_0x8]), FUSED_CHANNELS)
 }
 
-/// Lanes that share a row of `columns`.
+/// Number of lanes that share a row of `columns`.
 fn lanes(profile: &KernelProfile, columns: u32) -> u32 {
     let most = profile.caps.subgroup.unwrap_or(1) * MOST_SUBGROUPS;
     (columns / COLUMNS_EACH).next_power_of_two().clamp(8, most.clamp(8, WG))
 }
 
-/// Workgroups of `wg` invocations, `lanes` to a team, `each` rows a team.
+/// The variant for workgroups of `wg` invocations in teams of `lanes`, each of which takes `each` rows.
 fn team_variant(profile: &KernelProfile, columns: u32, tokens: u32, (wg, lanes, each): (u32, u32, u32)) -> Variant {
     let sums = tokens.next_power_of_two();
-    // Many tokens have enough to do between loads, and would multiply the code; many rows are loads enough.
+    // With many tokens there is enough work between loads, and unrolling would multiply the code. With many rows there are enough loads in
+    // flight.
     let loads = (columns / 16).div_ceil(lanes);
     let unroll = match (tokens, each) {
         (3.., 4..) => 1,
@@ -198,7 +201,7 @@ fn team_variant(profile: &KernelProfile, columns: u32, tokens: u32, (wg, lanes, 
 }
 
 fn variants(profile: &KernelProfile) -> Vec<Variant> {
-    // Tried on devices that would not choose it too, where it can run.
+    // The list is for every device that can run these variants, even one that would not choose them.
     if profile.caps.subgroup.is_none() {
         return Vec::new();
     }

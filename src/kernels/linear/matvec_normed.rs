@@ -1,4 +1,4 @@
-//! Matrices times a row that is normalised on the way: the fast twin of `rms_norm` and `matvec` for decode steps.
+//! Matrix-vector products with rows that the same kernel normalises and rounds to int8: the fast twin of `rms_norm` and `matvec`.
 
 use super::parts::{Grouping, Part, launches, parts, row_table, with_row_table};
 use crate::gpu::{Binding, Slice, Variant, grid_1d};
@@ -16,10 +16,11 @@ kernels! {
     }
 }
 
-/// Loads of 16 bytes of weights that a lane has on the way: all that it needs, of as many neighbouring rows as come to this in Q8_0.
+/// The largest number of loads of 16 bytes that a lane has in flight. A lane loads all its weights at once, for as many neighbouring rows
+/// as take this many loads in Q8_0.
 const LOADS: u32 = 8;
 
-/// `y[t] = W N(x[t]; norm)` for few rows of x, the rows of all matrices one after another in y.
+/// The product `y[t] = W N(x[t]; norm)` for generated rows. The rows of all matrices lie one after another in y.
 pub struct LinearNormed<'a> {
     parts: Vec<Part<'a>>,
     variant: Variant,
@@ -29,7 +30,8 @@ pub struct LinearNormed<'a> {
 }
 
 impl<'a> LinearNormed<'a> {
-    /// For steps of `rows`, where these are few and all weights are F16 or Q8_0 by eight. F16 beside the other takes matrices of an even number of rows.
+    /// The product for a step of `rows`. None if they are rows of a prompt, if a format is neither F16 nor Q8_0 by eight, or if the device
+    /// or the sizes do not allow it. Both formats together need matrices of an even number of rows.
     pub fn new(kernels: &KernelContext, matrices: &[&'a Matrix], rows: Rows) -> Option<Self> {
         let Rows::Few(t) = rows else { return None };
         let columns = matrices.first()?.columns;
@@ -42,13 +44,14 @@ impl<'a> LinearNormed<'a> {
         variant.map(|(variant, rows_each)| Self { parts, variant, rows_each, columns, tokens: t })
     }
 
-    /// One for each of `matrices`, where it can be all, and some are of Q8_0 by eight: only beside these F16 multiplies rounded values.
+    /// A product for each of `matrices`. None if one of them cannot have it, or if none of them is of Q8_0 by eight: F16 weights are to be
+    /// multiplied with rounded values only beside such a matrix.
     pub fn each(kernels: &KernelContext, matrices: &[&'a Matrix], rows: Rows) -> Option<Vec<Self>> {
         let rounds = matrices.iter().any(|m| m.format == BlockFormat::Q8_0x8);
         matrices.iter().map(|m| Self::new(kernels, &[m], rows).filter(|_| rounds)).collect()
     }
 
-    /// x: T rows; norm (C) -> y: T rows.
+    /// Records the product. x: T rows; norm (C) -> y: T rows.
     pub fn record(&self, pass: &mut Pass<'_>, x: &Strided, (norm, eps): (&Slice, f32), y: &Strided) {
         for launch in launches(&self.parts, 0) {
             let (rows, ends_bases) = row_table(launch);
@@ -71,15 +74,15 @@ impl<'a> LinearNormed<'a> {
     }
 }
 
-/// The variant for rows of `columns`, at most `each` to a team, and the rows of a workgroup; none where decode steps do not round activations,
-/// or rows are too wide.
+/// The variant for rows of `columns`, at most `each` of them for a team, and the number of rows of a workgroup. None if the device does not
+/// round activations or the rows are too wide.
 fn matvec_normed_variant(profile: &KernelProfile, formats: &[BlockFormat], columns: u32, tokens: u32, each: u32) -> Option<(Variant, u32)> {
     let subgroup = profile.caps.subgroup.filter(|_| profile.int8())?;
     let quads = columns / 16;
-    // A lane with two loads of a row, as far as a subgroup goes.
+    // A lane makes two loads of a row, or more if the row is longer than two loads of a subgroup.
     let lanes = (quads / 2).next_power_of_two().clamp(8, subgroup);
     let quads_each = quads.div_ceil(lanes);
-    // A row of F16 is twice as many loads: beside others so many rows come in two halves.
+    // A row of F16 takes twice as many loads as one of Q8_0. In a launch with both formats, F16 rows are taken in two phases.
     let (has_halves, has_others) = (formats.contains(&BlockFormat::F16), formats.iter().any(|f| *f != BlockFormat::F16));
     let phases = if has_halves && has_others { 2 } else { 1 };
     let loads = if has_halves && !has_others { 2 * quads_each } else { quads_each };

@@ -1,7 +1,7 @@
-//! Dense matrices: mat-vec products for the few rows of a decode step, matrix products for the many of a piece of a prompt.
+//! Dense matrices: matrix-vector products for generated rows, matrix products for rows of a prompt.
 //!
-//! A row must not depend on what else is in its step: mat-vec kernels add a row's products in an order that follows from the matrix alone, and
-//! so do matrix products, in another order.
+//! A row's result must not depend on the other rows of its step. So the matrix alone decides in which order a kernel adds up a row's
+//! products. Matrix-vector and matrix products have different orders.
 
 pub(super) mod matmul;
 pub(super) mod matvec;
@@ -21,7 +21,7 @@ use super::matrix::Matrix;
 use super::pass::Pass;
 use super::rows::Rows;
 
-/// `y[t, r] = W[r] . x[t]`, the rows of all `matrices` one after another in y. x: T rows -> y: T rows.
+/// Records `y[t, r] = W[r] . x[t]`. The rows of all `matrices` lie one after another in y. x: T rows -> y: T rows.
 pub fn record_linear(pass: &mut Pass<'_>, matrices: &[&Matrix], grouping: Grouping, x: &Strided, y: &Strided) {
     match pass.rows {
         Rows::Few(_) => matvec::record_matvec(pass, matrices, grouping, x, y),

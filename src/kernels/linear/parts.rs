@@ -1,24 +1,24 @@
-//! How the rows of several matrices are cut into parts, and the parts distributed over launches.
+//! Cuts the rows of several matrices into parts, and distributes the parts over launches.
 
 use crate::gpu::{Slice, Variant};
 use crate::kernels::formats::{row_entry, with_row_entries};
 use crate::kernels::matrix::Matrix;
 use crate::quant::BlockFormat;
 
-/// Matrices that one launch can read.
+/// The largest number of parts that one launch can read.
 const MATRICES: usize = 8;
 
-/// Which part of the input a row of a matrix multiplies.
+/// Which columns of the input a row of a matrix is multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grouping {
-    /// All rows the same C columns.
+    /// All rows take the same C columns.
     Shared,
-    /// Every `0` rows the next C columns (the grouped output projection).
+    /// Each group of this many rows takes the next C columns (the grouped output projection).
     Rows(u32),
 }
 
 impl Grouping {
-    /// Rows that share an input.
+    /// Number of rows that take the same columns.
     pub fn rows(self) -> u32 {
         match self {
             Self::Shared => u32::MAX,
@@ -27,18 +27,18 @@ impl Grouping {
     }
 }
 
-/// Neighbouring rows of one of the matrices, with their place in y.
+/// Neighbouring rows of one matrix. Their results start at row `y_row` of y.
 pub struct Part<'a> {
     pub arena: &'a Slice,
     pub base: u32,
     pub rows: u32,
     pub format: BlockFormat,
     pub y_row: u32,
-    /// Which group of C columns of x the rows multiply.
+    /// Number of the group of C columns of x that the rows take.
     pub group: u32,
 }
 
-/// The slices of `matrices` in the order of y's rows, cut where another group of columns begins.
+/// The slices of `matrices` in the order of y's rows, cut where a group of columns begins.
 pub(super) fn parts<'a>(matrices: &[&'a Matrix], grouping: Grouping) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     let mut y_row = 0;
@@ -61,13 +61,13 @@ pub(super) fn parts<'a>(matrices: &[&'a Matrix], grouping: Grouping) -> Vec<Part
     parts
 }
 
-/// The parts that each launch reads: neighbours in one arena, each with the group of columns `step` after the one before.
+/// The parts of each launch: neighbours in one arena. The group of columns of each part is that of the part before plus `step`.
 pub(super) fn launches<'p, 'a>(parts: &'p [Part<'a>], step: u32) -> impl Iterator<Item = &'p [Part<'a>]> {
     let same_arena = |a: &Part<'_>, b: &Part<'_>| a.arena.buffer.same(&b.arena.buffer) && a.arena.offset == b.arena.offset;
     parts.chunk_by(move |a, b| same_arena(a, b) && b.group == a.group + step).flat_map(|run| run.chunks(MATRICES))
 }
 
-/// Rows of all `parts`, and the table by which the shader finds a row's matrix (`lib/linear/locate`).
+/// The number of rows of all `parts`, and the table in which the shader finds the part of a row (`lib/linear/locate`).
 pub(super) fn row_table(parts: &[Part<'_>]) -> (u32, [[u32; 4]; 4]) {
     let mut ends_bases = [[0u32; 4]; 4];
     let mut rows = 0;
@@ -79,8 +79,8 @@ pub(super) fn row_table(parts: &[Part<'_>]) -> (u32, [[u32; 4]; 4]) {
     (rows, ends_bases)
 }
 
-/// `variant` of a kernel that imports `lib/linear/locate`, for matrices in `formats`. Their number is rounded up, so that layers share few
-/// variants, whose code the instruction caches may still hold.
+/// Adds to `variant` what a kernel needs that imports `lib/linear/locate`, for one part in each of `formats`. The number of parts is
+/// rounded up, so that layers share few variants: one that ran before may still be in the instruction cache.
 pub(super) fn with_row_table(variant: Variant, formats: &[BlockFormat]) -> Variant {
     let matrices = if formats.len() == 1 { 1 } else { formats.len().next_multiple_of(4) };
     with_row_entries(variant, formats).constant("MATRICES", matrices as u32)

@@ -1,4 +1,4 @@
-//! The routed experts of few rows, in f32: any format on any device.
+//! The routed experts of generated rows in f32: any format on any device.
 
 use super::layer::Moe;
 use crate::gpu::{Slice, Variant};
@@ -19,7 +19,7 @@ kernels! {
     }
 }
 
-/// The activations of the chosen experts. x (T, D) -> act (T * used, F).
+/// Records the activations of the chosen experts. x (T, D) -> act (T * used, F).
 pub fn record_gate_up(pass: &mut Pass<'_>, moe: &Moe<'_>, x: &Slice, chosen: Chosen<'_>, act: &Slice) {
     let (stack, t) = (moe.gate_up, pass.t());
     let (gate, up) = (stack.formats[0], stack.formats[1]);
@@ -56,7 +56,7 @@ fn down_variant(profile: &KernelProfile, formats: &[BlockFormat]) -> (Variant, u
     (with_formats(variant, formats), rows)
 }
 
-/// `y[t] += sum_k weights[t, k] down(experts[t, k])(act[t, k])`. act (T * used, F) -> y (T, D), added to.
+/// Records `y[t] += sum_k weights[t, k] down(experts[t, k])(act[t, k])`. act (T * used, F) -> y (T, D), added to.
 pub fn record_down(pass: &mut Pass<'_>, moe: &Moe<'_>, act: &Slice, chosen: Chosen<'_>, y: &Slice) {
     let (stack, t) = (moe.down, pass.t());
     let (variant, rows_each) = down_variant(pass.profile(), &stack.formats);

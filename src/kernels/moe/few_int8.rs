@@ -1,18 +1,18 @@
-//! The experts of decode steps on activations rounded to int8: the fast twins of `moe_gate_up`, with the router in the same launch, and of
-//! `moe_down`, with the shared expert's product.
+//! The experts of generated rows on activations rounded to int8. `moe_gate_up_int8` is the fast twin of `moe_gate_up` and does the router's
+//! work in the same launch. `moe_down_int8` is that of `moe_down` and multiplies with the shared expert's matrix in the same launch.
 
 use super::few::{record_down, record_gate_up};
+use super::int8_variants::{BLOCK, GateUp, down_int8_variant, down_variants, gate_up_int8_variant, gate_up_variants, unit_format};
 use super::layer::Moe;
 use crate::gpu::{Binding, Slice, Variant, grid_1d};
-use crate::kernels::context::{KernelProfile, Strided};
+use crate::kernels::context::Strided;
 use crate::kernels::cost;
-use crate::kernels::formats::with_format;
-use crate::kernels::hc::{FUSED_CHANNELS, HcUpdate, with_hc_mix};
-use crate::kernels::int8::{Quantized, with_int8_output};
+use crate::kernels::hc::{HcUpdate, with_hc_mix};
+use crate::kernels::int8::Quantized;
 use crate::kernels::linear::{Grouping, record_linear_int8};
-use crate::kernels::matrix::{Experts, Matrix};
+use crate::kernels::matrix::Matrix;
 use crate::kernels::pass::{Pass, bind};
-use crate::kernels::router::{CHOICES, Choice, Routing, record_router};
+use crate::kernels::router::{Routing, record_router};
 use crate::quant::BlockFormat;
 
 kernels! {
@@ -26,49 +26,28 @@ kernels! {
     }
 }
 
-/// Formats that `lib/formats/units` reads.
-const FORMATS: [BlockFormat; 4] = [BlockFormat::Iq2Xxs, BlockFormat::Q2K, BlockFormat::Iq2Xxsx8, BlockFormat::Q2Kx4];
-
-/// Weights of a row that one lane handles at a time.
-const UNIT: u32 = 64;
-
-/// Rows of the result whose values share a scale.
-const BLOCK: u32 = 32;
-
-/// A workgroup of `moe_gate_up_int8`: invocations, rows at most, copies of the tables in workgroup memory. The first two where the device has
-/// room: for one token with a bank for each lane of half a subgroup; for several with as many rows as keep the number of workgroups, so that
-/// tables and choice are made once (at 8 tokens 136 instead of 148 us a layer).
-const LARGE: (u32, u32, u32) = (768, 96, 16);
-const LONG: (u32, u32, u32) = (768, 768, 8);
-const SMALL: (u32, u32, u32) = (256, 32, 8);
-
-/// Workgroups of `moe_down_int8`: subgroups that share the shared expert's rows, one of which has as many bytes as three of a routed expert's, and
-/// how many eights of rows. One token's rows: no more workgroups than a large device has at a time, which can leave the streams, too. Of several
-/// tokens' small workgroups some go on while others wait (at 8 tokens 66 instead of 90 us a layer, with a launch for the streams).
-const DOWN_ONE: [(u32, u32); 3] = [(4, 2), (2, 2), (1, 1)];
-const DOWN_SEVERAL: [(u32, u32); 2] = [(2, 1), (1, 1)];
-
-/// What the experts of a decode step read and write besides what [`Moe`] names.
+/// What the experts of generated rows read and write, besides what [`Moe`] names.
 #[derive(Clone, Debug)]
 pub struct MoeInt8<'a> {
     /// x (T, D).
     pub x: &'a Slice,
-    /// x rounded.
+    /// x rounded to int8.
     pub x_int8: &'a Quantized,
-    /// act (T * used, F).
+    /// Scratch: activations (T * used, F).
     pub act: &'a Slice,
-    /// act rounded.
+    /// Scratch: activations rounded to int8.
     pub act_int8: &'a Quantized,
     /// The shared expert's down [D, F].
     pub shared_down: &'a Matrix,
-    /// y (T, D).
+    /// Output y (T, D).
     pub y: &'a Slice,
-    /// The streams' update that follows the experts.
+    /// The update of the streams that follows the experts, to be fused if possible.
     pub update: Option<HcUpdate<'a>>,
 }
 
-/// As [`record_router`], and `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(experts[t, k])(x[t])` for few rows, with rounded x and act
-/// where their formats allow. `beside` records what only down waits for. Says whether the streams were updated, too.
+/// Records the router ([`record_router`]), and `y[t] = shared_down shared[t] + sum_k weights[t, k] expert(experts[t, k])(x[t])` for few
+/// rows. x and act are rounded if the formats allow it. `beside` records launches between gate/up and down that only down depends on.
+/// Returns whether the streams were updated too.
 pub fn record_moe_int8(
     pass: &mut Pass<'_>,
     moe: &Moe<'_>,
@@ -86,7 +65,7 @@ pub fn record_moe_int8(
     let down = unit_format(moe.down).filter(|_| is_rounded);
     let variant = |shared: bool| down.and_then(|format| down_int8_variant(profile, format, moe.down.columns, (moe.used, shared), t));
     let folded = variant(true).filter(|_| foldable);
-    // Only of a result that no other launch adds to.
+    // hc_mix needs the finished result, so no other launch may add to it.
     let is_one = moe.down.slices.len() == 1;
     let fits = |update: &HcUpdate<'_>| folded.as_ref().is_some_and(|f| is_one && update.is_for(profile, f.1, moe.down.rows, pass.rows));
     let update = int8.update.filter(fits);
@@ -102,7 +81,7 @@ pub fn record_moe_int8(
     update.is_some()
 }
 
-/// The router and the experts' activations. Says whether these were rounded.
+/// Records the router and the experts' activations. Returns whether the activations were rounded.
 fn record_gate_up_int8(pass: &mut Pass<'_>, moe: &Moe<'_>, int8: &MoeInt8<'_>, routing: &Routing<'_>) -> bool {
     let blocks = moe.gate_up.slices.iter().all(|s| s.rows.is_multiple_of(BLOCK) && s.first_row.is_multiple_of(BLOCK));
     let gate_up = unit_format(moe.gate_up).filter(|_| blocks);
@@ -111,7 +90,7 @@ fn record_gate_up_int8(pass: &mut Pass<'_>, moe: &Moe<'_>, int8: &MoeInt8<'_>, r
     let variant = |choice| gate_up.and_then(|f| gate_up_int8_variant(pass.profile(), f, sizes, choice, pass.t()));
     let shared = &routing.shared;
     let is_alike = (shared.width, shared.limit.to_bits()) == (moe.gate_up.rows, moe.limit.to_bits());
-    let routable = is_alike && shared.act_int8.is_some() && !shared.act.half;
+    let routable = is_alike && shared.act_int8.is_some() && !shared.act.is_f16;
     let (plain, routed) = (variant(None), routable.then(|| variant(Some(routing.choice()))).flatten());
     if routed.is_none() {
         record_router(pass, routing);
@@ -123,13 +102,7 @@ fn record_gate_up_int8(pass: &mut Pass<'_>, moe: &Moe<'_>, int8: &MoeInt8<'_>, r
     plain.is_some()
 }
 
-/// The format of all members, if there are units of it.
-fn unit_format(stack: &Experts) -> Option<BlockFormat> {
-    let format = stack.formats[0];
-    (FORMATS.contains(&format) && stack.formats.iter().all(|f| *f == format)).then_some(format)
-}
-
-/// `routed`: the variant of the first launch, which does what the router does.
+/// Records a launch for each slice. `routed` is the variant of the first one if that does the router's work too.
 fn launch_gate_up(
     pass: &mut Pass<'_>,
     moe: &Moe<'_>,
@@ -177,7 +150,8 @@ fn launch_gate_up(
     }
 }
 
-/// `folded`: the variant of the first launch, which starts y with the shared expert; with `update` there is no other.
+/// Records a launch for each slice. `folded` is the variant of the first one if that also starts y with the shared expert's result. With
+/// `update` there is only one launch.
 fn launch_down(
     pass: &mut Pass<'_>,
     moe: &Moe<'_>,
@@ -216,108 +190,4 @@ fn launch_down(
         let own = cost::experts_few_and(int8.shared_down, is_folded, stack, slice, moe.used, t);
         pass.rec.cost(update.iter().fold(own, |own, update| own + cost::hc_mix(&update.weights.mix, true, t)));
     }
-}
-
-/// A variant of `moe_gate_up_int8`, and its workgroups' invocations and rows.
-#[derive(Clone, Debug)]
-struct GateUp {
-    variant: Variant,
-    wg: u32,
-    rows_each: u32,
-}
-
-/// The variant for experts of `rows` of `columns` in the smallest slice; none where a row is too wide for a workgroup, or `choice` takes more
-/// memory than is left.
-fn gate_up_int8_variant(
-    profile: &KernelProfile,
-    format: BlockFormat,
-    (columns, rows): (u32, u32),
-    choice: Option<Choice>,
-    tokens: u32,
-) -> Option<GateUp> {
-    let (caps, subgroup) = (&profile.caps, profile.caps.subgroup?);
-    let lanes = (columns / UNIT).next_power_of_two().max(8);
-    let pairs = |most: u32| (most / BLOCK).min(most.div_ceil(rows) + 1);
-    // Tables of 2560 bytes, two sums of every subgroup of a row and its value, and 16 bytes of each of the experts that rows may be of.
-    let tables = |(_, most, copies): (u32, u32, u32)| 2560 * copies + 8 * most * lanes.div_ceil(subgroup) + 4 * most + 16 * pairs(most);
-    let bytes = |shape: (u32, u32, u32)| tables(shape) + choice.map_or(0, |choice| choice.workgroup_bytes(pairs(shape.1)));
-    // Narrow rows would leave lanes of a large one without any.
-    let fits = |shape: &(u32, u32, u32)| {
-        let (wg, most, _) = *shape;
-        wg <= caps.invocations && bytes(*shape) <= caps.workgroup_bytes && wg.is_multiple_of(lanes) && most * lanes >= wg
-    };
-    let large = if tokens == 1 { LARGE } else { LONG };
-    let (wg, most, copies) = [large, SMALL].into_iter().find(fits)?;
-    let passes = (LARGE.1 * tokens).div_ceil(most);
-    let rows_each = (LARGE.1 * tokens).div_ceil(passes).next_multiple_of(BLOCK);
-    let variant = Variant::new("moe_gate_up_int8")
-        .flag_if(tokens == 1, "ONE_TOKEN")
-        .constant("WG", wg)
-        .constant("SUBGROUP", subgroup)
-        .constant("LANES", lanes)
-        .constant("ROWS", most)
-        .constant("PAIRS", pairs(most))
-        .constant("COLUMNS", columns);
-    // While some choose.
-    let choosing = choice.map_or(0, |choice| choice.experts.next_multiple_of(32));
-    let variant = with_tables(variant, copies, if wg >= choosing + 256 { wg - choosing } else { wg });
-    let variant = match choice {
-        Some(choice) => with_int8_output(choice.variant(variant.flag("ROUTED")), true),
-        None => variant,
-    };
-    Some(GateUp { variant: with_format(variant, format), wg, rows_each })
-}
-
-/// `variant` of a kernel that imports `lib/formats/units`, for as many copies of tables as workgroups of so many invocations make.
-fn with_tables(variant: Variant, copies: u32, invocations: u32) -> Variant {
-    let entries = if invocations >= 384 { 384u32 } else { 256 };
-    variant.constant("COPIES", copies).constant("PREPARING", invocations).constant("TABLE_ROUNDS", entries.div_ceil(invocations))
-}
-
-/// The variant for `used` experts of `columns`, and the rows of a workgroup; none where so many subgroups are too many for one.
-fn down_int8_variant(
-    profile: &KernelProfile,
-    format: BlockFormat,
-    columns: u32,
-    (used, shared): (u32, bool),
-    tokens: u32,
-) -> Option<(Variant, u32)> {
-    let subgroup = profile.caps.subgroup?;
-    let shapes = if tokens == 1 { &DOWN_ONE[..] } else { &DOWN_SEVERAL[..] };
-    let wg = |parts: u32| (used + if shared { parts } else { 0 }) * subgroup;
-    let &(parts, eights) = shapes.iter().find(|(parts, _)| wg(*parts) <= profile.caps.invocations)?;
-    let variant = Variant::new("moe_down_int8")
-        .flag_if(shared, "SHARED")
-        .constant("WG", wg(parts))
-        .constant("SUBGROUP", subgroup)
-        .constant("EIGHTS", eights)
-        .constant("USED", used)
-        .constant("SHARED_PARTS", if shared { parts } else { 0 })
-        .constant("COLUMNS", columns);
-    Some((with_format(with_tables(variant, SMALL.2, wg(parts)), format), 8 * eights))
-}
-
-/// Like all variants of this file, on devices that would not choose them too, where they can run.
-fn gate_up_variants(profile: &KernelProfile) -> Vec<Variant> {
-    let mut all = Vec::new();
-    for format in FORMATS {
-        // V4 Flash, V4 Pro, and what the small test models have.
-        for sizes in [(4096, 2048), (7168, 3072), (256, 32)] {
-            let choices = CHOICES.map(Some).into_iter().chain([None]).flat_map(|choice| [(choice, 1), (choice, 2)]);
-            all.extend(choices.filter_map(|(choice, tokens)| gate_up_int8_variant(profile, format, sizes, choice, tokens)));
-        }
-    }
-    all.into_iter().map(|gate_up| gate_up.variant).collect()
-}
-
-fn down_variants(profile: &KernelProfile) -> Vec<Variant> {
-    let mut all = Vec::new();
-    for format in FORMATS {
-        let variant = |(used, shared, tokens)| down_int8_variant(profile, format, 2048, (used, shared), tokens);
-        let shapes = [(6, true, 1), (6, true, 2), (6, false, 1), (2, true, 1), (2, true, 2)];
-        all.extend(shapes.into_iter().filter_map(variant).map(|v| v.0));
-        let folded = [6, 2].into_iter().filter_map(|used| variant((used, true, 1)));
-        all.extend(folded.filter(|v| v.1 == FUSED_CHANNELS).map(|v| with_hc_mix(v.0, 1)));
-    }
-    all
 }

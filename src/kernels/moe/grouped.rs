@@ -1,4 +1,4 @@
-//! The routed experts of many rows: their pairs of row and expert sorted by expert, and matrix products of each expert's rows.
+//! The routed experts of rows of a prompt: pairs of row and expert are sorted by expert, and each expert's rows go through matrix products.
 
 use super::layer::{Moe, MoeScratch};
 use crate::gpu::{Binding, Slice, Variant};
@@ -27,7 +27,7 @@ pub fn record_grouped(pass: &mut Pass<'_>, moe: &Moe<'_>, chosen: Chosen<'_>, sc
     let launch = Launch { tile: &tile, pairs, scratch };
     for slice in &moe.gate_up.slices {
         let stack = moe.gate_up;
-        let variant = tile.variant(&stack.formats, stack.columns, x.half, scratch.act.half).flag("EXPERTS").flag("GATE_UP");
+        let variant = tile.variant(&stack.formats, stack.columns, x.is_f16, scratch.act.is_f16).flag("EXPERTS").flag("GATE_UP");
         let params = MatmulParams {
             base_up: slice.bases[1],
             format_up: stack.formats[1] as u32,
@@ -38,7 +38,7 @@ pub fn record_grouped(pass: &mut Pass<'_>, moe: &Moe<'_>, chosen: Chosen<'_>, sc
     }
     for slice in &moe.down.slices {
         let stack = moe.down;
-        let variant = tile.variant(&stack.formats, stack.columns, scratch.act.half, false).flag("EXPERTS");
+        let variant = tile.variant(&stack.formats, stack.columns, scratch.act.is_f16, false).flag("EXPERTS");
         let params = expert_params(stack, slice, moe.used);
         launch.record(pass, stack, slice, (variant, params, tile.rows), [&scratch.act.slice, scratch.out]);
     }
@@ -65,16 +65,16 @@ fn expert_params(stack: &Experts, slice: &ExpertsSlice, used: u32) -> MatmulPara
     }
 }
 
-/// What the launches of all experts' products have in common.
+/// What the launches of all products have in common.
 struct Launch<'a> {
     tile: &'a Tile,
-    /// T * used.
+    /// Number of pairs of row and expert: T * used.
     pairs: u32,
     scratch: &'a MoeScratch<'a>,
 }
 
 impl Launch<'_> {
-    /// `rows`: of the experts' matrix that a workgroup makes.
+    /// Records the product of one slice. `rows` is the number of rows of the experts' matrix that a workgroup takes.
     fn record(
         &self,
         pass: &mut Pass<'_>,
@@ -83,7 +83,8 @@ impl Launch<'_> {
         (variant, params, rows): (Variant, MatmulParams, u32),
         [x, y]: [&Slice; 2],
     ) {
-        // How many tiles there are only the GPU knows. The launch is for the most there can be, and the workgroups of the rest leave at once.
+        // Only the GPU knows how many tiles there are. The grid has the largest possible number, and workgroups without a tile return at
+        // once.
         let most_tiles = self.pairs.div_ceil(self.tile.tokens) + stack.experts.min(self.pairs);
         let mut bindings = bind([self.scratch.tiles, self.scratch.pairs]);
         bindings.extend([self.tile.weights(&slice.arena), Binding::from(x), Binding::from(y)]);

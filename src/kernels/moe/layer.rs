@@ -1,4 +1,4 @@
-//! The routed experts of a layer, and the buffers that they work in.
+//! The routed experts of a layer, and their scratch memory.
 
 use crate::gpu::Slice;
 use crate::kernels::context::Strided;
@@ -7,31 +7,31 @@ use crate::kernels::matrix::Experts;
 /// The routed experts of a layer.
 #[derive(Clone, Debug)]
 pub struct Moe<'a> {
-    /// Gate and up.
+    /// Gate and up of all experts.
     pub gate_up: &'a Experts,
-    /// Down.
+    /// Down of all experts.
     pub down: &'a Experts,
-    /// Experts a token.
+    /// Number of experts that a row uses.
     pub used: u32,
-    /// SwiGLU limit.
+    /// Limit of SwiGLU's inputs.
     pub limit: f32,
 }
 
-/// Buffers that the routed experts work in.
+/// Scratch memory of the routed experts.
 #[derive(Clone, Debug)]
 pub struct MoeScratch<'a> {
     /// Activations (T * used, F).
     pub act: Strided,
-    /// Results (T * used, D) f32, for many rows only.
+    /// Results of each pair (T * used, D) f32, for rows of a prompt only.
     pub out: &'a Slice,
-    /// Pairs by expert (T * used).
+    /// Pairs of row and expert, sorted by expert (T * used).
     pub pairs: &'a Slice,
-    /// Tiles: 1 + T * used / tile + E entries of 16 bytes.
+    /// Tiles of pairs: 1 + T * used / tile + E entries of 16 bytes.
     pub tiles: &'a Slice,
 }
 
 impl MoeScratch<'_> {
-    /// Entries of `tiles` that `t` rows may need, whatever the tile.
+    /// Number of entries of `tiles` that `t` rows need at most, with the smallest tile.
     pub const fn most_tiles(t: u32, used: u32, experts: u32) -> u32 {
         1 + (t * used).div_ceil(8) + experts
     }

@@ -1,8 +1,9 @@
-//! The experts of a layer: mat-vec products for few rows, with their fast twins on int8, and matrix products by expert for many.
+//! The experts of a layer: matrix-vector products for generated rows, with fast twins on int8, and matrix products for rows of a prompt.
 
 pub(super) mod few;
 pub(super) mod few_int8;
 pub(super) mod grouped;
+mod int8_variants;
 mod layer;
 
 pub use few_int8::{MoeInt8, record_moe_int8};
@@ -14,7 +15,7 @@ use super::router::Chosen;
 use super::rows::Rows;
 use crate::gpu::Slice;
 
-/// `y[t] += sum_k weights[t, k] expert(experts[t, k])(x[t])`. x (T, D) -> y (T, D), added to.
+/// Records `y[t] += sum_k weights[t, k] expert(experts[t, k])(x[t])`. x (T, D) -> y (T, D), added to.
 pub fn record_moe(pass: &mut Pass<'_>, moe: &Moe<'_>, chosen: Chosen<'_>, scratch: &MoeScratch<'_>, x: &Strided, y: &Slice) {
     match pass.rows {
         Rows::Few(_) => {

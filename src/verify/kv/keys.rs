@@ -1,4 +1,4 @@
-//! Rotated queries and keys of many rows: `q_rope` and `kv_row`.
+//! Cases of `q_rope` and `kv_row`, which normalise and rotate queries and keys of prompts.
 
 use crate::Result;
 use crate::kernels::{KvRow, Latents, Pass, QRope, Rows, Strided, Windows, record_latents, record_q_rope};
@@ -26,7 +26,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     key_rows(bench, (dim, rope), (c.q_rank + c.head_dim) as usize, tokens)
 }
 
-/// What lies around the heads stays as it is.
+/// Queries in rows with other values around the heads, which must stay as they are.
 fn queries(bench: &mut Bench<'_>, (dim, rope, heads): (usize, usize, usize), tokens: usize) -> Result<()> {
     let case = format!("{tokens} rows of {heads} heads of {dim}, {rope} rotated");
     let stride = heads * dim + 16;
@@ -34,7 +34,7 @@ fn queries(bench: &mut Bench<'_>, (dim, rope, heads): (usize, usize, usize), tok
     let turns = angles(tokens * 2, rope);
     let angles_gpu = bench.upload(&flat(&turns))?;
     let out = bench.output_with(&wide)?;
-    let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8, half: false };
+    let x = Strided { slice: out.slice(), stride: stride as u32, offset: 8, is_f16: false };
     let sizes = QRope { heads: heads as u32, dim: dim as u32, rope: rope as u32, compressed: true, norm_eps: 1e-6 };
     let record = |pass: &mut Pass<'_>| record_q_rope(pass, sizes, &angles_gpu, &x);
     let Some(made) = bench.run(&case, &[&out], Rows::Many(tokens as u32), record)? else { return Ok(()) };
@@ -50,7 +50,7 @@ fn queries(bench: &mut Bench<'_>, (dim, rope, heads): (usize, usize, usize), tok
     Ok(())
 }
 
-/// Latents that are keys alone, of a long step: they have a kernel of their own.
+/// Window keys of a prompt.
 fn key_rows(bench: &mut Bench<'_>, (dim, rope): (usize, usize), stride: usize, tokens: usize) -> Result<()> {
     let kv = bench.kernels.profile.kv;
     let case = format!("{tokens} rows of {dim}, {rope} rotated");
@@ -58,7 +58,8 @@ fn key_rows(bench: &mut Bench<'_>, (dim, rope): (usize, usize), stride: usize, t
     let turns = angles(tokens * 2, rope);
     let weight = bench.floats(dim);
     let (angles_gpu, none) = (bench.upload(&flat(&turns))?, bench.upload(&[0u32])?);
-    let (weight_gpu, x) = (bench.upload(&weight)?, Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, half: false });
+    let (weight_gpu, x) =
+        (bench.upload(&weight)?, Strided { slice: bench.upload(&wide)?, stride: stride as u32, offset: 8, is_f16: false });
     let words = kv.words(dim as u32) as usize;
     let out = bench.output(tokens * words)?;
     let kv_slice = out.slice();

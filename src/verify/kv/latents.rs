@@ -1,9 +1,9 @@
-//! The launch that makes queries, keys and compressed rows of few rows: against the kernels that make each by itself, as a long step
-//! has them, which other checks compare with the reference.
+//! Cases of `latents`, the launch that computes queries, keys and compressed rows of generated rows. They compare it with the separate
+//! kernels that rows of a prompt take, which other cases compare with the reference.
 
 use crate::Result;
 use crate::gpu::Slice;
-use crate::kernels::{Compress, KvRow, Latents, LowQueries, Pool, Rows, Strided, Window, Windows, record_latents};
+use crate::kernels::{Compress, KvRow, Latents, LowQueries, Pool, Row, Rows, Strided, Window, Windows, record_latents};
 use crate::model::Config;
 use crate::verify::bench::{Bench, Output};
 use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
@@ -11,7 +11,7 @@ use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
 /// Sessions, each with a row in the page table.
 const SLOTS: usize = 2;
 
-/// Channels: of low-rank queries, keys and what is rotated of them.
+/// Channels of low-rank queries and of keys, and rotated channels of keys.
 #[derive(Clone, Copy)]
 struct Sizes {
     q_rank: usize,
@@ -19,7 +19,7 @@ struct Sizes {
     rope: usize,
 }
 
-/// Layers without compressor, with one, and with the indexer's too; queries that other launches norm.
+/// Layers without a compressor, with one, and with that of the indexer too. Queries are normalised here, or left to another launch.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     let (sizes, index_dim) = (Sizes { q_rank: 256, dim: 128, rope: 32 }, 64);
     for with_queries in [true, false] {
@@ -40,8 +40,9 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     latents(bench, sizes, 4, &[dim, index_dim], with_queries)
 }
 
-/// What a run leaves: queries if asked for, keys, and the pages of each compressor.
+/// What a run writes: keys, the pages of each compressor, and queries if they are part of the case.
 struct Outputs {
+    tokens: u32,
     low: Option<Output>,
     kv: Output,
     pages: Vec<Output>,
@@ -51,6 +52,7 @@ impl Outputs {
     fn new(bench: &Bench<'_>, sizes: Sizes, tokens: usize, page_words: &[usize], with_queries: bool) -> Result<Self> {
         let words = bench.kernels.profile.kv.words(sizes.dim as u32) as usize;
         Ok(Self {
+            tokens: tokens as u32,
             low: if with_queries { Some(bench.output(tokens * sizes.q_rank)?) } else { None },
             kv: bench.output(tokens * words)?,
             pages: page_words.iter().map(|&words| bench.output_with(&vec![0.0; words])).collect::<Result<_>>()?,
@@ -66,7 +68,7 @@ impl Outputs {
     }
 }
 
-/// One session in the middle of a window and one at its start, with a compressor for each of `dims`.
+/// A step of two sessions, one in the middle of a window and one at its start, with a compressor for each of `dims`.
 fn latents(bench: &mut Bench<'_>, widths: Sizes, ratio: u32, dims: &[usize], with_queries: bool) -> Result<()> {
     let kv_type = bench.kernels.profile.kv;
     let Sizes { q_rank, dim: key_dim, rope } = widths;
@@ -83,23 +85,10 @@ fn latents(bench: &mut Bench<'_>, widths: Sizes, ratio: u32, dims: &[usize], wit
     let inputs = activations(q_rank + key_dim)?;
     let mut fresh = activations(dims.iter().map(|&dim| 2 * width(dim)).sum())?;
 
-    // All vectors in one buffer, as a model's are: each starts at a multiple of 64 floats.
     let lengths = [q_rank, key_dim].into_iter().chain(dims.iter().flat_map(|&dim| [ratio as usize * width(dim), dim]));
-    let (mut vectors, mut places) = (vec![0f32; 64], Vec::new());
-    for length in lengths {
-        places.push((vectors.len() as u64 * 4, length as u64 * 4));
-        vectors.extend(bench.floats(length));
-        vectors.resize(vectors.len().next_multiple_of(64), 0.0);
-    }
-    let vectors = bench.upload(&vectors)?;
-    let vectors: Vec<Slice> = places.into_iter().map(|(first, bytes)| vectors.part(first, bytes)).collect();
+    let vectors = small_vectors(bench, lengths)?;
 
-    let closes = |position: u32| ratio > 0 && (position + 1).is_multiple_of(ratio);
-    let list: Vec<Window> = (0u32..)
-        .zip(&rows)
-        .filter(|(_, row)| closes(row.position))
-        .map(|(t, row)| Window { last_row: t, index: row.position / ratio })
-        .collect();
+    let list = closing_windows(&rows, ratio);
     let page_rows = 512 / ratio.max(1);
     let page_words: Vec<usize> = dims.iter().map(|&dim| (SLOTS as u32 * page_rows * kv_type.words(dim as u32)) as usize).collect();
     let [ours, theirs] = [(); 2].map(|()| Outputs::new(bench, widths, tokens, &page_words, with_queries));
@@ -114,14 +103,14 @@ fn latents(bench: &mut Bench<'_>, widths: Sizes, ratio: u32, dims: &[usize], wit
         .collect::<Result<Vec<_>>>()?;
     let page_table = bench.upload(&[1u32, 0])?;
     let [angles_gpu, turns] = [bench.upload(&flat(&angles(2 * tokens, rope)))?, bench.upload(&flat(&angles(list.len().max(1), rope)))?];
-    // A list is never empty in GPU memory.
+    // A buffer has at least one element, even if no window closes.
     let windows_gpu = bench.upload(&[&list[..], &[Window { last_row: 0, index: 0 }]].concat())?;
     let [rows_gpu, live] = [bench.upload(&rows)?, bench.upload(&[1u32, 1])?];
     let windows = Windows { list: &windows_gpu, angles: &turns, first: 0, count: list.len() as u32, rows: &rows_gpu, live: &live };
     let key = KvRow { dim: key_dim as u32, rope: rope as u32, compressed: ratio > 0, eps: 1e-6 };
 
     let pools = |outputs: &Outputs| -> Vec<Pool> {
-        outputs.pages.iter().map(|output| Pool { segments: vec![output.slice()], held: SLOTS as u32 }).collect()
+        outputs.pages.iter().map(|output| Pool { segments: vec![output.slice()], units_per_segment: SLOTS as u32 }).collect()
     };
     let (our_pools, their_pools) = (pools(&ours), pools(&theirs));
     let mut compressors = Vec::new();
@@ -164,27 +153,58 @@ fn latents(bench: &mut Bench<'_>, widths: Sizes, ratio: u32, dims: &[usize], wit
         compressors: pages.map(|((sizes, fresh), pages)| (Compress { pages, ..sizes.clone() }, fresh.clone())).collect(),
         ..together.clone()
     };
+    // A compressor launches nothing if no window closes.
+    let closing = if list.is_empty() { 0 } else { dims.len() };
+    let launches = [1 + usize::from(with_queries) + closing, 1];
+    compare(bench, &case, (&together, &ours), (&apart, &theirs), launches)
+}
+
+/// The windows that close in a step of `rows`.
+fn closing_windows(rows: &[Row], ratio: u32) -> Vec<Window> {
+    let closes = |position: u32| ratio > 0 && (position + 1).is_multiple_of(ratio);
+    let closing = (0u32..).zip(rows).filter(|(_, row)| closes(row.position));
+    closing.map(|(t, row)| Window { last_row: t, index: row.position / ratio }).collect()
+}
+
+/// Random vectors of these lengths in one buffer, as a model's are. Each starts at a multiple of 64 floats.
+fn small_vectors(bench: &mut Bench<'_>, lengths: impl Iterator<Item = usize>) -> Result<Vec<Slice>> {
+    let (mut vectors, mut places) = (vec![0f32; 64], Vec::new());
+    for length in lengths {
+        places.push((vectors.len() as u64 * 4, length as u64 * 4));
+        vectors.extend(bench.floats(length));
+        vectors.resize(vectors.len().next_multiple_of(64), 0.0);
+    }
+    let vectors = bench.upload(&vectors)?;
+    Ok(places.into_iter().map(|(first, bytes)| vectors.part(first, bytes)).collect())
+}
+
+/// Runs `apart` as rows of a prompt and `together` as generated rows, and compares outputs and numbers of launches.
+fn compare(
+    bench: &mut Bench<'_>,
+    case: &str,
+    (together, ours): (&Latents<'_>, &Outputs),
+    (apart, theirs): (&Latents<'_>, &Outputs),
+    expected_launches: [usize; 2],
+) -> Result<()> {
+    let (kv, tokens, compressors) = (bench.kernels.profile.kv, ours.tokens, ours.pages.len());
     let mut launches = [0; 2];
-    let want = bench.run(&case, &theirs.all(), Rows::Many(tokens as u32), |pass| {
-        record_latents(pass, &apart);
+    let want = bench.run(case, &theirs.all(), Rows::Many(tokens), |pass| {
+        record_latents(pass, apart);
         launches[0] = pass.rec.dispatches().len();
     })?;
-    let got = bench.run(&case, &ours.all(), Rows::Few(tokens as u32), |pass| {
-        record_latents(pass, &together);
+    let got = bench.run(case, &ours.all(), Rows::Few(tokens), |pass| {
+        record_latents(pass, together);
         launches[1] = pass.rec.dispatches().len();
     })?;
     let (Some(want), Some(got)) = (want, got) else { return Ok(()) };
-    // A compressor of which no window closes launches nothing.
-    let closing = if list.is_empty() { 0 } else { dims.len() };
-    if launches != [1 + usize::from(with_queries) + closing, 1] {
-        bench.fail(got[0].kernel(), &case, format!("{launches:?} launches apart and together"));
+    if launches != expected_launches {
+        bench.fail(got[0].kernel(), case, format!("{launches:?} launches apart and together, expected {expected_launches:?}"));
     }
-    let names = ["keys"].into_iter().chain(dims.iter().map(|_| "compressed rows"));
+    let names = ["keys"].into_iter().chain((0..compressors).map(|_| "compressed rows"));
     for ((got, want), name) in got.iter().zip(&want).zip(names) {
-        let case = format!("{case}, {name}");
-        bench.compare(got, &case, &unpack(kv_type, &got.words), &unpack(kv_type, &want.words), stored_limit(kv_type));
+        bench.compare(got, &format!("{case}, {name}"), &unpack(kv, &got.words), &unpack(kv, &want.words), stored_limit(kv));
     }
-    if let (Some(got), Some(want)) = (got.get(1 + dims.len()), want.get(1 + dims.len())) {
+    if let (Some(got), Some(want)) = (got.get(1 + compressors), want.get(1 + compressors)) {
         bench.compare(got, &format!("{case}, queries"), &got.floats(), &want.floats(), got.limit());
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What makes and keeps keys: latents of few rows, keys and queries of many, and rings.
+//! Cases of the kernels that compute and keep keys: latents of generated rows, keys and queries of prompts, and rings.
 
 mod keys;
 mod latents;

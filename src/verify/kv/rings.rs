@@ -1,4 +1,4 @@
-//! Rings: the newest rows of each session, whichever of a step's rows they are.
+//! Cases of rings, which keep the newest rows of each session.
 
 use crate::Result;
 use crate::kernels::{Pool, RingStore, Rings, Rows, Strided, record_ring_store};
@@ -7,13 +7,13 @@ use crate::verify::bench::{Bench, Output};
 use crate::verify::cached::rows_of;
 use crate::verify::outcome::Made;
 
-/// Whole rings, and rings in several buffers; runs that are longer than a ring, and a session that is not live.
+/// Whole rings, and rings in several buffers. Some runs are longer than a ring, and one session is not live.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     let shapes = [(11, 300, 8), (30, 40, 100), (4, 257, 0)];
     rings(bench, 320, shapes, &[(2, 5, 4), (0, 100, 25), (1, 7, 1)], &[usize::MAX, 14])
 }
 
-/// Keys and what two compressors take, as a layer of V4 Flash stores them.
+/// The rings of a layer of V4 Flash: keys, and the inputs of two compressors.
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     let c = Config::flash();
     let [keys, window] = [bench.kernels.profile.kv.words(c.head_dim), c.window + 16].map(|n| n as usize);
@@ -25,7 +25,8 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `shapes`: rows of a session in each ring, words of a row, and where they are in the source. `helds`: rows in a buffer.
+/// `shapes` has for each ring the rows of a session, the words of a row, and their offset in the source. `helds` are numbers of rows in a
+/// segment.
 fn rings(
     bench: &mut Bench<'_>,
     stride: usize,
@@ -61,11 +62,11 @@ fn rings(
             for row in (0..total).step_by(held) {
                 outs.push(bench.output_with(&nines(held.min(total - row) * words))?);
             }
-            pools.push(Pool { segments: outs[first..].iter().map(Output::slice).collect(), held: held as u32 });
+            pools.push(Pool { segments: outs[first..].iter().map(Output::slice).collect(), units_per_segment: held as u32 });
         }
         let all: Vec<&Output> = outs.iter().collect();
         let store = |(&(size, words, offset), ring)| {
-            let source = Strided { slice: source.clone(), stride: stride as u32, offset: offset as u32, half: false };
+            let source = Strided { slice: source.clone(), stride: stride as u32, offset: offset as u32, is_f16: false };
             RingStore { ring, size: size as u32, words: words as u32, source }
         };
         let rings = Rings { stores: shapes.iter().zip(&pools).map(store).collect(), live: &live_gpu };

@@ -1,4 +1,4 @@
-//! Matrices that multiply activations rounded to int8: `matvec_int8`.
+//! Cases of `matvec_int8`, which multiplies matrices with activations rounded to int8.
 
 use crate::Result;
 use crate::kernels::{Grouping, Matrix, Pass, Rows, Strided, record_hc_mix, record_linear_int8, record_linear_with_hc_mix};
@@ -10,7 +10,7 @@ use crate::verify::following::Following;
 use crate::verify::outcome::{Made, NOTHING};
 use crate::verify::parts::{MOST_ROWS, picked, sampled, view, weights_at, whole_blocks};
 
-/// Every format, teams of lanes of every size, rows in every company.
+/// Every format, teams of lanes of every size, and every number of tokens.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     if !bench.kernels.profile.int8() {
         return Ok(());
@@ -57,7 +57,8 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     grouped_in_companies(bench, BlockFormat::Q8_0x8, (groups, rank, (c.heads * c.head_dim) as usize / groups), &[1, 8])
 }
 
-/// Tokens of a step, so that each size of code runs full or not, the first with one token alone.
+/// Numbers of tokens of a step, which select every variant, with all its tokens and with fewer. The first is 1, with which the others are
+/// compared.
 pub const COMPANIES: [usize; 7] = [1, 2, 3, 4, 7, 13, 16];
 
 fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, columns: usize) -> Result<()> {
@@ -67,9 +68,9 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
     // x and y are parts of wider rows; Q8_0 by eight reads the rounded x, the others the f32 one.
     let wide = bench.floats(tokens as usize * (columns + 24));
     let own: Vec<f32> = wide.chunks_exact(columns + 24).flat_map(|row| &row[16..16 + columns]).copied().collect();
-    let x = Strided { slice: bench.upload(&wide)?, stride: columns as u32 + 24, offset: 16, half: false };
+    let x = Strided { slice: bench.upload(&wide)?, stride: columns as u32 + 24, offset: 16, is_f16: false };
     let x_int8 = bench.upload_int8(&own, columns)?;
-    // A companion of that format makes every format take the kernel.
+    // A second matrix of that format in the launch makes matrices of every format take the kernel.
     let (other_bytes, other) = bench.matrix(BlockFormat::Q8_0x8, 3, columns, 1)?;
     let total = rows + 3;
     let out = bench.output(tokens as usize * total)?;
@@ -92,7 +93,7 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, tokens: u32, rows: usize, 
     Ok(())
 }
 
-/// Matrices of different formats in one buffer and one launch, and each token's bits the same in every company.
+/// Matrices of different formats in one buffer and one launch. The bits of a token must be the same beside any number of others.
 fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
     let columns = 1024;
     let mut formats = [BlockFormat::Q8_0x8, BlockFormat::F16].into_iter().cycle();
@@ -133,7 +134,7 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
     Ok(())
 }
 
-/// A matrix whose launch leaves the streams too: what the matrix alone and hc_mix behind it make, bit by bit.
+/// A matrix with a fused hc_mix. It must make the same bits as the matrix alone and hc_mix after it.
 fn leaving(bench: &mut Bench<'_>, (dim, columns): (usize, usize), tokens: u32) -> Result<()> {
     let t = tokens as usize;
     let case = format!("{dim}x{columns} and the streams, {tokens} tokens");
@@ -168,7 +169,7 @@ fn leaving(bench: &mut Bench<'_>, (dim, columns): (usize, usize), tokens: u32) -
     Ok(())
 }
 
-/// [`grouped`] for each number of tokens: the first token's bits are those that it has alone.
+/// [`grouped`] for each number of tokens in `companies`. The bits of the first token must be the same in all of them.
 fn grouped_in_companies(bench: &mut Bench<'_>, format: BlockFormat, shape: (usize, usize, usize), companies: &[usize]) -> Result<()> {
     let mut alone = Vec::new();
     for &tokens in companies {
@@ -183,7 +184,7 @@ fn grouped_in_companies(bench: &mut Bench<'_>, format: BlockFormat, shape: (usiz
     Ok(())
 }
 
-/// Groups of rows with columns of their own, and the result rounded too, where the device rounds it. Returns the result.
+/// Groups of rows, each with other columns. If the device rounds the result, that is compared too. Returns the result.
 fn grouped(
     bench: &mut Bench<'_>,
     format: BlockFormat,
@@ -191,7 +192,7 @@ fn grouped(
     tokens: usize,
 ) -> Result<Option<Made>> {
     let case = format!("{groups} groups of {format} {rank}x{columns}, {tokens} tokens");
-    // The same weights and the same first row whatever the step.
+    // Every number of tokens gets the same weights and the same first row.
     bench.rng.seed(7);
     let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 2)?;
     let input = bench.floats(16 * groups * columns)[..tokens * groups * columns].to_vec();

@@ -1,4 +1,4 @@
-//! Dense matrices, by f32 and f16 rows, by rows rounded to int8, and by rows that are normalised on the way.
+//! Cases of dense matrices, with f32 and f16 rows, with rows rounded to int8, and with rows that the kernel normalises.
 
 mod int8;
 mod normed;

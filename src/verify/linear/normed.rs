@@ -1,4 +1,4 @@
-//! Matrices that multiply rows which are normalised and rounded to int8 on the way: `matvec_normed`.
+//! Cases of `matvec_normed`, which normalises rows and rounds them to int8 before it multiplies them.
 
 use super::int8::COMPANIES;
 use crate::Result;
@@ -32,7 +32,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Rows that are normalised on the way, and each token's bits the same in every company.
+/// Rows that the kernel normalises. The bits of a token must be the same beside any number of others.
 fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows: [usize; 3], companies: &[usize]) -> Result<()> {
     let built = bench.several(&[0, 1, 2].map(|n| (formats[n], rows[n])), columns)?;
     let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
@@ -46,7 +46,7 @@ fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows
     let (x_gpu, norm) = (bench.upload(&x)?, bench.upload(&weight)?);
     let own: Vec<f32> = x.chunks_exact(stride).flat_map(|row| &row[16..16 + columns]).copied().collect();
     let mut want = None;
-    let x = Strided { slice: x_gpu, stride: stride as u32, offset: 16, half: false };
+    let x = Strided { slice: x_gpu, stride: stride as u32, offset: 16, is_f16: false };
     let mut alone: Vec<u32> = Vec::new();
     for &tokens in companies {
         let case = format!("{:?} {rows:?}x{columns}, {tokens} tokens", formats[2]);

@@ -1,4 +1,4 @@
-//! Matrices that multiply f32 and f16 rows: `matvec`, `matmul` and its cooperative form, and what that one decodes.
+//! Cases of `matvec`, `matmul` and `matmul_coop`, which multiply matrices with f32 and f16 rows, and of the decoding of weights.
 
 use crate::Result;
 use crate::kernels::{Grouping, Matrix, Pass, Rows, Strided, record_decode_runs, record_linear};
@@ -9,7 +9,7 @@ use crate::verify::bench::Bench;
 use crate::verify::outcome::Limit;
 use crate::verify::parts::{MOST_ROWS, MOST_TOKENS, picked, rows_at, sampled, view, weights_at, whole_blocks};
 
-/// Every format, every size of code, and rows and columns that fill no tile.
+/// Every format, numbers of rows that select every variant, and rows and columns that fill no tile.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     for format in BlockFormat::ALL {
         // Of the kinds of tiles the small and the large: how many rows one holds does not change how weights are read.
@@ -23,7 +23,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     for rows in [Rows::Few(2), Rows::Few(3), Rows::Few(5), Rows::Few(16), Rows::Many(1), Rows::Many(17), Rows::Many(40), Rows::Many(70)] {
         linear(bench, BlockFormat::Q8_0, rows, (77, 512), 3)?;
     }
-    // Rows that end within what is staged at a time.
+    // Rows whose columns end within a stage.
     for rows in [Rows::Many(5), Rows::Many(17), Rows::Many(130)] {
         linear(bench, BlockFormat::F16, rows, (77, 264), 1)?;
         linear(bench, BlockFormat::Q8_0, rows, (77, 288), 1)?;
@@ -54,7 +54,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     decode_runs(bench, dense, 256, dim)
 }
 
-/// What cooperative kernels decode, where there are halves to decode to.
+/// The weights as cooperative kernels decode them, on devices with f16.
 fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, rows: usize, columns: usize) -> Result<()> {
     if !bench.kernels.profile.caps.f16 {
         return Ok(());
@@ -66,7 +66,7 @@ fn decode_runs(bench: &mut Bench<'_>, format: BlockFormat, rows: usize, columns:
     let Some(made) = bench.run(&case, &[&out], Rows::Many(rows as u32), |pass| record_decode_runs(pass, &matrix, &out.slice()))? else {
         return Ok(());
     };
-    // A product with what is behind the columns must be zero, whatever x is.
+    // Values after the last column must be decoded as zeros, so that their products are zero.
     let mut want = vec![0f32; rows * padded];
     want.chunks_exact_mut(padded).enumerate().for_each(|(r, row)| view(&matrix, &bytes).row(r, &mut row[..columns]));
     bench.compare(&made[0], &case, &made[0].floats(), &want, Limit::HALF_STORED);
@@ -81,12 +81,12 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (outputs, colu
     let wide = bench.floats(tokens * (columns + 24));
     let (some_tokens, some_rows) = (sampled(tokens, MOST_TOKENS), sampled(outputs, MOST_ROWS));
     let mut want = None;
-    let halves: &[bool] = if bench.takes_half(rows) { &[false, true] } else { &[false] };
-    for (&x_half, &y_half) in halves.iter().flat_map(|x| halves.iter().map(move |y| (x, y))) {
-        let x = Strided::whole(&bench.upload_elements(&wide, x_half)?, columns as u32 + 24).at(16).with_f16(x_half);
+    let element_types: &[bool] = if bench.takes_f16(rows) { &[false, true] } else { &[false] };
+    for (&x_is_f16, &y_is_f16) in element_types.iter().flat_map(|x| element_types.iter().map(move |y| (x, y))) {
+        let x = Strided::whole(&bench.upload_elements(&wide, x_is_f16)?, columns as u32 + 24).at(16).with_f16(x_is_f16);
         let stride = outputs.next_multiple_of(2);
-        let out = bench.elements(tokens * stride, y_half)?;
-        let y = Strided::whole(&out.slice(), stride as u32).with_f16(y_half);
+        let out = bench.elements(tokens * stride, y_is_f16)?;
+        let y = Strided::whole(&out.slice(), stride as u32).with_f16(y_is_f16);
         let record = |pass: &mut Pass<'_>| record_linear(pass, &[&matrix], Grouping::Shared, &x, &y);
         let Some(made) = bench.run(&case, &[&out], rows, record)? else { continue };
         let want = want.get_or_insert_with(|| {
@@ -94,13 +94,13 @@ fn linear(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (outputs, colu
             let own = rows_at(&wide, &some_tokens, columns + 24, 16, columns);
             reference::linear(&reference::Matrix { format, rows: some_rows.len(), columns, bytes: &some }, &own)
         });
-        let got = picked(&made[0].elements(y_half), &some_tokens, &some_rows, stride);
+        let got = picked(&made[0].elements(y_is_f16), &some_tokens, &some_rows, stride);
         bench.compare(&made[0], &case, &got, want, made[0].limit());
     }
     Ok(())
 }
 
-/// Matrices of different formats in one buffer and one launch, and each token's bits the same in every company.
+/// Matrices of different formats in one buffer and one launch. The bits of a token must be the same beside any number of others.
 fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     let columns = 256;
     let shapes = [(BlockFormat::Q8_0, 40), (BlockFormat::F16, 9), (BlockFormat::Q8_0, 33), (BlockFormat::F16, 64)];
@@ -110,9 +110,9 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     let mut alone: Vec<u32> = Vec::new();
     for tokens in [1u32, 2, 3, 8, 16] {
         let case = format!("4 matrices of q8_0 and f16, {tokens} tokens");
-        let x = Strided { slice: bench.upload(&all[..tokens as usize * columns])?, stride: columns as u32, offset: 0, half: false };
+        let x = Strided { slice: bench.upload(&all[..tokens as usize * columns])?, stride: columns as u32, offset: 0, is_f16: false };
         let out = bench.output(tokens as usize * total)?;
-        let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, half: false };
+        let y = Strided { slice: out.slice(), stride: total as u32, offset: 0, is_f16: false };
         let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
         let record = |pass: &mut Pass<'_>| record_linear(pass, &matrices, Grouping::Shared, &x, &y);
         let Some(made) = bench.run(&case, &[&out], Rows::Few(tokens), record)? else { continue };
@@ -136,13 +136,13 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `groups` groups of `rank` rows, each with `columns` columns of its own.
+/// `groups` groups of `rank` rows, each of which takes other `columns` columns.
 fn grouped(bench: &mut Bench<'_>, format: BlockFormat, rows: Rows, (groups, rank, columns): (usize, usize, usize)) -> Result<()> {
-    let (tokens, half) = (rows.count() as usize, bench.takes_half(rows));
+    let (tokens, is_f16) = (rows.count() as usize, bench.takes_f16(rows));
     let case = format!("{groups} groups of {format} {rank}x{columns}, {rows:?}");
     let (bytes, matrix) = bench.matrix(format, groups * rank, columns, 1)?;
     let input = bench.floats(tokens * groups * columns);
-    let x = Strided::whole(&bench.upload_elements(&input, half)?, (groups * columns) as u32).with_f16(half);
+    let x = Strided::whole(&bench.upload_elements(&input, is_f16)?, (groups * columns) as u32).with_f16(is_f16);
     let out = bench.output(tokens * groups * rank)?;
     let y = Strided::whole(&out.slice(), (groups * rank) as u32);
     let grouping = Grouping::Rows(rank as u32);

@@ -1,4 +1,4 @@
-//! The routed experts, by f32 and f16 rows, and by rows rounded to int8.
+//! Cases of the routed experts, with f32 and f16 rows, and with rows rounded to int8.
 
 mod int8;
 mod plain;
