@@ -107,7 +107,12 @@ fn logits_equal_the_golden_on_every_device() {
         let golden = model.join(format!("golden_{prompt}.safetensors"));
         let tokens = folder.path().join("tokens.json");
         std::fs::write(&tokens, json!(ids(&golden, "input_ids")).to_string()).unwrap();
-        for (device, extra, limit) in [("cpu", &[][..], 1e-5), (gpu(), &["--exact"], 1e-4), (gpu(), &["--exact", "--step", "5"], 1e-4)] {
+        let mut ways = vec![("cpu", &[][..], 1e-5), (gpu(), &["--exact", "--step", "5"], 1e-4)];
+        // In long steps the engine's tests run the long prompt of this model.
+        if prompt == "short" {
+            ways.push((gpu(), &["--exact"], 1e-4));
+        }
+        for (device, extra, limit) in ways {
             let out = folder.path().join("out.safetensors");
             let mut args = vec!["logits", "-m", path(&model), "--tokens", path(&tokens), "-o", path(&out), "--device", device];
             args.extend(extra);
