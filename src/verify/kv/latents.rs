@@ -8,7 +8,7 @@ use crate::model::Config;
 use crate::verify::bench::{Bench, Output};
 use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
 
-/// Sessions, each with a row in the page table.
+/// Number of sessions. Each has a row in the page table.
 const SLOTS: usize = 2;
 
 /// Channels of low-rank queries and of keys, and rotated channels of keys.
