@@ -61,7 +61,7 @@ impl Gpu {
     /// Makes a storage buffer of at least `bytes` bytes (rounded up to a multiple of 4, never empty). It is zeroed before its first use.
     ///
     /// # Errors
-    /// More than the device's largest buffer, or no memory left.
+    /// The size exceeds that of the largest buffer of the device, or there is no memory left.
     pub fn buffer(&self, label: &str, bytes: u64) -> Result<Buffer> {
         let (least, limit) = (bytes.max(4), self.caps.max_buffer_bytes);
         let size = least.checked_next_multiple_of(4).filter(|&size| size <= limit);
@@ -103,7 +103,7 @@ impl Gpu {
     /// bytes, and may lie in one buffer.
     ///
     /// # Errors
-    /// No memory left for what is copied.
+    /// There is no memory left for the intermediate copy.
     pub fn copy(&self, copies: &[(Slice, Slice)]) -> Result<()> {
         match &self.executor {
             _ if copies.is_empty() => Ok(()),
@@ -114,7 +114,7 @@ impl Gpu {
     /// Runs `recording` after everything submitted before it. Returns at once.
     ///
     /// # Errors
-    /// A shader that does not compile, bindings or parameters that do not match it, a lost device.
+    /// A shader does not compile, bindings or parameters do not match it, or the device is lost.
     pub fn submit(&self, recording: &Recording) -> Result<Ticket> {
         if let Some(captured) = lock(&self.captured).as_mut() {
             captured.append(Recording::of(recording.dispatches()));
@@ -174,7 +174,7 @@ impl Gpu {
     /// Whether the kernel may write to each binding of `variant`, in order.
     ///
     /// # Errors
-    /// A shader that does not compile.
+    /// The shader does not compile.
     pub fn writes(&self, variant: &Variant) -> Result<Vec<bool>> {
         match &self.executor {
             Executor::Wgpu(queue) => queue.writes(variant),
@@ -185,7 +185,7 @@ impl Gpu {
     /// a pass a launch waits if an earlier one used the same buffer and either of them may write to it, whichever ranges of it they bind.
     ///
     /// # Errors
-    /// A shader that does not compile.
+    /// The shader does not compile.
     pub fn in_turn(&self, recording: &Recording) -> Result<usize> {
         match &self.executor {
             Executor::Wgpu(queue) => queue.in_turn(recording),

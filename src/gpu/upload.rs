@@ -27,7 +27,7 @@ impl<'g> Uploader<'g> {
     /// Makes two staging buffers of `bytes` bytes each (a multiple of 4).
     ///
     /// # Errors
-    /// No memory left.
+    /// There is no memory left.
     pub fn new(gpu: &'g Gpu, bytes: u64) -> Result<Self> {
         Ok(Self(match gpu.executor() {
             Executor::Wgpu(queue) => Lane::Wgpu(webgpu::Uploader::new(queue, bytes)?),

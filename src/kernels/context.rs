@@ -160,7 +160,7 @@ impl KernelContext {
     /// Makes the context for `gpu`, with cached rows of type `kv`. `exact` keeps all activations f32.
     ///
     /// # Errors
-    /// No memory left.
+    /// There is no memory left.
     pub fn new(gpu: &Gpu, kv: KvType, exact: bool) -> Result<Self> {
         let grid = gpu.buffer_with("iq2_xxs grid", &GRID)?;
         Ok(Self { profile: KernelProfile { caps: gpu.caps().clone(), kv, exact }, iq2_xxs_grid: grid.all() })

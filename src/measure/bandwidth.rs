@@ -9,7 +9,7 @@ use std::time::Instant;
 /// Measures the bytes per second that the device reads, from a buffer larger than its caches.
 ///
 /// # Errors
-/// The device failed, or has no memory left.
+/// The device failed, or there is no memory left.
 pub fn read_bandwidth(gpu: &Gpu) -> Result<f64> {
     const WORKGROUPS: u32 = 2112;
     const REPEATS: u32 = 10;

@@ -39,11 +39,11 @@ pub struct CaseTime {
     is_cached: bool,
 }
 
-/// Times the kernels of the selected cases and gives each to `sink` at once. `bandwidth`: what the device reads, bytes per second.
-/// `memory`: bytes that copies of inputs may take.
+/// Times the kernels of the selected cases and gives each time to `sink` as soon as it is measured. `bandwidth` is the number of bytes per
+/// second that the device reads, `memory` the number of bytes that copies of inputs may take.
 ///
 /// # Errors
-/// The device failed or has too little memory; `cancel` was set; `sink` says so.
+/// The device failed or has too little memory, `cancel` was set, or `sink` failed.
 pub fn time_cases(
     gpu: &Gpu,
     selection: Selection,

@@ -72,7 +72,7 @@ impl<'g> Bench<'g> {
         if self.gpu.is_software() { 32 } else { 2048 }
     }
 
-    /// Whether activations of `rows` may be f16: on devices with cooperative matrices kernels of long steps take them and leave them.
+    /// Whether activations of `rows` may be f16: kernels of prompts read and write f16 on devices with cooperative matrices.
     pub fn takes_f16(&self, rows: Rows) -> bool {
         !rows.are_few() && self.kernels.profile.uses_f16()
     }
@@ -125,8 +125,8 @@ impl<'g> Bench<'g> {
         Ok(Output { buffer: self.gpu.buffer_with("output", &words)?, words: values.len() })
     }
 
-    /// Random weights of `format`: the bytes, and a matrix of them in `slices` slices of about equal height. Of many rows only the first
-    /// [`DISTINCT_ROWS`] are drawn, and repeated.
+    /// Random weights of `format`: the bytes, and a matrix of them in `slices` slices of about equal height. In a large matrix only the
+    /// first [`DISTINCT_ROWS`] rows are drawn, and the others repeat them.
     pub fn matrix(&mut self, format: BlockFormat, rows: usize, columns: usize, slices: usize) -> Result<(Vec<u8>, Matrix)> {
         let stride = format.row_bytes(columns).unwrap_or(0);
         let drawn = rows.min(DISTINCT_ROWS) * stride;
@@ -140,7 +140,8 @@ impl<'g> Bench<'g> {
         let parts = bytes.chunks(each * stride).enumerate();
         let slices = parts
             .map(|(i, part)| {
-                // A gap in front, so that a lost offset shows, and one behind: kernels may read the word after the last block.
+                // A gap before the rows makes a lost offset show. The gap after them exists because kernels may read the word after the
+                // last block.
                 let arena = self.upload(&[&[0xa5; 256], part, &[0xa5; 8]].concat())?;
                 Ok(MatrixSlice { arena, base: 256, first_row: (i * each) as u32, rows: (part.len() / stride) as u32 })
             })
@@ -160,7 +161,7 @@ impl<'g> Bench<'g> {
         (room.saturating_sub(1024) / each).clamp(1, experts)
     }
 
-    /// Random matrices of these formats and rows behind one another in one buffer.
+    /// Random matrices of these formats and numbers of rows, one after another in one buffer.
     pub fn several(&mut self, shapes: &[(BlockFormat, usize)], columns: usize) -> Result<Vec<(Vec<u8>, Matrix)>> {
         let mut arena = vec![0xa5u8; 256];
         let mut made = Vec::new();
@@ -176,8 +177,8 @@ impl<'g> Bench<'g> {
         Ok(made)
     }
 
-    /// Random weights of all experts, members one behind the other in slices of `experts_each` experts. Of a large stack only the first
-    /// [`DISTINCT_EXPERTS`] are drawn, and repeated: `expert_of` finds the bytes of each.
+    /// Random weights of all experts, in slices of `experts_each` experts with one member after another. In a large stack only the first
+    /// [`DISTINCT_EXPERTS`] experts are drawn, and the others repeat them. `expert_of` finds the bytes of each.
     pub fn experts(
         &mut self,
         formats: &[BlockFormat],
@@ -207,8 +208,8 @@ impl<'g> Bench<'g> {
         Ok((members, Experts { formats: formats.to_vec(), experts, rows, columns, slices }))
     }
 
-    /// Runs what `record` records for `rows` and returns what it made of `outputs`, or says in the outcomes that a guard band was written
-    /// to. Nothing where recordings are collected: the case ends there.
+    /// Runs what `record` records for `rows` and returns the contents of `outputs`. A kernel that writes to a guard band is reported as a
+    /// failure. Returns None if recordings are collected: the case ends there.
     pub fn run(&mut self, case: &str, outputs: &[&Output], rows: Rows, record: impl FnOnce(&mut Pass<'_>)) -> Result<Option<Vec<Made>>> {
         let mut recording = Recording::new();
         record(&mut Pass { rec: &mut recording, kernels: &self.kernels, rows });

@@ -83,7 +83,7 @@ pub struct Paged {
     dim: usize,
     page_rows: usize,
     each: usize,
-    /// The page of each session's rows: (sessions, pages of each).
+    /// Page table (sessions, pages of each).
     pub table: Vec<u32>,
     /// All pages, as the cache stores them.
     pub words: Vec<u32>,

@@ -27,7 +27,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// V4 Flash behind 32,768 tokens.
+/// V4 Flash after 32,768 tokens.
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     const POSITION: u32 = 32_768;
     let (c, tokens) = (Config::flash(), bench.piece().min(256));
@@ -37,7 +37,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     index(bench, sizes, Rows::Few, &[(1, POSITION, 2)])?;
     index(bench, sizes, Rows::Many, &[(1, POSITION, tokens + 1)])?;
     for rows in [1, tokens as usize] {
-        // Behind fewer tokens a kernel has room for all scores of a row.
+        // At the smaller position there are few enough scores for `top_k_few`, which keeps them in registers.
         for position in [POSITION / 4, POSITION] {
             top_k(bench, c.index_top_k as usize, position as usize / 4, Some(rows))?;
         }

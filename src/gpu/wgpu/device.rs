@@ -53,7 +53,7 @@ impl Device {
     /// Makes a buffer.
     ///
     /// # Errors
-    /// No memory left.
+    /// There is no memory left.
     pub fn buffer(&self, descriptor: &wgpu::BufferDescriptor<'_>) -> Result<wgpu::Buffer> {
         let what = format!("buffer {} of {} bytes", descriptor.label.unwrap_or_default(), descriptor.size);
         self.guarded(&what, || self.raw.create_buffer(descriptor))

@@ -18,7 +18,7 @@ impl Downloads {
     /// Takes or makes a staging buffer of at least `bytes` bytes.
     ///
     /// # Errors
-    /// No memory left.
+    /// There is no memory left.
     pub fn take(&self, device: &Device, bytes: u64) -> Result<wgpu::Buffer> {
         let mut idle = lock(&self.idle);
         let fits = |b: &wgpu::Buffer| b.size() >= bytes && b.size() <= 4 * bytes.max(4096);

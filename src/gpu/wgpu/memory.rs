@@ -67,7 +67,7 @@ impl Memory {
     /// Makes a storage buffer of `bytes` bytes, which wgpu zeroes before its first use.
     ///
     /// # Errors
-    /// No memory left.
+    /// There is no memory left.
     pub fn create(&self, label: &str, bytes: u64) -> Result<Buffer> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
@@ -103,7 +103,7 @@ impl Memory {
     /// a buffer.
     ///
     /// # Errors
-    /// No memory left.
+    /// There is no memory left.
     pub fn copy(&self, copies: &[(Slice, Slice)]) -> Result<()> {
         let size = copies.iter().map(|(from, _)| from.bytes).sum();
         let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;

@@ -16,7 +16,7 @@ impl Params {
     /// Writes the parameters of all `dispatches`, before the next submission runs, and returns the bind group of `layout`.
     ///
     /// # Errors
-    /// Parameters longer than a launch may have; no memory left.
+    /// The parameters of a launch are too long, or there is no memory left.
     pub fn write(&mut self, device: &Device, layout: &wgpu::BindGroupLayout, dispatches: &[Dispatch]) -> Result<wgpu::BindGroup> {
         let mut bytes = vec![0u8; (dispatches.len() * STRIDE).max(STRIDE)];
         for (place, dispatch) in bytes.chunks_exact_mut(STRIDE).zip(dispatches) {

@@ -44,7 +44,7 @@ impl Pipelines {
     /// The pipeline of `variant`, compiled if it is new.
     ///
     /// # Errors
-    /// A shader that does not compile.
+    /// The shader does not compile.
     pub fn get(&mut self, compiler: &Compiler, variant: &Variant) -> Result<Arc<Pipeline>> {
         if let Some(pipeline) = self.0.get(variant) {
             return Ok(pipeline.clone());

@@ -77,7 +77,7 @@ impl Queue {
     /// Runs `recording` after everything submitted before it. Returns at once.
     ///
     /// # Errors
-    /// A shader that does not compile, bindings that do not match it, a lost device.
+    /// A shader does not compile, bindings do not match it, or the device is lost.
     pub fn submit(&self, recording: &Recording) -> Result<Flight> {
         self.device.healthy()?;
         let mut encoder = self.device.encoder("step");
@@ -180,7 +180,7 @@ impl Queue {
     /// Whether the kernel may write to each binding of `variant`, in order.
     ///
     /// # Errors
-    /// A shader that does not compile.
+    /// The shader does not compile.
     pub fn writes(&self, variant: &Variant) -> Result<Vec<bool>> {
         Ok(lock(&self.cache).pipelines.get(&self.compiler, variant)?.writes.clone())
     }
@@ -189,7 +189,7 @@ impl Queue {
     /// a pass a launch waits if an earlier one used the same buffer and either of them may write to it, whichever ranges of it they bind.
     ///
     /// # Errors
-    /// A shader that does not compile.
+    /// The shader does not compile.
     pub fn in_turn(&self, recording: &Recording) -> Result<usize> {
         let mut cache = lock(&self.cache);
         let (mut used, mut waiting) = (HashMap::new(), 0);

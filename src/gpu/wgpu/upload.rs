@@ -22,7 +22,7 @@ impl<'q> Uploader<'q> {
     /// Makes two staging buffers of `bytes` bytes each (a multiple of 4).
     ///
     /// # Errors
-    /// No memory left.
+    /// There is no memory left.
     pub fn new(queue: &'q Queue, bytes: u64) -> Result<Self> {
         let buffer = || {
             let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;

@@ -17,7 +17,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Queries of V4 Flash and its indexer's, and keys behind the low ranks of queries.
+/// Queries of V4 Flash and of its indexer, and keys in rows that begin with low-rank queries.
 pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
     let (c, tokens) = (Config::flash(), bench.piece() as usize);
     let [dim, rope, heads, index_dim, index_heads] = [c.head_dim, c.rope_dim, c.heads, c.index_dim, c.index_heads].map(|n| n as usize);

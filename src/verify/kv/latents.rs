@@ -8,7 +8,7 @@ use crate::model::Config;
 use crate::verify::bench::{Bench, Output};
 use crate::verify::cached::{angles, flat, pool, rows_of, stored_limit, unpack};
 
-/// Sessions, each with a row in the page table.
+/// Number of sessions. Each has a row in the page table.
 const SLOTS: usize = 2;
 
 /// Channels of low-rank queries and of keys, and rotated channels of keys.
@@ -77,13 +77,8 @@ fn latents(bench: &mut Bench<'_>, widths: Sizes, ratio: u32, dims: &[usize], wit
     let tokens = rows.len();
     let ring = if ratio == 4 { 16 } else { 136 };
     let width = |dim: usize| if ratio == 4 { 2 * dim } else { dim };
-    let mut activations = |columns: usize| {
-        let stride = (columns + 3).next_multiple_of(8);
-        let x = bench.floats_around(0.2, 1.5, tokens * stride);
-        Ok::<_, crate::Error>(Strided::whole(&bench.upload(&x)?, stride as u32))
-    };
-    let inputs = activations(q_rank + key_dim)?;
-    let mut fresh = activations(dims.iter().map(|&dim| 2 * width(dim)).sum())?;
+    let inputs = activations(bench, tokens, q_rank + key_dim)?;
+    let mut fresh = activations(bench, tokens, dims.iter().map(|&dim| 2 * width(dim)).sum())?;
 
     let lengths = [q_rank, key_dim].into_iter().chain(dims.iter().flat_map(|&dim| [ratio as usize * width(dim), dim]));
     let vectors = small_vectors(bench, lengths)?;
@@ -93,14 +88,7 @@ fn latents(bench: &mut Bench<'_>, widths: Sizes, ratio: u32, dims: &[usize], wit
     let page_words: Vec<usize> = dims.iter().map(|&dim| (SLOTS as u32 * page_rows * kv_type.words(dim as u32)) as usize).collect();
     let [ours, theirs] = [(); 2].map(|()| Outputs::new(bench, widths, tokens, &page_words, with_queries));
     let (ours, theirs) = (ours?, theirs?);
-    let frontiers = dims
-        .iter()
-        .map(|&dim| {
-            let unit = 2 * width(dim);
-            let values = bench.floats_around(0.2, 1.5, SLOTS * ring * unit);
-            pool(bench, &values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), unit, SLOTS * ring)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let frontiers = dims.iter().map(|&dim| frontier(bench, 2 * width(dim), ring)).collect::<Result<Vec<_>>>()?;
     let page_table = bench.upload(&[1u32, 0])?;
     let [angles_gpu, turns] = [bench.upload(&flat(&angles(2 * tokens, rope)))?, bench.upload(&flat(&angles(list.len().max(1), rope)))?];
     // A buffer has at least one element, even if no window closes.
@@ -157,6 +145,19 @@ fn latents(bench: &mut Bench<'_>, widths: Sizes, ratio: u32, dims: &[usize], wit
     let closing = if list.is_empty() { 0 } else { dims.len() };
     let launches = [1 + usize::from(with_queries) + closing, 1];
     compare(bench, &case, (&together, &ours), (&apart, &theirs), launches)
+}
+
+/// Random activations of `tokens` rows, which are somewhat wider than `columns`.
+fn activations(bench: &mut Bench<'_>, tokens: usize, columns: usize) -> Result<Strided> {
+    let stride = (columns + 3).next_multiple_of(8);
+    let x = bench.floats_around(0.2, 1.5, tokens * stride);
+    Ok(Strided::whole(&bench.upload(&x)?, stride as u32))
+}
+
+/// A random frontier of `ring` rows of `words` words for each session.
+fn frontier(bench: &mut Bench<'_>, words: usize, ring: usize) -> Result<Pool> {
+    let values = bench.floats_around(0.2, 1.5, SLOTS * ring * words);
+    pool(bench, &values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), words, SLOTS * ring)
 }
 
 /// The windows that close in a step of `rows`.

@@ -141,8 +141,8 @@ fn moe(
     Ok(Some(made.swap_remove(2)))
 }
 
-/// Compares everything that a run made with the reference. The reference takes the experts and the rounded values that the run made, so that
-/// each kernel is compared on its own inputs.
+/// Compares everything that a run made with the reference. The reference takes the experts and the rounded values that the run made, so
+/// that each kernel is compared on its own inputs.
 fn compare(
     bench: &mut Bench<'_>,
     case: &str,
