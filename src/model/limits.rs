@@ -15,8 +15,8 @@ const MAX_EXPERTS: u32 = 1024;
 const MAX_EXPERTS_USED: u32 = 16;
 /// The largest number of layers, more than any model of the family has.
 const MAX_LAYERS: usize = 512;
-/// The largest vocabulary. The rows of the output matrix share a 32-bit word with the number of its format.
-const MAX_VOCABULARY: u32 = 1 << 24;
+/// The largest number of rows of a matrix. Tables of rows hold where a matrix ends in 24 bits, beside the number of its format.
+const MAX_ROWS: u32 = (1 << 24) - 1;
 
 impl Config {
     /// Refuses hyper-parameters that no kernel is written for. The message names the hyper-parameter, its value and the values it may have.
@@ -40,13 +40,14 @@ impl Config {
             }
         }
         range("hidden size", self.dim, 32, MAX_DIM)?;
-        range("vocabulary size", self.vocabulary, 1, MAX_VOCABULARY)?;
+        range("vocabulary size", self.vocabulary, 1, MAX_ROWS)?;
         range("number of heads", self.heads, 1, 1024)?;
         range("head dim", self.head_dim, 8, MAX_HEAD_DIM)?;
         range("rotary dim", self.rope_dim, 2, self.head_dim)?;
         range("query rank", self.q_rank, 8, 1 << 16)?;
         range("number of output groups", self.o_groups, 1, self.heads)?;
         range("output rank", self.o_rank, 8, 1 << 16)?;
+        range("number of output groups times output rank", self.o_groups * self.o_rank, 8, MAX_ROWS)?;
         range("sliding window", self.window, 1, 1 << 16)?;
         range("number of experts", self.experts, 1, MAX_EXPERTS)?;
         range("experts a token", self.experts_used, 1, MAX_EXPERTS_USED.min(self.experts))?;
@@ -107,6 +108,10 @@ mod tests {
         let mut config = Config::flash();
         config.experts_used = 17;
         assert_eq!(config.check().unwrap_err(), "experts a token is 17, this program runs 1 to 16");
+        let mut config = Config::flash();
+        (config.heads, config.o_groups, config.o_rank) = (1024, 1024, 1 << 16);
+        let what = "number of output groups times output rank is 67108864, this program runs 8 to 16777215";
+        assert_eq!(config.check().unwrap_err(), what);
         let mut config = Config::flash();
         config.norm_eps = f32::NAN;
         assert_eq!(config.check().unwrap_err(), "RMS norm epsilon is NaN, it must be positive");
