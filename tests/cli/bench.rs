@@ -132,9 +132,9 @@ fn generated_steps_in_the_formats_of_large_models_take_few_launches() {
 #[test]
 fn experts_that_fit_in_a_binding_take_one_launch_a_layer() {
     let args = ["bench", "-m", path(tiny()), "--frontiers", "4", "-n", "2", "--launches"];
-    // The number of launches follows the grid, which is the only field with two `x`.
-    let launches =
-        |line: &str| -> Option<u32> { line.split_whitespace().skip_while(|field| field.split('x').count() != 3).nth(1)?.parse().ok() };
+    // The number of launches follows the grid, which is the only field of three numbers.
+    let is_grid = |field: &str| field.split('x').filter(|number| number.parse::<u32>().is_ok()).count() == 3;
+    let launches = |line: &str| -> Option<u32> { line.split_whitespace().skip_while(|field| !is_grid(field)).nth(1)?.parse().ok() };
     // With these sizes the first arena would end within the stack of gate or of down matrices.
     for cap in ["1100000", "1400000"] {
         let output = dwarfstar(&args).env("DWARFSTAR_BINDING_CAP", cap).output().unwrap();
