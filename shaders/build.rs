@@ -15,7 +15,9 @@ fn main() -> io::Result<()> {
     for path in paths {
         let name = path.strip_prefix(&shaders).map_err(io::Error::other)?.with_extension("");
         let name = name.to_string_lossy().replace('\\', "/");
-        writeln!(list, "    ({name:?}, include_str!({:?})),", path.display().to_string()).map_err(io::Error::other)?;
+        // The compiler finds the checkout, because several checkouts may share a target folder.
+        let file = format!("/shaders/{name}.wgsl");
+        writeln!(list, "    ({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {file:?}))),").map_err(io::Error::other)?;
     }
     list.push_str("]\n");
     fs::write(variable("OUT_DIR")?.join("shaders.rs"), list)
