@@ -1,7 +1,7 @@
 // hc_pre: the input of a sub-layer or of the output head, from the streams and the mix of a row: N(sum_j pre[j] X[j]; weight).
 // in      mix (T, slices, 32) f32 as hc_mix writes it: OUTPUTS dot products, four of them for pre, and |X|^2; hc f32: base (OUTPUTS),
 //         scale; x (T, 4, D) f32; weight (D) f32; WANTED: wanted (R), the rows of the step to compute
-// out     normed (R, D) f32, or f16 with Y_F16; QUANTIZE: also rounded to int8; PREFETCH: prefetch_sink, which nobody reads
+// out     normed (R, D) f32, or f16 with Y_F16; QUANTIZE: also rounded to int8; PREFETCH: prefetch_sink, a word that no kernel reads
 // params  Params 32 B
 // grid    R, which is T without WANTED; PREFETCH: one workgroup more, which prefetches the next weights while the device is idle
 // needs   D = DIM, at most 4 KEPT WG; QUANTIZE: subgroups of at least 8, D a multiple of 256

@@ -1,6 +1,6 @@
 // hc_sinkhorn: the weights of a sub-layer's residual, from the mix of a row: post, and C, made doubly stochastic by Sinkhorn's iteration.
 // in      mix (T, slices, 32) f32 as hc_mix writes it; hc (27) f32: base 24, scale 3
-// out     post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; PREFETCH: the last word is a sink that nobody reads
+// out     post (T, 32) f32: post[4], then C[j, k] at 4 + 4j + k; PREFETCH: no kernel reads word 31, which keeps the prefetch's loads alive
 // params  Params 48 B
 // grid    T; PREFETCH: one workgroup more, which prefetches the next weights
 // needs   nothing; subgroups, if used, of at least 8

@@ -141,8 +141,8 @@ fn matmul_coop(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_
     let block_t = subgroup / SUBGROUPS_W * (BLOCKS_T * SIZE);
     let block_w = subgroup % SUBGROUPS_W * (2u * SIZE);
 
-    // The invocation stages pieces of rows of x, and a run of one row of W. SIZE rows of gate and of up alternate, so that a subgroup's two
-    // matrices are the same channels of both. Rows past the last one repeat it; their results are not stored.
+    // The invocation stages pieces of rows of x, and a run of one row of W. SIZE rows of gate and SIZE rows of up alternate, so that the
+    // two matrices of a subgroup hold the same channels, one of gate and one of up. Rows past the last one repeat it and are not stored.
 #for P X_PIECES
     let x_column$P = (lid + $Pu * WG) % EIGHTS * 8u;
     let x_row$P = (lid + $Pu * WG) / EIGHTS;

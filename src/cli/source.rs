@@ -16,7 +16,7 @@ static MODEL: &[u8] = include_bytes!("demo/model.gguf");
 /// The draft block of the demo model.
 static DRAFT: &[u8] = include_bytes!("demo/draft.gguf");
 
-/// The name of both in error messages.
+/// How error messages call the demo model and its draft block.
 const MODEL_NAME: &str = "bundled demo model";
 const DRAFT_NAME: &str = "draft block of the bundled demo model";
 

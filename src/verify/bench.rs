@@ -254,6 +254,16 @@ impl<'g> Bench<'g> {
         self.note(made, case, Outcome::of_values(made.kernel(), case, got, want, limit));
     }
 
+    /// The first of `tokens` rows has the bits that it has alone. The launch of one row, which comes first, leaves these in `alone`.
+    pub fn compare_with_alone(&mut self, made: &Made, case: &str, tokens: usize, alone: &mut Vec<u32>) {
+        let row = made.words.len() / tokens;
+        if tokens == 1 {
+            alone.clone_from(&made.words);
+        } else if made.words[..row] != alone[..] {
+            self.fail(made.kernel(), case, "the first token's bits differ from those it has alone".into());
+        }
+    }
+
     /// Compares choices of `made` with those of the reference.
     pub fn compare_ids(&mut self, made: &Made, case: &str, got: &[u32], want: &[u32]) {
         self.note(made, case, Outcome::of_choices(made.kernel(), case, got, want));

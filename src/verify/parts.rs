@@ -54,3 +54,10 @@ pub fn whole_blocks(format: BlockFormat, columns: usize) -> usize {
 pub fn view<'a>(matrix: &Matrix, bytes: &'a [u8]) -> reference::Matrix<'a> {
     reference::Matrix { format: matrix.format, rows: matrix.rows as usize, columns: matrix.columns as usize, bytes }
 }
+
+/// Expected results of several matrices in one launch: for each of `tokens` rows the products of all matrices, one after another.
+/// `product` gives those of one matrix (tokens, rows).
+pub fn side_by_side(built: &[(Vec<u8>, Matrix)], tokens: usize, product: impl Fn(&[u8], &Matrix) -> Vec<f32>) -> Vec<f32> {
+    let parts: Vec<_> = built.iter().map(|(bytes, matrix)| (product(bytes, matrix), matrix.rows as usize)).collect();
+    (0..tokens).flat_map(|t| parts.iter().flat_map(move |(part, rows)| &part[t * rows..][..*rows])).copied().collect()
+}

@@ -165,9 +165,9 @@ fn dropped_tokens_leave_no_trace() {
     each_adapter(|i| {
         let mut engine = load(&model, &LoadOptions { sessions: 2, ..exact(i, OpenOptions::default()) });
         // Cuts on, before and after the borders of windows of 4, 16 and 128, and one over the end of the longest ring, of 136 tokens.
-        let cuts = [(0, 5), (9, 8), (120, 8), (127, 5), (128, 8), (131, 8)];
+        let cuts = [(0, 5), (9, 8), (120, 8), (127, 5), (128, 8), (130, 3), (131, 8), (255, 1), (256, 8)];
         // Until every window that was open at a cut has closed.
-        let end = 260;
+        let end = 388;
         let mut fresh = engine.open().unwrap();
         let want = logits(&mut engine, &mut fresh, (Generated, 16), &tokens[..end], &mut NoTaps);
         let want: Vec<&[f32]> = want.chunks_exact(model.config.vocabulary as usize).collect();

@@ -2,7 +2,8 @@
 // needs   SPLIT_KEYS, MAX_PARTS
 // gives   parts(number of keys): a part has at most SPLIT_KEYS keys, unless there would be more than MAX_PARTS parts
 //
-// The number depends on the row's position alone, so that a row's sums are added in the same order whatever else the step contains.
+// How many parts a row has follows from its position alone. So its sums are always added in the same order, whichever other rows are in the
+// step.
 
 fn parts(keys: u32) -> u32 {
     return min((keys + SPLIT_KEYS - 1u) / SPLIT_KEYS, MAX_PARTS);

@@ -216,7 +216,7 @@ fn decode32(stored: u32, row: u32, column: u32, run: Run) -> Halves32 {
 
 // A run of Q2_K. The lowest byte of each word of `scales` is the scale byte of one half of the run.
 fn q2_k_halves(run: Run, scales: vec2<u32>, both: u32, column: u32) -> Halves32 {
-    // The codes of both sub-blocks have the same shift.
+    // The run's two sub-blocks lie in the same bits of their words, so one shift serves the codes of both sub-blocks.
     let shift = vec4<u32>(((column >> 5u) & 3u) * 2u);
     let dm = unpack2x16float(both);
     let a = run.a >> shift;

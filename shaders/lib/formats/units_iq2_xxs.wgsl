@@ -30,7 +30,7 @@ struct Values {
     scales: vec2<f32>,
 }
 
-// PREPARING invocations fill the tables in TABLE_ROUNDS rounds. With 384 or more, no invocation fills entries of both tables. An entry is
+// PREPARING invocations fill the tables in TABLE_ROUNDS rounds. With 384 or more of them, each fills entries of one table only. An entry is
 // loaded once. Neighbouring invocations start with different copies, which are in different banks. The bounds of the loops are opaque to
 // the compiler, so the loops stay rolled.
 fn prepare(lid: u32) {

@@ -1,5 +1,5 @@
 // coop: cooperative matrices of SIZE x SIZE, and the workgroup memory that their operands are staged in.
-// needs   SIZE; SIZE_16 if it is 16, else it is 8; STAGED, the f16 of both operands; flags F16, COOPERATIVE
+// needs   SIZE; SIZE_16 if it is 16, else it is 8; STAGED, how many f16 both operands have in workgroup memory; F16, COOPERATIVE
 // declares types Left, Right, Sums, Staged; UNIT, the f16 in a Staged; workgroup variable staged
 // gives   put(number of the first f16, four values)
 //

@@ -8,7 +8,7 @@ use crate::reference;
 use crate::verify::bench::Bench;
 use crate::verify::following::Following;
 use crate::verify::outcome::{Made, NOTHING};
-use crate::verify::parts::{MOST_ROWS, picked, sampled, view, weights_at, whole_blocks};
+use crate::verify::parts::{MOST_ROWS, picked, sampled, side_by_side, view, weights_at, whole_blocks};
 
 /// Every format, teams of lanes of every size, and every number of tokens.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
@@ -27,7 +27,7 @@ pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
         linear(bench, BlockFormat::F16, 2, 35, columns)?;
     }
     for (columns, tokens) in [(512, 1), (8192, 1), (8192, 2), (1024, 7), (1024, 16)] {
-        leaving(bench, (256, columns), tokens)?;
+        fused_hc_mix(bench, (256, columns), tokens)?;
     }
     // Rows that are odd, that teams can take two at a time, and four.
     for rows in [[40, 9, 33, 64], [40, 10, 34, 64], [40, 12, 36, 64]] {
@@ -50,7 +50,7 @@ pub fn flash(bench: &mut Bench<'_>) -> Result<()> {
         linear(bench, BlockFormat::Q8_0x8, tokens, keys, dim)?;
         linear(bench, BlockFormat::Q8_0x8, tokens, shared, dim)?;
         linear(bench, BlockFormat::Q8_0x8, tokens, dim, c.expert_width as usize)?;
-        leaving(bench, (dim, low), tokens)?;
+        fused_hc_mix(bench, (dim, low), tokens)?;
     }
     linear(bench, BlockFormat::Q8_0x8, 1, c.vocabulary as usize, dim)?;
     let (groups, rank) = (c.o_groups as usize, c.o_rank as usize);
@@ -114,28 +114,16 @@ fn several_matrices(bench: &mut Bench<'_>, rows: [usize; 4]) -> Result<()> {
         };
         let Some(made) = bench.run(&case, &[&out], Rows::Few(tokens as u32), record)? else { continue };
         let rounded = reference::rounded(own);
-        let mut want = vec![0f32; tokens * total];
-        let mut first = 0;
-        for (bytes, matrix) in &built {
-            let rows = matrix.rows as usize;
-            let part = reference::linear(&view(matrix, bytes), if matrix.format == BlockFormat::Q8_0x8 { &rounded } else { own });
-            for (want, part) in want.chunks_exact_mut(total).zip(part.chunks_exact(rows)) {
-                want[first..first + rows].copy_from_slice(part);
-            }
-            first += rows;
-        }
+        let x_of = |matrix: &Matrix| if matrix.format == BlockFormat::Q8_0x8 { &rounded[..] } else { own };
+        let want = side_by_side(&built, tokens, |bytes, matrix| reference::linear(&view(matrix, bytes), x_of(matrix)));
         bench.compare(&made[0], &case, &made[0].floats(), &want, made[0].limit());
-        if tokens == 1 {
-            alone = made[0].words.clone();
-        } else if made[0].words[..total] != alone[..] {
-            bench.fail(made[0].kernel(), &case, "the first token's bits differ from those it has alone".into());
-        }
+        bench.compare_with_alone(&made[0], &case, tokens, &mut alone);
     }
     Ok(())
 }
 
 /// A matrix with a fused hc_mix. It must make the same bits as the matrix alone and hc_mix after it.
-fn leaving(bench: &mut Bench<'_>, (dim, columns): (usize, usize), tokens: u32) -> Result<()> {
+fn fused_hc_mix(bench: &mut Bench<'_>, (dim, columns): (usize, usize), tokens: u32) -> Result<()> {
     let t = tokens as usize;
     let case = format!("{dim}x{columns} and the streams, {tokens} tokens");
     let (_, matrix) = bench.matrix(BlockFormat::Q8_0x8, dim, columns, 1)?;
@@ -146,9 +134,9 @@ fn leaving(bench: &mut Bench<'_>, (dim, columns): (usize, usize), tokens: u32) -
     let y_slice = y.slice();
     let update = following.update(&y_slice);
     let [next, mix] = following.outputs();
-    let mut has_left = false;
+    let mut is_fused = false;
     let together = bench.run(&case, &[&y, next, mix], Rows::Few(tokens), |pass| {
-        has_left = record_linear_with_hc_mix(pass, &matrix, (&x, Some(&x_int8)), update);
+        is_fused = record_linear_with_hc_mix(pass, &matrix, (&x, Some(&x_int8)), update);
     })?;
     let apart = bench.run(&case, &[&y, next, mix], Rows::Few(tokens), |pass| {
         let y = Strided::whole(&y_slice, dim as u32);
@@ -157,13 +145,13 @@ fn leaving(bench: &mut Bench<'_>, (dim, columns): (usize, usize), tokens: u32) -
     })?;
     let (Some(together), Some(apart)) = (together, apart) else { return Ok(()) };
     let kernel = together[0].kernel();
-    if has_left && !together.iter().map(|own| &own.words).eq(apart.iter().map(|own| &own.words)) {
+    if is_fused && !together.iter().map(|own| &own.words).eq(apart.iter().map(|own| &own.words)) {
         bench.fail(kernel, &case, "differs from the same in two launches".into());
     }
-    if has_left && together.iter().any(|own| own.kernel() != kernel) {
-        bench.fail(kernel, &case, "says that it leaves the streams, which another launch does".into());
+    if is_fused && together.iter().any(|own| own.kernel() != kernel) {
+        bench.fail(kernel, &case, "says that it updates the streams, which another launch does".into());
     }
-    if !has_left && bench.kernels.profile.caps.invocations >= 1024 {
+    if !is_fused && bench.kernels.profile.caps.invocations >= 1024 {
         bench.fail(NOTHING, &case, "not recorded".into());
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::quant::BlockFormat;
 use crate::reference;
 use crate::verify::bench::Bench;
 use crate::verify::outcome::NOTHING;
-use crate::verify::parts::view;
+use crate::verify::parts::{side_by_side, view};
 
 /// Rows that teams can take one at a time, two and four; F16 takes even numbers.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
@@ -61,17 +61,10 @@ fn normed(bench: &mut Bench<'_>, columns: usize, formats: [BlockFormat; 3], rows
         };
         let want = want.get_or_insert_with(|| {
             let rounded = reference::rounded(&reference::rms_norm(&own, &weight, 1e-6));
-            let part = |(bytes, matrix): &(Vec<u8>, Matrix)| reference::linear(&view(matrix, bytes), &rounded);
-            let parts: Vec<Vec<f32>> = built.iter().map(part).collect();
-            let row_of = |t: usize| parts.iter().zip(rows).flat_map(move |(part, rows)| &part[t * rows..][..rows]);
-            (0..16).flat_map(row_of).copied().collect::<Vec<f32>>()
+            side_by_side(&built, 16, |bytes, matrix| reference::linear(&view(matrix, bytes), &rounded))
         });
         bench.compare(&made[0], &case, &made[0].floats(), &want[..tokens * total], made[0].limit());
-        if tokens == 1 {
-            alone = made[0].words.clone();
-        } else if made[0].words[..total] != alone[..] {
-            bench.fail(made[0].kernel(), &case, "the first token's bits differ from those it has alone".into());
-        }
+        bench.compare_with_alone(&made[0], &case, tokens, &mut alone);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::quant::BlockFormat;
 use crate::reference;
 use crate::verify::bench::Bench;
 use crate::verify::outcome::Limit;
-use crate::verify::parts::{MOST_ROWS, MOST_TOKENS, picked, rows_at, sampled, view, weights_at, whole_blocks};
+use crate::verify::parts::{MOST_ROWS, MOST_TOKENS, picked, rows_at, sampled, side_by_side, view, weights_at, whole_blocks};
 
 /// Every format, numbers of rows that select every variant, and rows and columns that fill no tile.
 pub fn tiny(bench: &mut Bench<'_>) -> Result<()> {
@@ -116,22 +116,10 @@ fn several_matrices(bench: &mut Bench<'_>) -> Result<()> {
         let matrices: Vec<&Matrix> = built.iter().map(|(_, matrix)| matrix).collect();
         let record = |pass: &mut Pass<'_>| record_linear(pass, &matrices, Grouping::Shared, &x, &y);
         let Some(made) = bench.run(&case, &[&out], Rows::Few(tokens), record)? else { continue };
-        let mut want = vec![0f32; tokens as usize * total];
-        let mut first = 0;
-        for (bytes, matrix) in &built {
-            let rows = matrix.rows as usize;
-            let part = reference::linear(&view(matrix, bytes), &all[..tokens as usize * columns]);
-            for (want, part) in want.chunks_exact_mut(total).zip(part.chunks_exact(rows)) {
-                want[first..first + rows].copy_from_slice(part);
-            }
-            first += rows;
-        }
+        let own = &all[..tokens as usize * columns];
+        let want = side_by_side(&built, tokens as usize, |bytes, matrix| reference::linear(&view(matrix, bytes), own));
         bench.compare(&made[0], &case, &made[0].floats(), &want, made[0].limit());
-        if tokens == 1 {
-            alone = made[0].words.clone();
-        } else if made[0].words[..total] != alone[..] {
-            bench.fail(made[0].kernel(), &case, "the first token's bits differ from those it has alone".into());
-        }
+        bench.compare_with_alone(&made[0], &case, tokens as usize, &mut alone);
     }
     Ok(())
 }
